@@ -1,0 +1,263 @@
+//! The record stream of a tree image, shared by snapshot files and by the
+//! SNAP synchronization (reference: `SerializeUtils`, `DataTree.serialize`).
+//!
+//! | part | layout |
+//! |---|---|
+//! | sessions | int count, then (long id, int timeout ms) each |
+//! | ACL table | int count, then (long ref, vector of ACL) each |
+//! | znodes | (path, data, long ACL ref, 60 bytes of stat) each, parents first, root as "" |
+//! | end | path "/" |
+//!
+//! A SNAP stream ends with the text "BenWasHere" after that.
+
+use std::borrow::Cow;
+
+use crate::SessionId;
+use crate::client::{Acl, StatPersisted, read_acls, write_acls};
+use crate::jute::{DecodeError, Put, Reader, Reason};
+
+/// Text at the end of a SNAP stream.
+pub const SNAP_SIGNATURE: &str = "BenWasHere";
+
+/// ACL reference that stands for `world:anyone` with all permissions.
+pub const OPEN_ACL_REF: i64 = -1;
+
+/// A session and its timeout in ms.
+pub type SessionRecord = (SessionId, i32);
+
+/// A list of the ACL table and the number by which znodes name it.
+pub type AclRecord = (i64, Vec<Acl>);
+
+/// A znode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord<'a> {
+    /// Full path; "" for the root.
+    pub path: Cow<'a, str>,
+    /// Data.
+    pub data: Option<&'a [u8]>,
+    /// Number in the ACL table, or [`OPEN_ACL_REF`].
+    pub acl_ref: i64,
+    /// Numbers.
+    pub stat: StatPersisted,
+}
+
+/// Appends the session part.
+pub fn write_sessions(out: &mut impl Put, sessions: impl ExactSizeIterator<Item = SessionRecord>) {
+    out.put_count(sessions.len());
+    for (id, timeout_ms) in sessions {
+        out.put_i64(id.0);
+        out.put_i32(timeout_ms);
+    }
+}
+
+/// Appends the ACL table.
+pub fn write_acl_table<'a>(
+    out: &mut impl Put,
+    acls: impl ExactSizeIterator<Item = (i64, &'a [Acl])>,
+) {
+    out.put_count(acls.len());
+    for (number, list) in acls {
+        out.put_i64(number);
+        write_acls(out, list);
+    }
+}
+
+/// Appends the end mark of the znodes.
+pub fn write_end(out: &mut impl Put) {
+    out.put_str("/");
+}
+
+/// Reads the session part.
+pub fn read_sessions(reader: &mut Reader<'_>) -> Result<Vec<SessionRecord>, DecodeError> {
+    let n = reader.count(12)?;
+    (0..n)
+        .map(|_| Ok((SessionId(reader.i64()?), reader.i32()?)))
+        .collect()
+}
+
+/// Reads the ACL table.
+pub fn read_acl_table(reader: &mut Reader<'_>) -> Result<Vec<AclRecord>, DecodeError> {
+    let n = reader.count(12)?;
+    (0..n)
+        .map(|_| Ok((reader.i64()?, read_acls(reader)?.unwrap_or_default())))
+        .collect()
+}
+
+impl<'a> NodeRecord<'a> {
+    /// Appends the record.
+    pub fn write(&self, out: &mut impl Put) {
+        out.put_str(&self.path);
+        out.put_opt_buffer(self.data);
+        out.put_i64(self.acl_ref);
+        self.stat.write(out);
+    }
+
+    /// Reads the next record; `None` at the end mark.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, DecodeError> {
+        let path = reader.str()?;
+        if path == "/" {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            path,
+            data: reader.opt_buffer()?,
+            acl_ref: reader.i64()?,
+            stat: StatPersisted::read(reader)?,
+        }))
+    }
+}
+
+/// Finds the end of a SNAP stream that arrives piece by piece.
+#[derive(Debug, Default)]
+pub struct SnapScanner {
+    part: Part,
+    offset: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Part {
+    #[default]
+    Start,
+    Acls(usize),
+    Nodes,
+    Signature,
+}
+
+impl SnapScanner {
+    /// Goes on in `bytes`, which is all that has arrived since the SNAP
+    /// packet. Returns the length of the stream with its signature once that
+    /// is complete, `None` to ask for more. A single record may not be longer
+    /// than `record_bytes_max`.
+    pub fn advance(
+        &mut self,
+        bytes: &[u8],
+        record_bytes_max: usize,
+    ) -> Result<Option<usize>, DecodeError> {
+        loop {
+            let mut reader = Reader::new(&bytes[self.offset..]);
+            let step = self.record(&mut reader);
+            let read = reader.offset();
+            match step {
+                Ok(Some(next)) => {
+                    self.offset += read;
+                    self.part = next;
+                }
+                Ok(None) => return Ok(Some(self.offset + read)),
+                Err(DecodeError {
+                    reason: Reason::Truncated,
+                    ..
+                }) if matches!(self.part, Part::Start)
+                    || bytes.len() - self.offset <= record_bytes_max =>
+                {
+                    return Ok(None);
+                }
+                Err(DecodeError { offset, reason }) => {
+                    return Err(DecodeError {
+                        offset: self.offset + offset,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+
+    fn record(&self, reader: &mut Reader<'_>) -> Result<Option<Part>, DecodeError> {
+        Ok(Some(match self.part {
+            Part::Start => {
+                let sessions = usize::try_from(reader.i32()?).unwrap_or(0);
+                reader.take(
+                    sessions
+                        .checked_mul(12)
+                        .ok_or_else(|| reader.error(Reason::Truncated))?,
+                )?;
+                Part::after_acls(usize::try_from(reader.i32()?).unwrap_or(0))
+            }
+            Part::Acls(left) => {
+                reader.i64()?;
+                let entries = usize::try_from(reader.i32()?).unwrap_or(0);
+                for _ in 0..entries {
+                    reader.i32()?;
+                    reader.opt_buffer()?;
+                    reader.opt_buffer()?;
+                }
+                Part::after_acls(left - 1)
+            }
+            Part::Nodes => match NodeRecord::read(reader)? {
+                Some(_) => Part::Nodes,
+                None => Part::Signature,
+            },
+            Part::Signature => {
+                if reader.str()? != SNAP_SIGNATURE {
+                    return Err(reader.error(Reason::Value {
+                        what: "snapshot signature",
+                        value: 0,
+                    }));
+                }
+                return Ok(None);
+            }
+        }))
+    }
+}
+
+impl Part {
+    const fn after_acls(left: usize) -> Self {
+        if left == 0 {
+            Self::Nodes
+        } else {
+            Self::Acls(left)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Vec<u8> {
+        let mut out = Vec::new();
+        write_sessions(&mut out, [(SessionId(7), 4000)].into_iter());
+        write_acl_table(&mut out, [(1, &[Acl::open()][..])].into_iter());
+        for path in ["", "/a", "/a/b"] {
+            let data = (path == "/a").then_some(&b"xyz"[..]);
+            NodeRecord {
+                path: path.into(),
+                data,
+                acl_ref: OPEN_ACL_REF,
+                stat: StatPersisted::default(),
+            }
+            .write(&mut out);
+        }
+        write_end(&mut out);
+        out.put_str(SNAP_SIGNATURE);
+        out
+    }
+
+    #[test]
+    fn the_end_is_found_however_the_stream_is_cut() {
+        let bytes = stream();
+        let mut whole = bytes.clone();
+        whole.extend_from_slice(b"next packet");
+        for step in 1..bytes.len() {
+            let mut scanner = SnapScanner::default();
+            let mut end = None;
+            let mut have = 0;
+            while end.is_none() {
+                have = (have + step).min(whole.len());
+                end = scanner.advance(&whole[..have], 1000).unwrap();
+                assert!(end.is_some() || have < bytes.len(), "step {step}");
+            }
+            assert_eq!(end, Some(bytes.len()));
+        }
+    }
+
+    #[test]
+    fn a_record_beyond_the_limit_is_refused() {
+        let mut bytes = stream();
+        bytes.truncate(bytes.len() - 4 - SNAP_SIGNATURE.len() - 5);
+        bytes.put_i32(i32::MAX);
+        bytes.extend_from_slice(&[b'x'; 200]);
+        SnapScanner::default()
+            .advance(&bytes, 100)
+            .expect_err("path without end");
+    }
+}
