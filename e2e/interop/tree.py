@@ -1,0 +1,64 @@
+"""The data tree of one member as a client sees it, for comparing members."""
+
+GET_ACL_KINDS = ("java",)  # the kinds of server that answer getACL
+
+class Znode(tuple):
+    """data, stat, acl (None when the server was not asked for it) and sorted children."""
+
+    def __new__(cls, data, stat, acl, children):
+        return super().__new__(cls, (data, stat, acl, children))
+
+    @property
+    def data(self):
+        return self[0]
+
+    @property
+    def stat(self):
+        return self[1]
+
+    def same(self, other):
+        acls = (self[2], other[2])
+        return self[:2] + self[3:] == other[:2] + other[3:] and (None in acls or acls[0] == acls[1])
+
+
+def dump(server):
+    """Path -> Znode of every znode but /zookeeper/config.
+
+    /zookeeper/config is local to a server while reconfiguration is off: it holds the text of the
+    server's own zoo.cfg, in no fixed order.
+    """
+    connection = server.connect()
+    connection.sync("/")
+    nodes = {}
+    pending = ["/"]
+    while pending:
+        path = pending.pop()
+        if path == "/zookeeper/config":
+            continue
+        data, _ = connection.get(path)
+        acl = connection.get_acl(path)[0] if server.kind in GET_ACL_KINDS else None
+        children, stat = connection.children2(path)
+        nodes[path] = Znode(data, stat, acl, sorted(children))
+        pending += [f"{path.rstrip('/')}/{child}" for child in children]
+    connection.close_session()
+    return nodes
+
+
+def differences(left, right):
+    """One line per znode that is missing or differs; empty when the trees are equal."""
+    lines = []
+    for path in sorted(left.keys() | right.keys()):
+        if path not in left or path not in right or not left[path].same(right[path]):
+            lines.append(f"{path}:\n  {left.get(path)}\n  {right.get(path)}")
+    return lines
+
+
+def assert_equal_trees(servers):
+    """Compares every server's tree with the first one's; returns the tree."""
+    servers = list(servers)
+    first = dump(servers[0])
+    for other in servers[1:]:
+        found = differences(first, dump(other))
+        names = f"{servers[0].kind} {servers[0].sid} and {other.kind} {other.sid}"
+        assert not found, f"trees of {names} differ:\n" + "\n".join(found)
+    return first
