@@ -1,0 +1,1 @@
+"""What `bench/run` and `bench/profile` share. Python standard library only."""
