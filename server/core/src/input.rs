@@ -1,0 +1,126 @@
+//! Everything a replica can be told.
+
+use bytes::Bytes;
+use zk_proto::client::{ConnectRequest, Id};
+use zk_proto::quorum::{Notification, QuorumPacket};
+use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
+
+use crate::tree::Tree;
+use crate::{ConnId, EpochFile, LinkId, Millis};
+
+/// One transaction as it stands in PROPOSAL packets and in the log: header,
+/// body, digest. The bytes are shared, never copied, on their way to the log,
+/// to each learner and into the committed log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The zxid in the header of `data`.
+    pub zxid: Zxid,
+    /// Header, body and digest.
+    pub data: Bytes,
+}
+
+/// A write, or another request that takes its turn among the writes, as a
+/// client sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientWrite {
+    /// The client's number.
+    pub xid: Xid,
+    /// The operation code, checked by the shell to be one of `request::is_write`.
+    pub op: i32,
+    /// The bytes after the request header.
+    pub body: Bytes,
+}
+
+/// What a disk held at start or after a truncation.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Tree and sessions after replay.
+    pub tree: Tree,
+    /// Sessions and their timeouts in ms.
+    pub sessions: Vec<(SessionId, i32)>,
+    /// Zxid of the newest transaction in the log or of the snapshot, if newer.
+    pub last_zxid: Zxid,
+    /// The newest transactions of the log in order, at most `commitLogCount`.
+    pub tail: Vec<LogEntry>,
+    /// The file's number, or the epoch of `last_zxid` where there is no file.
+    pub accepted_epoch: Epoch,
+    /// The same for the other file.
+    pub current_epoch: Epoch,
+}
+
+/// Something that happened. Disk completions come in the order in which the
+/// outputs asked for them.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has moved; sent when `Replica::next_deadline` is reached.
+    Tick,
+
+    /// A vote from the election connection of this peer.
+    Notification {
+        /// Whose connection.
+        from: Sid,
+        /// The vote.
+        notification: Notification,
+    },
+
+    /// A peer has connected to our quorum port.
+    LinkAccepted(LinkId),
+    /// The connection asked for by `Output::Connect` stands.
+    LinkConnected(LinkId),
+    /// A link is gone, or the connection could not be made. Not sent for
+    /// links that `Output::Close` closed.
+    LinkClosed(LinkId),
+    /// A packet. SNAP is not delivered this way but as `Snap`.
+    Packet {
+        /// On which link.
+        link: LinkId,
+        /// The packet.
+        packet: QuorumPacket,
+    },
+    /// A SNAP packet and the whole stream after it, without the signature.
+    Snap {
+        /// On which link.
+        link: LinkId,
+        /// Zxid of the tree.
+        zxid: Zxid,
+        /// Sessions, ACL table, znodes, end mark.
+        image: Bytes,
+    },
+
+    /// Log entries up to and including this zxid are durable.
+    Appended(Zxid),
+    /// An epoch file is durable.
+    EpochSaved(EpochFile, Epoch),
+    /// The log was cut as asked and this is what is left.
+    Truncated(Box<Recovered>),
+    /// The image of `Output::InstallSnapshot` is durable and is what a restart
+    /// would load.
+    SnapshotInstalled(Zxid),
+    /// The image of `Output::SaveSnapshot` is on disk.
+    SnapshotSaved(Zxid),
+
+    /// A client's first frame.
+    ClientConnect {
+        /// Its connection.
+        conn: ConnId,
+        /// The frame.
+        request: ConnectRequest,
+        /// What the connection proves by itself, e.g. its `ip`.
+        ids: Vec<Id>,
+    },
+    /// A run of writes of one connection, in order.
+    ClientWrites {
+        /// Its connection; its session was opened.
+        conn: ConnId,
+        /// At least one.
+        writes: Vec<ClientWrite>,
+    },
+    /// A client's connection is gone.
+    ClientClosed(ConnId),
+    /// Sessions that were heard of and when. Drained by the shell at least
+    /// every half tick and before a PING of the leader is handed in.
+    Touched(Vec<(SessionId, Millis)>),
+
+    /// Stop: refuse new work and give up the role.
+    Shutdown,
+}
