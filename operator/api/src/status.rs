@@ -1,0 +1,82 @@
+//! What the operator observed, never what it was asked for.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Observed state of an ensemble.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZookeeperEnsembleStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One line for people: Forming, Serving, Restarting, Degraded, Unavailable or Invalid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Members that the ensemble should have.
+    pub replicas: i32,
+    /// Members that are part of a quorum, synchronized and serving.
+    pub ready_replicas: i32,
+    /// Pod name of the leader, absent while there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Epoch of the leader: the high 32 bits of its zxid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// One row per member, in order of sid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub members: Vec<MemberStatus>,
+    /// Reconciled, Available, Ready and Progressing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One member as it answered last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Pod name.
+    pub name: String,
+    /// Server id, which is the pod's ordinal plus one.
+    pub sid: i32,
+    /// What the server says it is.
+    pub role: MemberRole,
+    /// Last zxid the server has processed, in hexadecimal; absent when it did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zxid: Option<String>,
+    /// The pod's readiness: member of a quorum, synchronized and serving.
+    pub ready: bool,
+}
+
+/// Role of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberRole {
+    /// Established leader.
+    Leader,
+    /// Synchronized follower.
+    Follower,
+    /// The only member of an ensemble of one.
+    Standalone,
+    /// Answers, but serves no requests: it is loading, electing or synchronizing.
+    Looking,
+    /// Has no pod, or did not answer.
+    Unknown,
+}
+
+impl MemberRole {
+    /// The spelling used in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Standalone => "standalone",
+            Self::Looking => "looking",
+            Self::Unknown => "unknown",
+        }
+    }
+}

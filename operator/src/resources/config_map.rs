@@ -1,0 +1,157 @@
+//! zoo.cfg: what the operator decides, what the user adds, and the list of servers.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use sha2::{Digest, Sha256};
+
+use super::{
+    ADMIN_PORT, CLIENT_PORT, ELECTION_PORT, METRICS_PORT, QUORUM_PORT, metadata, names, pod_name,
+    sid_of_ordinal,
+};
+use crate::validated::ValidatedEnsemble;
+
+pub(super) fn build(ensemble: &ValidatedEnsemble, zoo_cfg: &str) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(ensemble, names::config_map(&ensemble.name)),
+        data: Some(BTreeMap::from([(
+            ZOO_CFG_KEY.to_owned(),
+            zoo_cfg.to_owned(),
+        )])),
+        ..ConfigMap::default()
+    }
+}
+
+/// Text of zoo.cfg, the same for every member: a server learns its own id from its pod's name.
+pub(super) fn zoo_cfg(ensemble: &ValidatedEnsemble) -> String {
+    let mut keys: BTreeMap<&str, String> = DEFAULTS
+        .iter()
+        .map(|(key, value)| (*key, (*value).to_owned()))
+        .collect();
+    keys.extend(
+        ensemble
+            .config
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.clone())),
+    );
+    keys.extend(decided());
+
+    let mut text = String::new();
+    for (key, value) in keys {
+        writeln!(text, "{key}={value}").expect("writing to a String cannot fail");
+    }
+    for ordinal in 0..ensemble.replicas {
+        let sid = sid_of_ordinal(ordinal);
+        let host = host_name(ensemble, ordinal);
+        writeln!(text, "server.{sid}={host}:{QUORUM_PORT}:{ELECTION_PORT}")
+            .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// Short hash of zoo.cfg. It goes into the pod template, so that a change of configuration is a new revision.
+pub(super) fn hash(zoo_cfg: &str) -> String {
+    let digest = Sha256::digest(zoo_cfg.as_bytes());
+    digest
+        .iter()
+        .take(HASH_BYTES)
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
+}
+
+fn host_name(ensemble: &ValidatedEnsemble, ordinal: i32) -> String {
+    let pod = pod_name(&ensemble.name, ordinal);
+    let service = names::headless_service(&ensemble.name);
+    format!(
+        "{pod}.{service}.{}.svc.{}",
+        ensemble.namespace, ensemble.cluster_domain
+    )
+}
+
+/// Keys that belong to the operator; `zk_operator_api::OPERATOR_OWNED_KEYS` refuses them to users.
+fn decided() -> [(&'static str, String); 8] {
+    [
+        ("4lw.commands.whitelist", "srvr,ruok,mntr".to_owned()),
+        ("admin.enableServer", "true".to_owned()),
+        ("admin.serverPort", ADMIN_PORT.to_string()),
+        ("clientPort", CLIENT_PORT.to_string()),
+        ("dataDir", super::stateful_set::DATA_DIR.to_owned()),
+        ("metricsProvider.className", PROMETHEUS_PROVIDER.to_owned()),
+        ("metricsProvider.httpPort", METRICS_PORT.to_string()),
+        ("quorumListenOnAllIPs", "true".to_owned()),
+    ]
+}
+
+/// File name of the configuration inside the ConfigMap.
+const ZOO_CFG_KEY: &str = "zoo.cfg";
+/// Values a user may replace. Ticks are 2 s; limits count ticks.
+const DEFAULTS: [(&str, &str); 3] = [
+    ("tickTime", "2000"),
+    ("initLimit", "10"),
+    ("syncLimit", "5"),
+];
+/// The reference's class name; it selects the Prometheus text endpoint.
+const PROMETHEUS_PROVIDER: &str =
+    "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+/// 64 bits tell apart any two configurations that one ensemble will ever have.
+const HASH_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use zk_operator_api::{OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS};
+
+    use super::*;
+    use crate::testing::sample;
+
+    fn valid(replicas: i32) -> ValidatedEnsemble {
+        ValidatedEnsemble::new(&sample("zk", replicas), "image").unwrap()
+    }
+
+    #[test]
+    fn every_key_that_the_operator_decides_is_refused_to_users() {
+        for (key, _) in decided() {
+            assert!(
+                OPERATOR_OWNED_KEYS.contains(&key),
+                "{key} could be set twice"
+            );
+        }
+        assert!(OPERATOR_OWNED_KEY_PREFIXES.contains(&"server."));
+    }
+
+    #[test]
+    fn a_users_value_replaces_a_default_instead_of_following_it() {
+        let mut ensemble = valid(3);
+        ensemble
+            .config
+            .insert("tickTime".to_owned(), "500".to_owned());
+        let text = zoo_cfg(&ensemble);
+        assert!(text.contains("tickTime=500\n"));
+        assert_eq!(text.matches("tickTime=").count(), 1);
+    }
+
+    #[test]
+    fn server_ids_are_ordinals_plus_one() {
+        let text = zoo_cfg(&valid(3));
+        let servers: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("server."))
+            .collect();
+        assert_eq!(
+            servers,
+            [
+                "server.1=zk-0.zk-headless.default.svc.cluster.local:2888:3888",
+                "server.2=zk-1.zk-headless.default.svc.cluster.local:2888:3888",
+                "server.3=zk-2.zk-headless.default.svc.cluster.local:2888:3888",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_hash_follows_the_text() {
+        assert_eq!(hash("a=1\n").len(), 2 * HASH_BYTES);
+        assert_ne!(hash("a=1\n"), hash("a=2\n"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Kubernetes objects made from one ensemble: values in, values out, no client.
+
+mod config_map;
+mod disruption_budget;
+mod labels;
+mod names;
+mod service_account;
+mod services;
+mod stateful_set;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::ObjectMeta;
+
+pub use labels::{
+    INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE, NAME_LABEL, NAME_VALUE, pod_selector,
+};
+pub use names::{member_of_pod, pod_name, sid_of_ordinal};
+
+use crate::validated::ValidatedEnsemble;
+
+/// Everything that one ensemble needs. Taken apart without `..` where it is applied, so that an object added
+/// here cannot be forgotten there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resources {
+    /// Identity of the pods; it has no rights and no token is mounted.
+    pub service_account: ServiceAccount,
+    /// Holds zoo.cfg.
+    pub config_map: ConfigMap,
+    /// Gives every pod a host name, ready or not: servers must find each other before any can be ready.
+    pub headless_service: Service,
+    /// Leads clients to members that serve.
+    pub client_service: Service,
+    /// Lets at most one member be evicted at a time.
+    pub disruption_budget: PodDisruptionBudget,
+    /// The pods and their volumes.
+    pub stateful_set: StatefulSet,
+}
+
+/// Builds every object of `ensemble`.
+pub fn build(ensemble: &ValidatedEnsemble) -> Resources {
+    let zoo_cfg = config_map::zoo_cfg(ensemble);
+    Resources {
+        service_account: service_account::build(ensemble),
+        config_map: config_map::build(ensemble, &zoo_cfg),
+        headless_service: services::headless(ensemble),
+        client_service: services::client(ensemble),
+        disruption_budget: disruption_budget::build(ensemble),
+        stateful_set: stateful_set::build(ensemble, &config_map::hash(&zoo_cfg)),
+    }
+}
+
+/// Metadata that all objects of an ensemble share.
+fn metadata(ensemble: &ValidatedEnsemble, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(ensemble.namespace.clone()),
+        labels: Some(labels::common(&ensemble.name)),
+        owner_references: Some(vec![ensemble.owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Client port of every server.
+pub const CLIENT_PORT: u16 = 2181;
+const QUORUM_PORT: u16 = 2888;
+const ELECTION_PORT: u16 = 3888;
+const METRICS_PORT: u16 = 7000;
+const ADMIN_PORT: u16 = 8080;

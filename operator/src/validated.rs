@@ -1,0 +1,217 @@
+//! A `ZookeeperEnsemble` after every check, so that nothing further in checks again.
+//!
+//! The API server has refused most mistakes by the CEL rules of the definition. What is checked here are the
+//! assumptions that the builders rest on, because an object may have been stored under an older definition.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+use zk_operator_api::{
+    ComputeResources, OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS, PullPolicy, Storage,
+    ZookeeperEnsemble, ZookeeperEnsembleSpec,
+};
+
+/// What an ensemble shall be, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedEnsemble {
+    /// Name of the object, and of its StatefulSet.
+    pub name: String,
+    /// Namespace of the object and of everything made from it.
+    pub namespace: String,
+    /// Marks everything made from the object as its property.
+    pub owner: OwnerReference,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Number of members: odd, 1 to 9.
+    pub replicas: i32,
+    /// Image of the server.
+    pub image: String,
+    /// When the image is pulled, if the user has a wish.
+    pub image_pull_policy: Option<PullPolicy>,
+    /// Secrets with which it is pulled.
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// User's keys of zoo.cfg, none of which is the operator's.
+    pub config: BTreeMap<String, String>,
+    /// Compute resources, empty when not given.
+    pub resources: ComputeResources,
+    /// Volume of each server.
+    pub storage: Storage,
+    /// DNS domain of the Kubernetes cluster.
+    pub cluster_domain: String,
+    /// Labels wanted of Kubernetes nodes.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pods tolerate.
+    pub tolerations: Vec<Toleration>,
+    /// User's scheduling constraints.
+    pub affinity: Option<Affinity>,
+    /// User's labels of pods.
+    pub pod_labels: BTreeMap<String, String>,
+    /// User's annotations of pods.
+    pub pod_annotations: BTreeMap<String, String>,
+}
+
+/// Why an object cannot be turned into an ensemble. Only a change of its spec helps.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValidationError {
+    /// The API server always fills in this field of the metadata.
+    #[error("metadata.{0} is missing")]
+    MissingMetadata(&'static str),
+    /// Not a size for which a majority is worth its members.
+    #[error("spec.replicas is {0}, but must be 1, 3, 5, 7 or 9")]
+    Replicas(i32),
+    /// A key that the operator writes itself.
+    #[error("spec.config sets {0:?}, which the operator owns")]
+    OwnedKey(String),
+    /// A key or value that would not survive being written as a line of zoo.cfg.
+    #[error("spec.config key {0:?} or its value cannot be written as one line of zoo.cfg")]
+    ConfigSyntax(String),
+}
+
+impl ValidatedEnsemble {
+    /// Checks `ensemble` and fills in defaults; `default_image` serves those that name none.
+    pub fn new(ensemble: &ZookeeperEnsemble, default_image: &str) -> Result<Self, ValidationError> {
+        let name = ensemble
+            .metadata
+            .name
+            .clone()
+            .ok_or(ValidationError::MissingMetadata("name"))?;
+        let namespace = ensemble
+            .metadata
+            .namespace
+            .clone()
+            .ok_or(ValidationError::MissingMetadata("namespace"))?;
+        let owner = ensemble
+            .controller_owner_ref(&())
+            .ok_or(ValidationError::MissingMetadata("uid"))?;
+        let generation = ensemble
+            .metadata
+            .generation
+            .ok_or(ValidationError::MissingMetadata("generation"))?;
+        let ZookeeperEnsembleSpec {
+            replicas,
+            image,
+            image_pull_policy,
+            image_pull_secrets,
+            config,
+            resources,
+            storage,
+            cluster_domain,
+            node_selector,
+            tolerations,
+            affinity,
+            pod_labels,
+            pod_annotations,
+        } = ensemble.spec.clone();
+        if !ENSEMBLE_SIZES.contains(&replicas) {
+            return Err(ValidationError::Replicas(replicas));
+        }
+        check_config(&config)?;
+        Ok(Self {
+            name,
+            namespace,
+            owner,
+            generation,
+            replicas,
+            image: image.unwrap_or_else(|| default_image.to_owned()),
+            image_pull_policy,
+            image_pull_secrets,
+            config,
+            resources: resources.unwrap_or_default(),
+            storage,
+            cluster_domain: cluster_domain.unwrap_or_else(|| CLUSTER_DOMAIN_DEFAULT.to_owned()),
+            node_selector,
+            tolerations,
+            affinity,
+            pod_labels,
+            pod_annotations,
+        })
+    }
+}
+
+fn check_config(config: &BTreeMap<String, String>) -> Result<(), ValidationError> {
+    for (key, value) in config {
+        let owned = OPERATOR_OWNED_KEYS.contains(&key.as_str())
+            || OPERATOR_OWNED_KEY_PREFIXES
+                .iter()
+                .any(|prefix| key.starts_with(prefix));
+        if owned {
+            return Err(ValidationError::OwnedKey(key.clone()));
+        }
+        let key_fits = key.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && key
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        if !key_fits || value.is_empty() || value.contains(['\n', '\r', '\\']) {
+            return Err(ValidationError::ConfigSyntax(key.clone()));
+        }
+    }
+    Ok(())
+}
+
+const ENSEMBLE_SIZES: [i32; 5] = [1, 3, 5, 7, 9];
+const CLUSTER_DOMAIN_DEFAULT: &str = "cluster.local";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample;
+
+    #[test]
+    fn defaults_are_filled_in_here_and_not_in_the_spec() {
+        let ensemble = sample("zk", 3);
+        let valid = ValidatedEnsemble::new(&ensemble, "quorate/quorate:dev").unwrap();
+        assert_eq!(valid.image, "quorate/quorate:dev");
+        assert_eq!(valid.cluster_domain, "cluster.local");
+        assert_eq!(ensemble.spec.image, None);
+    }
+
+    #[test]
+    fn even_sizes_are_refused() {
+        for replicas in [-1, 0, 2, 4, 11] {
+            let result = ValidatedEnsemble::new(&sample("zk", replicas), "image");
+            assert_eq!(result, Err(ValidationError::Replicas(replicas)));
+        }
+    }
+
+    #[test]
+    fn config_lines_cannot_be_smuggled_in() {
+        let cases = [
+            (
+                "server.9",
+                "evil:2888:3888",
+                ValidationError::OwnedKey("server.9".to_owned()),
+            ),
+            (
+                "dataDir",
+                "/tmp",
+                ValidationError::OwnedKey("dataDir".to_owned()),
+            ),
+            (
+                "tickTime",
+                "2000\nserver.9=x",
+                ValidationError::ConfigSyntax("tickTime".to_owned()),
+            ),
+            (
+                "a\nb",
+                "1",
+                ValidationError::ConfigSyntax("a\nb".to_owned()),
+            ),
+            (
+                "tickTime",
+                "2000\\",
+                ValidationError::ConfigSyntax("tickTime".to_owned()),
+            ),
+        ];
+        for (key, value, error) in cases {
+            let mut ensemble = sample("zk", 3);
+            ensemble
+                .spec
+                .config
+                .insert(key.to_owned(), value.to_owned());
+            assert_eq!(ValidatedEnsemble::new(&ensemble, "image"), Err(error));
+        }
+    }
+}
