@@ -26,6 +26,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn print_crd() -> anyhow::Result<()> {
-    let text = serde_saphyr::to_string(&zk_operator_api::ensemble_crd()).context("printing the definition")?;
-    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
+    let text = serde_saphyr::to_string(&zk_operator_api::ensemble_crd())
+        .context("printing the definition")?;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("writing to standard output")
 }

@@ -15,9 +15,15 @@
 
 mod condition;
 mod quantity;
-#[allow(unreachable_pub, reason = "the schema derive writes a private copy of each public type")]
+#[allow(
+    unreachable_pub,
+    reason = "the schema derive writes a private copy of each public type"
+)]
 mod spec;
-#[allow(unreachable_pub, reason = "the schema derive writes a private copy of each public type")]
+#[allow(
+    unreachable_pub,
+    reason = "the schema derive writes a private copy of each public type"
+)]
 mod status;
 
 pub use condition::{CONDITION_TYPES, ConditionType};
@@ -96,6 +102,17 @@ mod tests {
                 "not a sentence: {message}"
             );
         }
+    }
+
+    #[test]
+    fn a_user_must_give_a_size_and_a_volume_and_nothing_else() {
+        let crd = serde_json::to_value(ensemble_crd()).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        assert_eq!(spec["required"], serde_json::json!(["replicas", "storage"]));
+        assert_eq!(
+            spec["properties"]["storage"]["required"],
+            serde_json::json!(["size"])
+        );
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub struct ZookeeperEnsembleSpec {
     pub tolerations: Vec<Toleration>,
 
     /// Scheduling constraints. When absent, members prefer different Kubernetes nodes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "free_object_schema")]
     pub affinity: Option<Affinity>,
 
