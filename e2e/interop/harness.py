@@ -266,6 +266,23 @@ class Ensemble:
             self.servers[sid].start()
         return self
 
+    def start_led_by_highest(self):
+        """Starts all so that the highest sid leads, whichever server comes up fastest."""
+        *others, second, highest = sorted(self.servers)
+        self.start(second, highest)
+        self.wait_serving(second, highest)
+        self.start(*others)
+        self.wait_serving(*others)
+        assert self.leader().sid == highest
+
+    def replace(self, sid, kind):
+        """Stops a member and starts a server of that kind on its directory, configuration and ports."""
+        old = self.servers[sid]
+        old.stop()
+        new = KINDS[kind](old.home, old.ports, sid, old.members, old.settings)
+        self.servers[sid] = new
+        new.start()
+
     def close(self):
         for server in self:
             if server.running():

@@ -32,6 +32,8 @@ class Entry:
 def read(path):
     """The whole entries of a file up to its padding or torn end; a wrong checksum is an error."""
     data = path.read_bytes()
+    if len(data) < HEADER_BYTES:
+        return []  # just created
     assert data[:4] == MAGIC, f"{path}: magic is {data[:4]!r}"
     entries = []
     at = HEADER_BYTES

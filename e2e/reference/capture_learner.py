@@ -2,11 +2,11 @@
 
 import time
 
-import txnlog
 import wire
-from harness import Ensemble, wait_until
+from harness import Ensemble
 from hexfile import HexFile
 from relay import Packet, packets
+from workload import leave_uncommitted_tail
 
 NOTE = """
 {what}
@@ -74,17 +74,7 @@ def broadcast(ensemble):
 
 def truncate(ensemble):
     """Leaves a tail of two proposals in the log of leader 2 alone, then makes 3 the leader."""
-    ensemble.wait_quiet()
-    client = ensemble[2].connect()
-    ensemble[1].freeze()
-    ensemble[3].freeze()
-    before = len(txnlog.read_all(ensemble[2].log_files()))
-    for number in range(2):
-        client.send(wire.CREATE, wire.create_body(f"/uncommitted-{number}"))
-    wait_until(lambda: len(txnlog.read_all(ensemble[2].log_files())) >= before + 2, 5, ensemble.tails)
-    for sid in (2, 1, 3):
-        ensemble[sid].kill()
-    client.drop()
+    leave_uncommitted_tail(ensemble, 2, 2)
     ensemble.start(1, 3)
     ensemble.wait_serving(1, 3)
     assert ensemble.leader().sid == 3

@@ -7,6 +7,7 @@ import txnlog
 import wire
 from harness import Ensemble, JavaServer, free_ports
 from jute import Encoder
+from workload import ordinary_life
 
 CREATE_CONTAINER, CREATE_TTL = 19, 21
 AUTH, AUTH_XID = 100, -4
@@ -22,7 +23,7 @@ def capture(home, target):
 def standalone(home, target):
     """World ACLs only; the second start writes a snapshot with a session and its ephemerals in it."""
     server = JavaServer(home, {"client": free_ports(1)[0]}).start().wait_serving()
-    change(server)
+    ordinary_life(server)
     kept = server.connect(10_000)
     kept.create("/kept", b"owner stays", wire.EPHEMERAL)
     server.kill()
@@ -54,7 +55,7 @@ def ensemble(home, target):
     with Ensemble(home, {1: "java", 2: "java", 3: "java"}) as members:
         members.start()
         members.wait_serving()
-        change(members[1])
+        ordinary_life(members[1])
         members[3].kill()
         members.wait_leader()
         members.wait_serving()
@@ -63,36 +64,6 @@ def ensemble(home, target):
         client.close_session()
         members.wait_quiet()
         save(members[2], target)
-
-
-def change(server):
-    """Every transaction of ordinary life."""
-    client = server.connect()
-    client.create("/a", b"data")
-    client.create("/empty", b"")
-    client.create("/null", None)
-    client.create2("/a/two", b"create2")
-    for _ in range(3):
-        client.create("/a/s-", b"", wire.SEQUENTIAL)
-    client.create("/readable", b"", acl=[(1, "world", "anyone")])
-    client.create("/\u017elu\u0165", "\u6c34".encode())
-    client.set("/a", b"changed")
-    client.delete("/a/s-0000000002")
-    client.create("/gone-with-session", b"", wire.EPHEMERAL)
-    client.create("/gone-too-", b"", wire.EPHEMERAL_SEQUENTIAL)
-    try:
-        client.delete("/a")
-    except wire.ServerError as error:
-        assert error.code == -111
-    client.multi(
-        (wire.CREATE, wire.create_body("/m", b"m")),
-        (wire.SET_DATA, wire.set_body("/m", b"n", 0)),
-        (wire.CHECK, wire.path_version("/m", 1)),
-        (wire.CREATE, wire.create_body("/m/temporary")),
-        (wire.DELETE, wire.path_version("/m/temporary")),
-    )
-    client.multi((wire.CREATE, wire.create_body("/never")), (wire.CHECK, wire.path_version("/m", 9)))
-    client.close_session()
 
 
 def save(server, target, with_tree=True):
