@@ -7,6 +7,7 @@
 //! stages choose at most one step at a time.
 #![warn(missing_docs)]
 
+pub mod ensemble;
 pub mod resources;
 pub mod validated;
 

@@ -1,0 +1,11 @@
+//! What an ensemble looks like and what to do next: values in, values out, no client and no clock.
+
+pub mod health;
+mod observation;
+mod plan;
+mod restart;
+mod zxid;
+
+pub use observation::{Answer, Member, Observation, PodFacts, Role, StatefulSetFacts};
+pub use plan::{Desired, RestartReason, Step, Target, WaitReason, next_step};
+pub use zxid::{ParseZxidError, Zxid};

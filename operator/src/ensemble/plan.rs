@@ -1,0 +1,226 @@
+//! The next step, at most one per reconcile. Each is safe to repeat: after it the world is observed afresh.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Member, Observation, PodFacts, restart};
+
+/// What the ensemble shall be, as far as the planner needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// Number of members.
+    pub replicas: usize,
+    /// Generation of the StatefulSet that describes the spec.
+    pub stateful_set_generation: i64,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: every member serves on the revision that is wanted.
+    Done,
+    /// Nothing yet.
+    Wait {
+        /// What is being waited for.
+        why: WaitReason,
+    },
+    /// Delete the pod of a member that does not lead; it comes back on the wanted revision.
+    RestartPod {
+        /// Which.
+        target: Target,
+        /// Why this one and why now.
+        why: RestartReason,
+    },
+    /// Delete the pod of the leader, the last one on an old revision.
+    RestartLeader {
+        /// Which.
+        target: Target,
+        /// Why.
+        why: RestartReason,
+    },
+}
+
+/// A pod exactly as it was when the decision was made. Any change since then voids the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Pod name.
+    pub name: String,
+    /// Incarnation.
+    pub uid: String,
+    /// Version of the object.
+    pub resource_version: String,
+}
+
+/// Why a pod is restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestartReason {
+    /// It serves on an old revision, and the others are a synchronized majority.
+    Outdated,
+    /// It is on an old revision and does not serve; the others do without it anyway.
+    OutdatedAndNotServing,
+    /// It is on an old revision on which it cannot come up.
+    OutdatedAndDefective(String),
+    /// It is on an old revision and there is no other member to wait for.
+    OnlyMember,
+}
+
+/// What is being waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// The facts are older than a decision may rest on.
+    StaleObservation(Duration),
+    /// The StatefulSet controller has not looked at the latest StatefulSet yet.
+    StatefulSetNotObserved,
+    /// A member has no pod, or one that is being deleted.
+    MemberAbsent(String),
+    /// A member on the wanted revision does not serve. During a rolling restart this stops it.
+    MemberNotServing(String),
+    /// A member on an old revision does not serve, and without it there may be no majority.
+    OutdatedMemberNotServing(String),
+    /// Nobody leads.
+    NoLeader,
+    /// More than one member says that it leads.
+    SeveralLeaders,
+    /// Restarting this member would leave fewer synchronized members than a majority.
+    OthersNotInStep {
+        /// The member that is next.
+        next: String,
+        /// Members that would go on serving.
+        remaining: usize,
+        /// Members that must.
+        needed: usize,
+    },
+}
+
+/// Chooses the next step from facts alone.
+pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
+    if observation.age > OBSERVATION_AGE_MAX {
+        return Step::Wait {
+            why: WaitReason::StaleObservation(observation.age),
+        };
+    }
+    let current = observation.stateful_set.as_ref().filter(|set| {
+        set.observed_generation >= desired.stateful_set_generation
+            && !set.update_revision.is_empty()
+    });
+    let Some(stateful_set) = current else {
+        return Step::Wait {
+            why: WaitReason::StatefulSetNotObserved,
+        };
+    };
+    if observation.members.len() != desired.replicas {
+        return Step::Wait {
+            why: WaitReason::StatefulSetNotObserved,
+        };
+    }
+    restart::next_step(&stateful_set.update_revision, observation)
+}
+
+impl Step {
+    /// Short constant for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "Done",
+            Self::Wait { .. } => "Wait",
+            Self::RestartPod { .. } => "RestartPod",
+            Self::RestartLeader { .. } => "RestartLeader",
+        }
+    }
+}
+
+impl Target {
+    pub(super) fn new(member: &Member, pod: &PodFacts) -> Self {
+        Self {
+            name: member.name.clone(),
+            uid: pod.uid.clone(),
+            resource_version: pod.resource_version.clone(),
+        }
+    }
+}
+
+impl RestartReason {
+    /// Short constant for Events and conditions.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Outdated => "Outdated",
+            Self::OutdatedAndNotServing => "OutdatedAndNotServing",
+            Self::OutdatedAndDefective(_) => "OutdatedAndDefective",
+            Self::OnlyMember => "OnlyMember",
+        }
+    }
+}
+
+impl fmt::Display for RestartReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outdated => {
+                f.write_str("its revision is old and the other members are a synchronized majority")
+            }
+            Self::OutdatedAndNotServing => {
+                f.write_str("its revision is old and it does not serve, while the others do")
+            }
+            Self::OutdatedAndDefective(defect) => {
+                write!(f, "its revision is old and it cannot come up ({defect})")
+            }
+            Self::OnlyMember => {
+                f.write_str("its revision is old and the ensemble has no other member")
+            }
+        }
+    }
+}
+
+impl WaitReason {
+    /// Short constant for Events and conditions.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::StaleObservation(_) => "StaleObservation",
+            Self::StatefulSetNotObserved => "StatefulSetNotObserved",
+            Self::MemberAbsent(_) => "MemberAbsent",
+            Self::MemberNotServing(_) => "MemberNotServing",
+            Self::OutdatedMemberNotServing(_) => "OutdatedMemberNotServing",
+            Self::NoLeader => "NoLeader",
+            Self::SeveralLeaders => "SeveralLeaders",
+            Self::OthersNotInStep { .. } => "OthersNotInStep",
+        }
+    }
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StaleObservation(age) => write!(
+                f,
+                "observing the ensemble took {} s, too long to act on",
+                age.as_secs()
+            ),
+            Self::StatefulSetNotObserved => {
+                f.write_str("the StatefulSet controller has not seen the latest StatefulSet yet")
+            }
+            Self::MemberAbsent(name) => {
+                write!(f, "{name} has no pod, or one that is being deleted")
+            }
+            Self::MemberNotServing(name) => write!(f, "{name} does not serve yet"),
+            Self::OutdatedMemberNotServing(name) => {
+                write!(
+                    f,
+                    "{name} does not serve, and the others are no synchronized majority"
+                )
+            }
+            Self::NoLeader => f.write_str("no member says that it leads"),
+            Self::SeveralLeaders => f.write_str("more than one member says that it leads"),
+            Self::OthersNotInStep {
+                next,
+                remaining,
+                needed,
+            } => {
+                write!(
+                    f,
+                    "without {next} only {remaining} synchronized members would serve, {needed} must"
+                )
+            }
+        }
+    }
+}
+
+/// Asking all members takes at most a few seconds. What took longer is not a picture of one moment.
+const OBSERVATION_AGE_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,128 @@
+//! Rolling restart: which pod on an old revision goes next, if any.
+//!
+//! One at a time; members that do not serve first, then followers from the highest ordinal down, the leader
+//! last; never one without which the others are no synchronized majority; and not at all while a member that
+//! was restarted has not come back.
+
+use super::health::{self, Leadership};
+use super::{Member, Observation, PodFacts, RestartReason, Step, Target, WaitReason};
+
+pub(super) fn next_step(update_revision: &str, observation: &Observation) -> Step {
+    let mut present = Vec::with_capacity(observation.members.len());
+    for member in &observation.members {
+        match &member.pod {
+            Some(pod) if !pod.terminating => present.push((member, pod)),
+            _ => return wait(WaitReason::MemberAbsent(member.name.clone())),
+        }
+    }
+    let (current, outdated): (Vec<Present<'_>>, Vec<Present<'_>>) = present
+        .into_iter()
+        .partition(|(_, pod)| pod.revision == update_revision);
+    let not_serving = current.iter().find(|(member, _)| !member.is_serving());
+
+    if let ([], [(member, pod)]) = (current.as_slice(), outdated.as_slice()) {
+        return Step::RestartPod {
+            target: Target::new(member, pod),
+            why: RestartReason::OnlyMember,
+        };
+    }
+    if let Some((member, _)) = not_serving {
+        let blocked = outdated.iter().all(|(_, pod)| pod.defect.is_none());
+        if blocked || health::has_serving_majority(observation) {
+            return wait(WaitReason::MemberNotServing(member.name.clone()));
+        }
+    }
+    if let Some(step) = restart_defective(&outdated) {
+        return step;
+    }
+    let leader = match health::leadership(observation) {
+        Leadership::One(leader) => leader,
+        Leadership::Several => return wait(WaitReason::SeveralLeaders),
+        Leadership::None => {
+            let waits_for = outdated.iter().find(|(member, _)| !member.is_serving());
+            return wait(waits_for.map_or(WaitReason::NoLeader, |(member, _)| {
+                WaitReason::OutdatedMemberNotServing(member.name.clone())
+            }));
+        }
+    };
+    match next_in_order(&outdated, leader) {
+        Some(next) => restart_if_safe(next, leader, observation),
+        None => Step::Done,
+    }
+}
+
+type Present<'a> = (&'a Member, &'a PodFacts);
+
+/// A pod that cannot come up takes nothing away when it goes, and it cannot help while it stays.
+fn restart_defective(outdated: &[Present<'_>]) -> Option<Step> {
+    outdated
+        .iter()
+        .rev()
+        .filter(|(member, _)| !member.has_serving_role() && !member.is_serving())
+        .find_map(|(member, pod)| {
+            let defect = pod.defect.clone()?;
+            let why = RestartReason::OutdatedAndDefective(defect);
+            Some(Step::RestartPod {
+                target: Target::new(member, pod),
+                why,
+            })
+        })
+}
+
+/// Members that do not serve come first: they must be restarted anyway, and the others are stronger for it.
+fn next_in_order<'a>(outdated: &[Present<'a>], leader: &Member) -> Option<Present<'a>> {
+    let followers = || {
+        outdated
+            .iter()
+            .rev()
+            .filter(|(member, _)| member.ordinal != leader.ordinal)
+    };
+    followers()
+        .find(|(member, _)| !member.is_serving())
+        .or_else(|| followers().next())
+        .or_else(|| {
+            outdated
+                .iter()
+                .find(|(member, _)| member.ordinal == leader.ordinal)
+        })
+        .copied()
+}
+
+fn restart_if_safe(next: Present<'_>, leader: &Member, observation: &Observation) -> Step {
+    let (member, pod) = next;
+    let remaining = health::remaining_without(observation, leader, member);
+    let needed = health::majority(observation.members.len());
+    let serves = member.is_serving();
+    if remaining < needed {
+        return wait(if serves {
+            WaitReason::OthersNotInStep {
+                next: member.name.clone(),
+                remaining,
+                needed,
+            }
+        } else {
+            WaitReason::OutdatedMemberNotServing(member.name.clone())
+        });
+    }
+    let target = Target::new(member, pod);
+    if member.ordinal == leader.ordinal {
+        Step::RestartLeader {
+            target,
+            why: RestartReason::Outdated,
+        }
+    } else if serves {
+        Step::RestartPod {
+            target,
+            why: RestartReason::Outdated,
+        }
+    } else {
+        Step::RestartPod {
+            target,
+            why: RestartReason::OutdatedAndNotServing,
+        }
+    }
+}
+
+fn wait(why: WaitReason) -> Step {
+    Step::Wait { why }
+}
