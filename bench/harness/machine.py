@@ -22,6 +22,7 @@ def describe(directory: Path, file_system: str) -> str:
             f"- {len(os.sched_getaffinity(0))} cores, {processor()}; {memory:.0f} GiB of memory",
             f"- Linux {platform.release()}, {file_system}; writing {SYNC_BYTES} bytes in place "
             f"and fdatasync takes p50 {p50:.0f} µs, p99 {p99:.0f} µs",
+            f"- TCP congestion control on loopback: {congestion_control()}",
             f"- {java_version()}",
             f"- Quorate at commit {commit()}",
             f"- {time.strftime('%Y-%m-%d')}",
@@ -51,6 +52,10 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def congestion_control() -> str:
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
 
 
 def java_version() -> str:

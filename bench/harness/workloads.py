@@ -50,7 +50,7 @@ FULL = Pace(
     quorate_first=WarmUp(6, 40),
     quorate_later=WarmUp(6, 40),
 )
-# Under five minutes in all: 2 x (21 + 15 + 4 x 6 + 4 x 6 + 2 x 5 x 4 s) and the starts.
+# Under five minutes in all: 2 x (21 + 12 + 4 x 6 + 4 x 6 + 2 x 5 x 4) s and the starts.
 QUICK = Pace(
     "quick",
     rounds=2,
@@ -66,13 +66,35 @@ def run_workload(
     generator: Path, ensemble: Ensemble, workload: str, warm_up: WarmUp, seconds: float
 ) -> dict:
     """Figures of one workload, as the generator prints them."""
+    # The slack covers opening sessions, laying out znodes and waiting for the last replies.
+    limit = warm_up.max + seconds + 90
+    try:
+        done = subprocess.run(
+            command(generator, ensemble, workload, warm_up, seconds),
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(f"the generator did not finish {workload} in {limit:.0f} s") from None
+    if done.returncode != 0:
+        raise Failure(
+            f"{workload} failed on {ensemble.kind.name}; logs are in {ensemble.directory}"
+        )
+    return json.loads(done.stdout)
+
+
+def command(
+    generator: Path, ensemble: Ensemble, workload: str, warm_up: WarmUp, seconds: float
+) -> list[str]:
+    """The generator's command line."""
     name, addresses = workload, ensemble.addresses
     if workload.startswith("single-"):
         name = "single"
         leader = ensemble.leader()
         index = leader if workload == "single-leader" else (leader + 1) % len(addresses)
         addresses = [addresses[index]]
-    command = [
+    return [
         str(generator),
         name,
         f"--servers={','.join(addresses)}",
@@ -81,14 +103,3 @@ def run_workload(
         f"--warm-up-min={warm_up.min}",
         f"--warm-up-max={warm_up.max}",
     ]
-    # The slack covers opening sessions, laying out znodes and waiting for the last replies.
-    limit = warm_up.max + seconds + 90
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        raise Failure(f"the generator did not finish {workload} in {limit:.0f} s") from None
-    if done.returncode != 0:
-        raise Failure(
-            f"{workload} failed on {ensemble.kind.name}; logs are in {ensemble.directory}"
-        )
-    return json.loads(done.stdout)
