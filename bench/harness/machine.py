@@ -69,7 +69,7 @@ def java_version() -> str:
 def commit() -> str:
     git = ["git", "-C", str(root())]
     done = subprocess.run(
-        [*git, "rev-parse", "--short", "HEAD"],
+        [*git, "describe", "--always", "--dirty", "--exclude=*"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
