@@ -1,1 +1,21 @@
-//! Being written.
+//! The data tree: znodes, access control lists, sessions and the digest.
+//!
+//! What must never happen here: an effect that depends on anything but the
+//! transactions applied so far, in their order. The tree knows neither
+//! watches nor requests; those live beside it.
+
+pub mod acl;
+mod acl_table;
+mod change;
+mod data_tree;
+mod image;
+mod nodes;
+mod owner;
+pub mod path;
+mod znode;
+
+pub(crate) use change::NewZnode;
+pub use data_tree::{CONFIG_PATH, Tree};
+pub use image::TreeError;
+pub use owner::Owner;
+pub use znode::ZnodeRef;

@@ -1,0 +1,164 @@
+//! The tree as a whole and how to look at it (reference: `DataTree`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use zk_proto::client::{Acl, Id, StatPersisted, perms};
+use zk_proto::{SessionId, Zxid};
+
+use super::acl_table::{AclSlot, AclTable};
+use super::nodes::Nodes;
+use super::owner::Owner;
+use super::path;
+use super::znode::{Znode, ZnodeRef};
+
+/// The znode that shows the ensemble's members.
+pub const CONFIG_PATH: &str = "/zookeeper/config";
+
+/// All that is replicated: znodes with their ACLs, sessions, and the zxid up
+/// to which transactions were applied.
+pub struct Tree {
+    pub(super) nodes: Nodes,
+    pub(super) acls: AclTable,
+    pub(super) sessions: BTreeMap<SessionId, i32>,
+    pub(super) ephemerals: BTreeMap<SessionId, BTreeSet<Box<str>>>,
+    pub(super) last_zxid: Zxid,
+    pub(super) digest: u64,
+    pub(super) digest_mismatches: u64,
+    pub(super) data_bytes: u64,
+}
+
+impl Tree {
+    /// The tree of a new ensemble: "/", "/zookeeper", "/zookeeper/quota" and
+    /// "/zookeeper/config", which everybody may read and nobody change.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut tree = Self::empty();
+        for path in ["/", "/zookeeper", "/zookeeper/quota"] {
+            tree.attach(Znode::new(path, Some(&[]), AclSlot::OPEN, StatPersisted::default()));
+        }
+        let readable = tree.acls.add(&[Acl { perms: perms::READ, id: Id::anyone() }]);
+        let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
+        tree.attach(Znode::new(CONFIG_PATH, Some(&[]), readable, stat));
+        tree
+    }
+
+    /// No znode at all, not even the root.
+    pub(super) fn empty() -> Self {
+        Self {
+            nodes: Nodes::default(),
+            acls: AclTable::new(),
+            sessions: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            last_zxid: Zxid::ZERO,
+            digest: 0,
+            digest_mismatches: 0,
+            data_bytes: 0,
+        }
+    }
+
+    /// The znode at this path. "" is another name of the root.
+    #[must_use]
+    pub fn znode(&self, path: &str) -> Option<ZnodeRef<'_>> {
+        self.nodes.get(path).map(|node| ZnodeRef::new(self, node))
+    }
+
+    /// Digest over all znodes, equal to the reference's (`AdHash`, version 2).
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Zxid of the last transaction in this tree.
+    #[must_use]
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// Moves the zxid without a transaction, e.g. to a new epoch.
+    pub const fn set_last_zxid(&mut self, zxid: Zxid) {
+        self.last_zxid = zxid;
+    }
+
+    /// Global sessions and their timeouts in ms.
+    #[must_use]
+    pub const fn sessions(&self) -> &BTreeMap<SessionId, i32> {
+        &self.sessions
+    }
+
+    /// Paths of the znodes that go away with this session, sorted by bytes.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
+    }
+
+    /// Sessions that own ephemerals.
+    pub fn ephemeral_owners(&self) -> impl Iterator<Item = SessionId> {
+        self.ephemerals.keys().copied()
+    }
+
+    /// Number of znodes, the root included.
+    #[must_use]
+    pub fn znode_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Number of ephemerals of all sessions.
+    #[must_use]
+    pub fn ephemerals_count(&self) -> usize {
+        self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// Bytes of all paths and data.
+    #[must_use]
+    pub const fn approximate_data_size(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// How many transactions carried another digest than this tree had
+    /// afterwards.
+    #[must_use]
+    pub const fn digest_mismatches(&self) -> u64 {
+        self.digest_mismatches
+    }
+
+    /// Puts a znode into the map and into its parent's children. The parent's
+    /// numbers stay. False if there is no such parent.
+    pub(super) fn attach(&mut self, node: Znode) -> bool {
+        if &*node.path != "/" {
+            let Some(parent) = self.nodes.get_mut(path::parent(&node.path)) else {
+                return false;
+            };
+            parent.children.get_or_insert_default().insert(path::name(&node.path).into());
+        }
+        if let Owner::Session(session) = Owner::from_stored(node.stat.ephemeral_owner) {
+            self.ephemerals.entry(session).or_default().insert(node.path.clone());
+        }
+        self.digest = self.digest.wrapping_add(node.digest.into());
+        self.data_bytes += node_bytes(&node);
+        self.nodes.insert(Box::new(node));
+        true
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tree")
+            .field("last_zxid", &self.last_zxid)
+            .field("digest", &self.digest)
+            .field("znodes", &self.nodes.len())
+            .field("sessions", &self.sessions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The root counts as "".
+pub(super) fn node_bytes(node: &Znode) -> u64 {
+    let path = if &*node.path == "/" { 0 } else { node.path.len() };
+    (path + node.data.as_ref().map_or(0, |data| data.len())) as u64
+}
