@@ -1,0 +1,100 @@
+//! What a server is told before it starts: zoo.cfg and myid.
+
+mod member;
+mod properties;
+mod zoo_cfg;
+
+use std::path::PathBuf;
+
+use zk_core::Ensemble;
+use zk_proto::Sid;
+
+pub use zoo_cfg::{ConfigError, Loaded};
+
+/// A validated zoo.cfg with its defaults filled in.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// This server; 1 where there is no `server.N` line.
+    pub sid: Sid,
+    /// All `server.N` lines, or this server alone.
+    pub ensemble: Ensemble,
+    /// Without peers: one voter, and `standaloneEnabled` is not false.
+    pub standalone: bool,
+    /// `tickTime`, ms.
+    pub tick_ms: u64,
+    /// `initLimit`, ticks.
+    pub init_limit: u32,
+    /// `syncLimit`, ticks.
+    pub sync_limit: u32,
+    /// `dataDir`: snapshots, epoch files, myid.
+    pub data_dir: PathBuf,
+    /// `dataLogDir`: transaction logs.
+    pub data_log_dir: PathBuf,
+    /// Host or address of the client port; `None` for all addresses.
+    pub client_address: Option<String>,
+    /// `clientPort`.
+    pub client_port: u16,
+    /// `maxClientCnxns`: connections of one address; 0 for any number.
+    pub client_connections_per_address_max: usize,
+    /// `minSessionTimeout`, ms.
+    pub session_timeout_min_ms: i32,
+    /// `maxSessionTimeout`, ms.
+    pub session_timeout_max_ms: i32,
+    /// `quorumListenOnAllIPs`.
+    pub quorum_listen_on_all_addresses: bool,
+    /// `snapCount`, transactions.
+    pub snap_count: u64,
+    /// `commitLogCount`, transactions.
+    pub commit_log_count: usize,
+    /// `preAllocSize` in bytes; zoo.cfg counts KiB.
+    pub log_prealloc_bytes: u64,
+    /// `forceSync`: make the log durable before acknowledging.
+    pub force_sync: bool,
+    /// `autopurge.snapRetainCount`.
+    pub snapshots_kept: usize,
+    /// `autopurge.purgeInterval`, hours; 0 for never.
+    pub purge_interval_hours: u64,
+    /// `globalOutstandingLimit`, requests.
+    pub outstanding_max: usize,
+    /// `jute.maxbuffer`, bytes: longest frame of a client.
+    pub frame_bytes_max: usize,
+    /// The admin port; `None` where `admin.enableServer=false`.
+    pub admin: Option<HttpAddress>,
+    /// The metrics port; `None` unless `metricsProvider.className` names the
+    /// Prometheus provider.
+    pub metrics: Option<HttpAddress>,
+    /// `4lw.commands.whitelist`.
+    pub commands: CommandWhitelist,
+    /// `quorate.workerThreads`: threads that serve the network; 0 picks one on
+    /// machines of up to two cores and one a core beyond.
+    pub worker_threads: usize,
+}
+
+/// Where an HTTP listener binds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAddress {
+    /// Host or address.
+    pub host: String,
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// Which four-letter words are answered. `srvr` always is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandWhitelist {
+    /// `*`.
+    All,
+    /// These.
+    Names(Vec<String>),
+}
+
+impl CommandWhitelist {
+    /// May this word be executed?
+    #[must_use]
+    pub fn allows(&self, word: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Names(names) => word == "srvr" || names.iter().any(|name| name == word),
+        }
+    }
+}

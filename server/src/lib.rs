@@ -1,0 +1,2 @@
+//! The shell around the replica.
+pub mod config;
