@@ -309,7 +309,12 @@ class Ensemble:
         return self
 
     def wait_quiet(self, patience=START_PATIENCE):
-        """Waits until every running member has processed the same zxid; returns it."""
+        """Waits until every running member has processed the same zxid; returns it.
+
+        A session is opened and closed first: before the first transaction of an epoch a leader and
+        its followers show different zxids for the same tree.
+        """
+        self.wait_leader(patience).connect().close_session()
 
         def same():
             zxids = {server.zxid() for server in self.running()}

@@ -1,5 +1,9 @@
 """The data tree of one member as a client sees it, for comparing members."""
 
+import wire
+from jute import Encoder
+
+BATCH = 100  # znodes asked for at a time
 GET_ACL_KINDS = ("java",)  # the kinds of server that answer getACL
 
 class Znode(tuple):
@@ -32,16 +36,28 @@ def dump(server):
     nodes = {}
     pending = ["/"]
     while pending:
-        path = pending.pop()
-        if path == "/zookeeper/config":
-            continue
-        data, _ = connection.get(path)
-        acl = connection.get_acl(path)[0] if server.kind in GET_ACL_KINDS else None
-        children, stat = connection.children2(path)
-        nodes[path] = Znode(data, stat, acl, sorted(children))
-        pending += [f"{path.rstrip('/')}/{child}" for child in children]
+        batch, pending = pending[:BATCH], pending[BATCH:]
+        asked = [(path, _ask(connection, path, server.kind in GET_ACL_KINDS)) for path in batch]
+        for path, xids in asked:
+            data = connection.reply(xids[0]).buffer()
+            answer = connection.reply(xids[1])
+            children, stat = answer.strings(), answer.stat()
+            acl = connection.reply(xids[2]).acl() if len(xids) > 2 else None
+            nodes[path] = Znode(data, stat, acl, sorted(children))
+            pending += [f"{path.rstrip('/')}/{child}" for child in children]
+        if "/zookeeper/config" in pending:
+            pending.remove("/zookeeper/config")
     connection.close_session()
     return nodes
+
+
+def _ask(connection, path, with_acl):
+    """Sends the requests about one path; the replies come in this order."""
+    ops = (wire.GET_DATA, wire.GET_CHILDREN2)
+    xids = [connection.send(op, wire.path_watch(path)) for op in ops]
+    if with_acl:
+        xids.append(connection.send(wire.GET_ACL, Encoder().string(path).bytes()))
+    return xids
 
 
 def differences(left, right):
