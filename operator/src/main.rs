@@ -1,9 +1,16 @@
 //! The operator's binary: `run` reconciles until it is told to stop, `crd` prints the custom resource definition.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+use zk_operator::controller::{self, Context};
+use zk_operator::http;
+use zk_operator::metrics::Metrics;
+use zk_operator::quorum_client::FourLetterAdmin;
 
 /// Operator for ZooKeeper ensembles.
 #[derive(Debug, Parser)]
@@ -15,13 +22,35 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Reconcile ensembles until told to stop.
+    Run(RunArguments),
     /// Print the custom resource definition as YAML.
     Crd,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// Image of ensembles that name none.
+    #[arg(long, env = "QUORATE_IMAGE", default_value = concat!("quorate/quorate:", env!("CARGO_PKG_VERSION")))]
+    default_image: String,
+    /// Namespace to look after; all of them when empty.
+    #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
+    namespace: String,
+    /// Address of /metrics and /healthz.
+    #[arg(long, env = "QUORATE_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Which log lines are written.
+    #[arg(long, env = "QUORATE_LOG", default_value = "info")]
+    log: String,
+    /// Write log lines as JSON.
+    #[arg(long, env = "QUORATE_LOG_JSON")]
+    log_json: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Crd => print_crd(),
+        Command::Run(arguments) => run(arguments),
     }
 }
 
@@ -31,4 +60,46 @@ fn print_crd() -> anyhow::Result<()> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .context("writing to standard output")
+}
+
+#[tokio::main]
+async fn run(arguments: RunArguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log).context("reading the log filter")?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    if arguments.log_json {
+        logs.json().init();
+    } else {
+        logs.init();
+    }
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider was installed before"))?;
+
+    let client = kube::Client::try_default()
+        .await
+        .context("finding the Kubernetes API server")?;
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("listening on {}", arguments.listen))?;
+    let metrics = Metrics::new();
+    let context = Context::new(
+        client,
+        FourLetterAdmin::default(),
+        arguments.default_image,
+        metrics.clone(),
+    );
+    let namespace = Some(arguments.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = namespace.unwrap_or("all"),
+        listen = %arguments.listen,
+        "operator started"
+    );
+    tokio::select! {
+        () = controller::run(context, namespace) => {
+            tracing::info!("operator stopped");
+            Ok(())
+        }
+        result = http::serve(listener, metrics) => result.context("serving metrics"),
+    }
 }

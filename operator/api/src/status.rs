@@ -12,13 +12,15 @@ pub struct ZookeeperEnsembleStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One line for people: Forming, Serving, Restarting, Degraded, Unavailable or Invalid.
+    /// One word for people: Forming, Serving, Restarting, Degraded, Electing, Unavailable or Invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Members that the ensemble should have.
-    pub replicas: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
     /// Members that are part of a quorum, synchronized and serving.
-    pub ready_replicas: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
     /// Pod name of the leader, absent while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,

@@ -1,0 +1,83 @@
+//! Errors of a reconcile, one variant per stage.
+
+use crate::validated::ValidationError;
+
+/// Why a reconcile ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReconcileError {
+    /// The stored object does not have the shape that this operator knows.
+    #[error("the object cannot be read: {0}")]
+    Undecodable(String),
+    /// The spec breaks a rule.
+    #[error("the spec is invalid")]
+    Invalid(#[from] ValidationError),
+    /// The object itself could not be fetched.
+    #[error("fetching the ensemble")]
+    Fetch(#[source] Box<kube::Error>),
+    /// The API server refused or did not take an object of the ensemble.
+    #[error("applying the {kind}")]
+    Apply {
+        /// Kind of the object.
+        kind: &'static str,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The StatefulSet or the pods could not be read.
+    #[error("observing the {what}")]
+    Observe {
+        /// What was being read.
+        what: &'static str,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The chosen pod could not be deleted.
+    #[error("restarting {pod}")]
+    Act {
+        /// Pod name.
+        pod: String,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The status could not be written.
+    #[error("writing the status")]
+    Status(#[source] Box<kube::Error>),
+}
+
+impl ReconcileError {
+    /// Short constant for the condition, the Event and the metric.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Undecodable(_) => "ObjectUndecodable",
+            Self::Invalid(_) => "SpecInvalid",
+            Self::Fetch(_) => "FetchFailed",
+            Self::Apply { .. } => "ApplyFailed",
+            Self::Observe { .. } => "ObserveFailed",
+            Self::Act { .. } => "RestartFailed",
+            Self::Status(_) => "StatusFailed",
+        }
+    }
+
+    /// Trying again is pointless until somebody changes the object.
+    pub fn spec_is_wrong(&self) -> bool {
+        matches!(self, Self::Undecodable(_) | Self::Invalid(_))
+    }
+
+    /// The error and all its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,123 @@
+//! When to try again after a failed reconcile: never for a wrong spec, ever later for a world that is not ready.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Resource as _;
+use kube::runtime::controller::Action;
+
+use super::watches::Guarded;
+use super::{Context, ReconcileError};
+use crate::quorum_client::QuorumAdmin;
+
+/// Failures in a row per ensemble, by uid.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// Forgets the failures of an ensemble that was reconciled, or that is gone.
+    pub(super) fn clear(&self, uid: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
+    }
+
+    fn count(&self, uid: &str) -> u32 {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = map.entry(uid.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+}
+
+/// Logs the error, once, and says when to try again.
+pub(super) fn error_policy<A: QuorumAdmin>(
+    ensemble: Arc<Guarded>,
+    error: &ReconcileError,
+    context: Arc<Context<A>>,
+) -> Action {
+    let meta = ensemble.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let (reason, error_chain) = (error.reason(), error.chain());
+    context.metrics.count_error(reason);
+    if error.spec_is_wrong() {
+        tracing::error!(
+            namespace,
+            ensemble = name,
+            reason,
+            error = error_chain,
+            "spec is wrong, waiting for a change"
+        );
+        return Action::await_change();
+    }
+    let failures = context
+        .failures
+        .count(meta.uid.as_deref().unwrap_or_default());
+    let delay = backoff(failures, RandomState::new().hash_one(failures));
+    let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(
+        namespace,
+        ensemble = name,
+        reason,
+        error = error_chain,
+        delay_ms,
+        "reconcile failed, trying again"
+    );
+    Action::requeue(delay)
+}
+
+/// Doubles from 1 s to 1 min; `random` takes off up to half, so that many ensembles do not try at once.
+fn backoff(failures: u32, random: u64) -> Duration {
+    let doublings = failures.saturating_sub(1).min(BACKOFF_DOUBLINGS_MAX);
+    let full_ms = BACKOFF_FIRST_MS
+        .saturating_mul(1 << doublings)
+        .min(BACKOFF_MAX_MS);
+    Duration::from_millis(full_ms - random % (full_ms / 2))
+}
+
+const BACKOFF_FIRST_MS: u64 = 1_000;
+const BACKOFF_MAX_MS: u64 = 60_000;
+const BACKOFF_DOUBLINGS_MAX: u32 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_a_minute() {
+        let full: Vec<u64> = (1..=9)
+            .map(|failures| backoff(failures, 0).as_secs())
+            .collect();
+        assert_eq!(full, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn jitter_takes_off_less_than_half() {
+        for random in [1, 999, u64::MAX] {
+            let delay = backoff(3, random);
+            assert!(
+                delay > Duration::from_secs(2) && delay <= Duration::from_secs(4),
+                "{delay:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_success_starts_the_count_anew() {
+        let failures = Failures::default();
+        assert_eq!(
+            (
+                failures.count("a"),
+                failures.count("a"),
+                failures.count("b")
+            ),
+            (1, 2, 1)
+        );
+        failures.clear("a");
+        assert_eq!(failures.count("a"), 1);
+    }
+}

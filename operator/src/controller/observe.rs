@@ -1,0 +1,109 @@
+//! Gathers the facts: StatefulSet and pods read from the API server itself, not from a cache, and each server
+//! asked for its role.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use futures::future;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::ReconcileError;
+use super::pod_facts::pod_facts;
+use crate::ensemble::{Answer, Member, Observation, StatefulSetFacts};
+use crate::quorum_client::QuorumAdmin;
+use crate::resources::{CLIENT_PORT, member_of_pod, pod_name, pod_selector};
+use crate::validated::ValidatedEnsemble;
+
+/// Looks at everything that the planner needs to know of `ensemble`.
+pub(super) async fn observe<A: QuorumAdmin>(
+    client: &Client,
+    admin: &A,
+    ensemble: &ValidatedEnsemble,
+) -> Result<Observation, ReconcileError> {
+    let started = Instant::now();
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let set = sets
+        .get_opt(&ensemble.name)
+        .await
+        .map_err(|source| failed("StatefulSet", source))?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let selected = ListParams::default().labels(&pod_selector(&ensemble.name));
+    let pods = pods
+        .list(&selected)
+        .await
+        .map_err(|source| failed("pods", source))?
+        .items;
+
+    let set_uid = set.as_ref().and_then(|set| set.metadata.uid.as_deref());
+    let now = Timestamp::now();
+    let members = (0..ensemble.replicas).map(|ordinal| {
+        let pod = pods
+            .iter()
+            .find(|pod| is_member(pod, &ensemble.name, ordinal, set_uid));
+        async move {
+            Member {
+                name: pod_name(&ensemble.name, ordinal),
+                ordinal,
+                pod: pod.map(|pod| pod_facts(pod, now)),
+                answer: match pod.and_then(client_address) {
+                    Some(address) => ask(admin, address, &ensemble.name).await,
+                    None => None,
+                },
+            }
+        }
+    });
+    let members = future::join_all(members).await;
+    Ok(Observation {
+        age: started.elapsed(),
+        stateful_set: set.as_ref().map(stateful_set_facts),
+        members,
+    })
+}
+
+fn failed(what: &'static str, source: kube::Error) -> ReconcileError {
+    ReconcileError::Observe {
+        what,
+        source: Box::new(source),
+    }
+}
+
+/// The pod has the member's name and was made by this very StatefulSet, not by a former one of the same name.
+fn is_member(pod: &Pod, ensemble: &str, ordinal: i32, set_uid: Option<&str>) -> bool {
+    let owner = pod
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
+    member_of_pod(ensemble, &pod.name_any()) == Some(ordinal)
+        && owner.map(|owner| owner.uid.as_str()) == set_uid
+}
+
+fn client_address(pod: &Pod) -> Option<SocketAddr> {
+    let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(ip, CLIENT_PORT))
+}
+
+async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> Option<Answer> {
+    match admin.ask(address).await {
+        Ok(answer) => Some(answer),
+        Err(error) => {
+            tracing::debug!(ensemble, remote = %address, %error, "no answer");
+            None
+        }
+    }
+}
+
+fn stateful_set_facts(set: &StatefulSet) -> StatefulSetFacts {
+    let status = set.status.as_ref();
+    StatefulSetFacts {
+        observed_generation: status
+            .and_then(|status| status.observed_generation)
+            .unwrap_or(0),
+        update_revision: status
+            .and_then(|status| status.update_revision.clone())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Every right that the operator uses. The chart grants exactly these; a test compares the two.
+
+/// Verbs on one kind of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Plural name, with a subresource after a slash.
+    pub resource: &'static str,
+    /// Verbs, in alphabetical order.
+    pub verbs: &'static [&'static str],
+}
+
+/// Rights used by the stages: `watches` (list, watch), `reconcile` (get and status), `apply` (create and patch:
+/// server-side apply is both), `observe` (get, list), `act` (delete a pod), `events` (create, patch).
+pub const PERMISSIONS: &[Permission] = &[
+    Permission {
+        group: "",
+        resource: "configmaps",
+        verbs: APPLY_AND_WATCH,
+    },
+    Permission {
+        group: "",
+        resource: "pods",
+        verbs: &["delete", "list", "watch"],
+    },
+    Permission {
+        group: "",
+        resource: "serviceaccounts",
+        verbs: APPLY_AND_WATCH,
+    },
+    Permission {
+        group: "",
+        resource: "services",
+        verbs: APPLY_AND_WATCH,
+    },
+    Permission {
+        group: "apps",
+        resource: "statefulsets",
+        verbs: &["create", "get", "list", "patch", "watch"],
+    },
+    Permission {
+        group: "events.k8s.io",
+        resource: "events",
+        verbs: &["create", "patch"],
+    },
+    Permission {
+        group: "policy",
+        resource: "poddisruptionbudgets",
+        verbs: APPLY_AND_WATCH,
+    },
+    Permission {
+        group: "quorate.dev",
+        resource: "zookeeperensembles",
+        verbs: &["get", "list", "watch"],
+    },
+    Permission {
+        group: "quorate.dev",
+        resource: "zookeeperensembles/status",
+        verbs: &["patch"],
+    },
+];
+
+const APPLY_AND_WATCH: &[&str] = &["create", "list", "patch", "watch"];

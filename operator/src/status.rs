@@ -1,0 +1,452 @@
+//! Facts and the chosen step, told to people: conditions, phase and a row per member.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use zk_operator_api::{ConditionType, MemberRole, MemberStatus, ZookeeperEnsembleStatus};
+
+use crate::ensemble::health::{self, Leadership};
+use crate::ensemble::{Member, Observation, Role, Step};
+use crate::resources::sid_of_ordinal;
+
+/// Status of an ensemble whose objects were applied and whose members were asked.
+pub fn observed(
+    previous: Option<&ZookeeperEnsembleStatus>,
+    generation: i64,
+    observation: &Observation,
+    step: &Step,
+    now: Timestamp,
+) -> ZookeeperEnsembleStatus {
+    let leader = match health::leadership(observation) {
+        Leadership::One(leader) => Some(leader),
+        Leadership::None | Leadership::Several => None,
+    };
+    let serving = observation
+        .members
+        .iter()
+        .filter(|member| member.is_serving())
+        .count();
+    let availability = Availability::of(previous, observation);
+    let mut conditions = Conditions {
+        previous,
+        generation,
+        now,
+        list: Vec::new(),
+    };
+    conditions.add(
+        ConditionType::Reconciled,
+        true,
+        "Applied",
+        "every object of the ensemble was applied",
+    );
+    conditions.add(
+        ConditionType::Available,
+        availability == Availability::Serving,
+        availability.reason(),
+        availability.message(),
+    );
+    let (reason, message) = describe(step);
+    conditions.add(ConditionType::Ready, *step == Step::Done, reason, &message);
+    conditions.add(
+        ConditionType::Progressing,
+        *step != Step::Done,
+        reason,
+        &message,
+    );
+    ZookeeperEnsembleStatus {
+        observed_generation: Some(generation),
+        phase: Some(phase(availability, observation, step).to_owned()),
+        replicas: Some(count(observation.members.len())),
+        ready_replicas: Some(count(serving)),
+        leader: leader.map(|leader| leader.name.clone()),
+        epoch: leader
+            .and_then(|leader| leader.answer)
+            .map(|answer| i64::from(answer.zxid.epoch())),
+        members: observation.members.iter().map(member_status).collect(),
+        conditions: conditions.list,
+    }
+}
+
+/// Status of an ensemble at which a stage failed: what was known stays, `Reconciled` says why it failed.
+pub fn failed(
+    previous: Option<&ZookeeperEnsembleStatus>,
+    generation: i64,
+    failure: Failure<'_>,
+    now: Timestamp,
+) -> ZookeeperEnsembleStatus {
+    let mut conditions = Conditions {
+        previous,
+        generation,
+        now,
+        list: Vec::new(),
+    };
+    conditions.add(
+        ConditionType::Reconciled,
+        false,
+        failure.reason,
+        failure.message,
+    );
+    let kept = previous
+        .map(|status| status.conditions.clone())
+        .unwrap_or_default();
+    let list = conditions.list.into_iter().chain(
+        kept.into_iter()
+            .filter(|condition| condition.type_ != ConditionType::Reconciled.as_str()),
+    );
+    let base = previous.cloned().unwrap_or_default();
+    ZookeeperEnsembleStatus {
+        observed_generation: Some(generation),
+        phase: if failure.spec_is_wrong {
+            Some(PHASE_INVALID.to_owned())
+        } else {
+            base.phase
+        },
+        conditions: list.collect(),
+        ..base
+    }
+}
+
+/// A failed stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// Short constant.
+    pub reason: &'a str,
+    /// The whole chain of causes.
+    pub message: &'a str,
+    /// Only a change of the spec helps.
+    pub spec_is_wrong: bool,
+}
+
+/// Reason and message of the conditions that speak of the step, and of its Event.
+pub fn describe(step: &Step) -> (&'static str, String) {
+    match step {
+        Step::Done => (
+            "Settled",
+            "every member serves on the wanted revision".to_owned(),
+        ),
+        Step::Wait { why } => (why.reason(), format!("waiting: {why}")),
+        Step::RestartPod { target, why } => {
+            (why.reason(), format!("restarting {}: {why}", target.name))
+        }
+        Step::RestartLeader { target, why } => (
+            why.reason(),
+            format!("restarting {}, the leader, last: {why}", target.name),
+        ),
+    }
+}
+
+/// Whether clients are served, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Availability {
+    Serving,
+    Forming,
+    Electing,
+    Unavailable,
+}
+
+impl Availability {
+    fn of(previous: Option<&ZookeeperEnsembleStatus>, observation: &Observation) -> Self {
+        let answering = observation
+            .members
+            .iter()
+            .filter(|member| member.answer.is_some())
+            .count();
+        let known = previous.and_then(|status| find(&status.conditions, ConditionType::Available));
+        let was_forming = known.is_none_or(|condition| condition.reason == Self::Forming.reason());
+        if health::has_serving_majority(observation) {
+            Self::Serving
+        } else if was_forming {
+            Self::Forming
+        } else if answering >= health::majority(observation.members.len()) {
+            Self::Electing
+        } else {
+            Self::Unavailable
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Serving => "Serving",
+            Self::Forming => "Forming",
+            Self::Electing => "Electing",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Serving => "a leader and a synchronized majority serve",
+            Self::Forming => "the members have not formed a quorum yet",
+            Self::Electing => {
+                "a majority answers, but has no established leader with enough synchronized followers"
+            }
+            Self::Unavailable => "fewer members than a majority answer",
+        }
+    }
+}
+
+fn phase(availability: Availability, observation: &Observation, step: &Step) -> &'static str {
+    match (availability, step) {
+        (Availability::Serving, Step::Done) => "Serving",
+        (Availability::Serving, Step::RestartPod { .. } | Step::RestartLeader { .. }) => {
+            "Restarting"
+        }
+        (Availability::Serving, Step::Wait { .. }) if has_outdated(observation) => "Restarting",
+        (Availability::Serving, Step::Wait { .. }) => "Degraded",
+        (unavailable, _) => unavailable.reason(),
+    }
+}
+
+fn has_outdated(observation: &Observation) -> bool {
+    let Some(set) = &observation.stateful_set else {
+        return false;
+    };
+    let mut pods = observation
+        .members
+        .iter()
+        .filter_map(|member| member.pod.as_ref());
+    pods.any(|pod| pod.revision != set.update_revision)
+}
+
+fn member_status(member: &Member) -> MemberStatus {
+    let answer = member.answer.filter(|answer| answer.role != Role::Looking);
+    MemberStatus {
+        name: member.name.clone(),
+        sid: sid_of_ordinal(member.ordinal),
+        role: match member.answer.map(|answer| answer.role) {
+            Some(Role::Leader) => MemberRole::Leader,
+            Some(Role::Follower) => MemberRole::Follower,
+            Some(Role::Standalone) => MemberRole::Standalone,
+            Some(Role::Looking) => MemberRole::Looking,
+            None => MemberRole::Unknown,
+        },
+        zxid: answer.map(|answer| answer.zxid.to_string()),
+        ready: member.is_serving(),
+    }
+}
+
+struct Conditions<'a> {
+    previous: Option<&'a ZookeeperEnsembleStatus>,
+    generation: i64,
+    now: Timestamp,
+    list: Vec<Condition>,
+}
+
+impl Conditions<'_> {
+    /// A condition keeps its transition time for as long as its status stays the same.
+    fn add(&mut self, kind: ConditionType, holds: bool, reason: &str, message: &str) {
+        let status = if holds { "True" } else { "False" };
+        let since = self
+            .previous
+            .and_then(|previous| find(&previous.conditions, kind))
+            .filter(|condition| condition.status == status)
+            .map_or(Time(self.now), |condition| {
+                condition.last_transition_time.clone()
+            });
+        self.list.push(Condition {
+            type_: kind.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: shortened(message),
+            observed_generation: Some(self.generation),
+            last_transition_time: since,
+        });
+    }
+}
+
+/// Finds a condition by its type.
+pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == kind.as_str())
+}
+
+/// Cuts a message to what an Event may hold, at a character boundary.
+pub(crate) fn shortened(message: &str) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message.to_owned();
+    }
+    let mut text: String = message
+        .char_indices()
+        .take_while(|(at, c)| at + c.len_utf8() + ELLIPSIS.len() <= MESSAGE_BYTES_MAX)
+        .map(|(_, c)| c)
+        .collect();
+    text.push_str(ELLIPSIS);
+    text
+}
+
+fn count(members: usize) -> i32 {
+    i32::try_from(members).expect("an ensemble has at most nine members")
+}
+
+const PHASE_INVALID: &str = "Invalid";
+/// The note of an Event may have 1 kB.
+const MESSAGE_BYTES_MAX: usize = 1000;
+const ELLIPSIS: &str = "…";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ensemble::{Answer, PodFacts, StatefulSetFacts, WaitReason, Zxid};
+
+    fn observation(roles: &[Option<Role>]) -> Observation {
+        let members = roles
+            .iter()
+            .enumerate()
+            .map(|(at, role)| Member {
+                name: format!("zk-{at}"),
+                ordinal: i32::try_from(at).unwrap(),
+                pod: Some(PodFacts {
+                    uid: String::new(),
+                    resource_version: String::new(),
+                    revision: "one".to_owned(),
+                    ready: role.is_some_and(|role| role != Role::Looking),
+                    terminating: false,
+                    defect: None,
+                }),
+                answer: role.map(|role| Answer {
+                    role,
+                    zxid: Zxid::new(2, 9),
+                    synced_followers: (role == Role::Leader).then_some(2),
+                }),
+            })
+            .collect();
+        Observation {
+            age: Duration::ZERO,
+            stateful_set: Some(StatefulSetFacts {
+                observed_generation: 1,
+                update_revision: "one".to_owned(),
+            }),
+            members,
+        }
+    }
+
+    fn waiting() -> Step {
+        Step::Wait {
+            why: WaitReason::NoLeader,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    const SERVING: [Option<Role>; 3] = [
+        Some(Role::Follower),
+        Some(Role::Leader),
+        Some(Role::Follower),
+    ];
+
+    #[test]
+    fn a_serving_ensemble_shows_leader_epoch_and_every_member() {
+        let status = observed(None, 3, &observation(&SERVING), &Step::Done, at(0));
+        assert_eq!(status.phase.as_deref(), Some("Serving"));
+        assert_eq!((status.replicas, status.ready_replicas), (Some(3), Some(3)));
+        assert_eq!(
+            (status.leader.as_deref(), status.epoch),
+            (Some("zk-1"), Some(2))
+        );
+        let row = &status.members[1];
+        assert_eq!(
+            (row.sid, row.role, row.zxid.as_deref()),
+            (2, MemberRole::Leader, Some("0x200000009"))
+        );
+        assert!(
+            status.conditions[..3]
+                .iter()
+                .all(|condition| condition.status == "True")
+        );
+        assert_eq!(
+            find(&status.conditions, ConditionType::Progressing)
+                .unwrap()
+                .status,
+            "False"
+        );
+    }
+
+    #[test]
+    fn two_leaders_are_never_shown_as_one() {
+        let status = observed(
+            None,
+            1,
+            &observation(&[Some(Role::Leader), Some(Role::Leader), None]),
+            &waiting(),
+            at(0),
+        );
+        assert_eq!((status.leader, status.epoch), (None, None));
+    }
+
+    #[test]
+    fn the_phase_tells_forming_from_electing_and_from_unavailable() {
+        let looking = observation(&[Some(Role::Looking); 3]);
+        let forming = observed(None, 1, &looking, &waiting(), at(0));
+        assert_eq!(forming.phase.as_deref(), Some("Forming"));
+        let forming = observed(
+            Some(&forming),
+            1,
+            &observation(&[None; 3]),
+            &waiting(),
+            at(1),
+        );
+        assert_eq!(forming.phase.as_deref(), Some("Forming"));
+        let serving = observed(
+            Some(&forming),
+            1,
+            &observation(&SERVING),
+            &Step::Done,
+            at(2),
+        );
+        let electing = observed(Some(&serving), 1, &looking, &waiting(), at(3));
+        assert_eq!(electing.phase.as_deref(), Some("Electing"));
+        let gone = observed(
+            Some(&electing),
+            1,
+            &observation(&[None; 3]),
+            &waiting(),
+            at(4),
+        );
+        assert_eq!(gone.phase.as_deref(), Some("Unavailable"));
+    }
+
+    #[test]
+    fn a_condition_keeps_its_transition_time_until_its_status_changes() {
+        let first = observed(None, 1, &observation(&SERVING), &Step::Done, at(10));
+        let second = observed(Some(&first), 2, &observation(&SERVING), &waiting(), at(20));
+        let time = |status: &ZookeeperEnsembleStatus, kind| {
+            find(&status.conditions, kind)
+                .unwrap()
+                .last_transition_time
+                .0
+                .as_second()
+        };
+        assert_eq!(time(&second, ConditionType::Available), 10);
+        assert_eq!(time(&second, ConditionType::Ready), 20);
+    }
+
+    #[test]
+    fn a_failure_keeps_what_was_known() {
+        let known = observed(None, 1, &observation(&SERVING), &Step::Done, at(10));
+        let failure = Failure {
+            reason: "SpecInvalid",
+            message: "no",
+            spec_is_wrong: true,
+        };
+        let status = failed(Some(&known), 2, failure, at(20));
+        assert_eq!(status.leader, known.leader);
+        assert_eq!(status.phase.as_deref(), Some("Invalid"));
+        assert_eq!(status.conditions.len(), 4);
+        let reconciled = find(&status.conditions, ConditionType::Reconciled).unwrap();
+        assert_eq!(
+            (reconciled.status.as_str(), reconciled.reason.as_str()),
+            ("False", "SpecInvalid")
+        );
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        let cut = shortened(&"é".repeat(2000));
+        assert!(cut.len() <= MESSAGE_BYTES_MAX && cut.ends_with(ELLIPSIS));
+        assert_eq!(shortened("short"), "short");
+    }
+}
