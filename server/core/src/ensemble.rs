@@ -46,11 +46,26 @@ impl Ensemble {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (sid, member) in &self.members {
-            let host = if member.host.contains(':') { format!("[{}]", member.host) } else { member.host.clone() };
-            let Member { quorum_port, election_port, client, .. } = member;
-            let client = client.as_ref().map(|client| format!(";{client}")).unwrap_or_default();
-            writeln!(text, "server.{sid}={host}:{quorum_port}:{election_port}:participant{client}")
-                .expect("a string takes all text");
+            let host = if member.host.contains(':') {
+                format!("[{}]", member.host)
+            } else {
+                member.host.clone()
+            };
+            let Member {
+                quorum_port,
+                election_port,
+                client,
+                ..
+            } = member;
+            let client = client
+                .as_ref()
+                .map(|client| format!(";{client}"))
+                .unwrap_or_default();
+            writeln!(
+                text,
+                "server.{sid}={host}:{quorum_port}:{election_port}:participant{client}"
+            )
+            .expect("a string takes all text");
         }
         write!(text, "version={:x}", self.version).expect("a string takes all text");
         text
@@ -62,8 +77,16 @@ mod tests {
     use super::*;
 
     fn ensemble(voters: i64) -> Ensemble {
-        let member = |n: i64| Member { host: format!("h{n}"), quorum_port: 2888, election_port: 3888, client: None };
-        Ensemble { members: (1..=voters).map(|n| (Sid(n), member(n))).collect(), version: 0 }
+        let member = |n: i64| Member {
+            host: format!("h{n}"),
+            quorum_port: 2888,
+            election_port: 3888,
+            client: None,
+        };
+        Ensemble {
+            members: (1..=voters).map(|n| (Sid(n), member(n))).collect(),
+            version: 0,
+        }
     }
 
     #[test]

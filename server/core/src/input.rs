@@ -36,8 +36,6 @@ pub struct ClientWrite {
 pub struct Recovered {
     /// Tree and sessions after replay.
     pub tree: Tree,
-    /// Sessions and their timeouts in ms.
-    pub sessions: Vec<(SessionId, i32)>,
     /// Zxid of the newest transaction in the log or of the snapshot, if newer.
     pub last_zxid: Zxid,
     /// The newest transactions of the log in order, at most `commitLogCount`.
@@ -70,6 +68,10 @@ pub enum Input {
     /// A link is gone, or the connection could not be made. Not sent for
     /// links that `Output::Close` closed.
     LinkClosed(LinkId),
+    /// Bytes of a long packet or of a SNAP have moved on this link, in either
+    /// direction, though none was completed: a long transfer is not silence.
+    /// Sent about once a second at most.
+    LinkActive(LinkId),
     /// A packet. SNAP is not delivered this way but as `Snap`.
     Packet {
         /// On which link.

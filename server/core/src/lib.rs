@@ -13,6 +13,8 @@ pub mod config;
 mod ensemble;
 mod input;
 mod output;
+mod recover;
+mod replica;
 pub mod request;
 pub mod session;
 mod time;
@@ -23,6 +25,8 @@ pub mod zab;
 pub use ensemble::{Ensemble, Member};
 pub use input::{ClientWrite, Input, LogEntry, Recovered};
 pub use output::{CloseReason, Output, Role, ToClient};
+pub use recover::RebuildError;
+pub use replica::{Applied, Replica, Status};
 pub use time::{Millis, Now};
 
 /// A client connection of this process; the shell numbers them.

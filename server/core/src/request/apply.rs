@@ -40,7 +40,13 @@ pub fn apply(
     on_event: &mut dyn FnMut(ConnId, EventKind, &str),
 ) -> Result<Applied, DecodeError> {
     let (header, txn, digest) = decode_txn(entry)?;
-    let applied = Change { tree, watches, on_event, header }.run(txn);
+    let applied = Change {
+        tree,
+        watches,
+        on_event,
+        header,
+    }
+    .run(txn);
     check_digest(tree, &header, digest);
     Ok(applied)
 }
@@ -53,13 +59,22 @@ pub fn apply(
 pub fn replay(tree: &mut Tree, entry: &[u8]) -> Result<TxnHeader, DecodeError> {
     let (header, txn, _) = decode_txn(entry)?;
     let watches = &mut WatchTable::new();
-    Change { tree, watches, on_event: &mut |_, _, _| {}, header }.run(txn);
+    Change {
+        tree,
+        watches,
+        on_event: &mut |_, _, _| {},
+        header,
+    }
+    .run(txn);
     Ok(header)
 }
 
 /// Reference: `DataTree.compareDigest`. A difference is reported, never fatal.
 fn check_digest(tree: &mut Tree, header: &TxnHeader, digest: Option<TxnDigest>) {
-    if let Some(TxnDigest { version: TxnDigest::VERSION, tree_digest }) = digest
+    if let Some(TxnDigest {
+        version: TxnDigest::VERSION,
+        tree_digest,
+    }) = digest
         && tree_digest != tree.digest()
     {
         tree.count_digest_mismatch();
@@ -81,8 +96,13 @@ struct Change<'a> {
 impl Change<'_> {
     fn run(mut self, txn: Txn<'_>) -> Applied {
         let header = self.header;
-        let mut applied =
-            Applied { header, err: ErrorCode::Ok.code(), reply: Reply::None, closed_session: None, opened_session: None };
+        let mut applied = Applied {
+            header,
+            err: ErrorCode::Ok.code(),
+            reply: Reply::None,
+            closed_session: None,
+            opened_session: None,
+        };
         match txn {
             Txn::CreateSession(timeout_ms) => {
                 self.tree.open_session(header.session, timeout_ms);
@@ -133,14 +153,16 @@ impl Change<'_> {
             let as_result: fn(Reply) -> MultiResult = match &txn {
                 Txn::Delete(_) | Txn::DeleteContainer(_) => |_| MultiResult::Delete,
                 Txn::Check(..) => |_| MultiResult::Check,
-                Txn::Create(_) | Txn::Create2(_) | Txn::CreateContainer(_) | Txn::CreateTtl(..) | Txn::SetData(_) => {
-                    |reply| match reply {
-                        Reply::Path(path) => MultiResult::Create(path),
-                        Reply::PathStat(path, stat) => MultiResult::Create2(path, stat),
-                        Reply::Stat(stat) => MultiResult::SetData(stat),
-                        Reply::None | Reply::Multi(_) => MultiResult::Check,
-                    }
-                }
+                Txn::Create(_)
+                | Txn::Create2(_)
+                | Txn::CreateContainer(_)
+                | Txn::CreateTtl(..)
+                | Txn::SetData(_) => |reply| match reply {
+                    Reply::Path(path) => MultiResult::Create(path),
+                    Reply::PathStat(path, stat) => MultiResult::Create2(path, stat),
+                    Reply::Stat(stat) => MultiResult::SetData(stat),
+                    Reply::None | Reply::Multi(_) => MultiResult::Check,
+                },
                 _ => break,
             };
             results.push(match self.single(txn) {
@@ -152,16 +174,26 @@ impl Change<'_> {
     }
 
     fn single(&mut self, txn: Txn<'_>) -> Result<Reply, ErrorCode> {
-        let TxnHeader { session, zxid, time_ms, .. } = self.header;
+        let TxnHeader {
+            session,
+            zxid,
+            time_ms,
+            ..
+        } = self.header;
         let owner = |create: &CreateTxn<'_>| {
-            if create.ephemeral { Owner::from_stored(session.0) } else { Owner::Persistent }
+            if create.ephemeral {
+                Owner::from_stored(session.0)
+            } else {
+                Owner::Persistent
+            }
         };
         match txn {
             Txn::Create(create) => {
                 let created = self.create(&create, owner(&create));
                 if created == Err(ErrorCode::NodeExists) {
                     // Only this kind counts for the parent when it is replayed.
-                    self.tree.raise_parent(&create.path, create.parent_cversion, zxid)?;
+                    self.tree
+                        .raise_parent(&create.path, create.parent_cversion, zxid)?;
                 }
                 created?;
                 Ok(Reply::Path(create.path.into_owned()))
@@ -178,15 +210,23 @@ impl Change<'_> {
                 let stat = self.create(&create, Owner::Ttl(ttl_ms))?;
                 Ok(Reply::PathStat(create.path.into_owned(), stat))
             }
-            Txn::Delete(path) | Txn::DeleteContainer(path) => self.delete(&path).map(|()| Reply::None),
+            Txn::Delete(path) | Txn::DeleteContainer(path) => {
+                self.delete(&path).map(|()| Reply::None)
+            }
             Txn::SetData(set) | Txn::Reconfig(set) => {
-                let stat = self.tree.set_data(&set.path, set.data, set.version, zxid, time_ms)?;
+                let stat = self
+                    .tree
+                    .set_data(&set.path, set.data, set.version, zxid, time_ms)?;
                 if let Some(node) = self.tree.znode(&set.path) {
-                    self.watches.data_changed(&set.path, node.acl(), self.on_event);
+                    self.watches
+                        .data_changed(&set.path, node.acl(), self.on_event);
                 }
                 Ok(Reply::Stat(stat))
             }
-            Txn::SetAcl(set) => self.tree.set_acl(&set.path, &set.acl, set.version).map(Reply::Stat),
+            Txn::SetAcl(set) => self
+                .tree
+                .set_acl(&set.path, &set.acl, set.version)
+                .map(Reply::Stat),
             Txn::Check(..)
             | Txn::Multi(_)
             | Txn::CreateSession(_)
@@ -195,13 +235,32 @@ impl Change<'_> {
         }
     }
 
-    fn create(&mut self, create: &CreateTxn<'_>, owner: Owner) -> Result<zk_proto::client::Stat, ErrorCode> {
-        let CreateTxn { path, data, acl, ephemeral: _, parent_cversion } = create;
+    fn create(
+        &mut self,
+        create: &CreateTxn<'_>,
+        owner: Owner,
+    ) -> Result<zk_proto::client::Stat, ErrorCode> {
+        let CreateTxn {
+            path,
+            data,
+            acl,
+            ephemeral: _,
+            parent_cversion,
+        } = create;
         let TxnHeader { zxid, time_ms, .. } = self.header;
-        let new = NewZnode { path, data: *data, acl, owner, parent_cversion: *parent_cversion, zxid, time_ms };
+        let new = NewZnode {
+            path,
+            data: *data,
+            acl,
+            owner,
+            parent_cversion: *parent_cversion,
+            zxid,
+            time_ms,
+        };
         let stat = self.tree.create(&new)?;
         if let Some(parent) = self.tree.znode(path::parent(path)) {
-            self.watches.node_created(path, acl, parent.acl(), self.on_event);
+            self.watches
+                .node_created(path, acl, parent.acl(), self.on_event);
         }
         Ok(stat)
     }
@@ -209,7 +268,8 @@ impl Change<'_> {
     fn delete(&mut self, path: &str) -> Result<(), ErrorCode> {
         let acl = self.tree.delete(path, self.header.zxid)?;
         if let Some(parent) = self.tree.znode(path::parent(path)) {
-            self.watches.node_deleted(path, &acl, parent.acl(), self.on_event);
+            self.watches
+                .node_deleted(path, &acl, parent.acl(), self.on_event);
         }
         Ok(())
     }

@@ -1,1 +1,35 @@
-//! Being written.
+//! From request to reply: checks and numbering on the leader, application
+//! everywhere, local reads, and the order of replies.
+
+mod apply;
+mod order;
+mod pending;
+mod prep;
+mod read;
+mod reply;
+
+use zk_proto::client::OpCode;
+
+pub use apply::{Applied, apply, replay};
+pub use order::{Order, Owed};
+pub use prep::{Prep, WriteRequest};
+pub use read::{ReadGuard, ReadOutcome, SharedView};
+pub use reply::{Reply, write_event, write_reply};
+
+/// Does a request with this code take its turn among the writes? All others
+/// are answered by [`ReadGuard::serve`].
+#[must_use]
+pub const fn is_write(op: i32) -> bool {
+    matches!(
+        OpCode::from_code(op),
+        Some(
+            OpCode::Create
+                | OpCode::Create2
+                | OpCode::Delete
+                | OpCode::SetData
+                | OpCode::Multi
+                | OpCode::Sync
+                | OpCode::CloseSession
+        )
+    )
+}

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use parking_lot::lock_api::ArcRwLockWriteGuard;
 use parking_lot::{Mutex, RawRwLock, RwLock, RwLockReadGuard};
 use zk_proto::client::{
-    ErrorCode, EventKind, Id, OpCode, PathWatchRequest, ReplyHeader, SetWatches, WatcherEvent, perms, special_xid,
-    write_children,
+    ErrorCode, EventKind, Id, OpCode, PathWatchRequest, ReplyHeader, SetWatches, WatcherEvent,
+    perms, special_xid, write_children,
 };
 use zk_proto::jute::{Put, Reader};
 use zk_proto::{DecodeError, Xid, Zxid};
@@ -45,14 +45,20 @@ impl SharedView {
     /// A view of this tree, without watches.
     #[must_use]
     pub fn new(tree: Tree) -> Self {
-        Self { tree: Arc::new(RwLock::new(tree)), watches: Arc::default() }
+        Self {
+            tree: Arc::new(RwLock::new(tree)),
+            watches: Arc::default(),
+        }
     }
 
     /// Waits for a batch that is being applied, not for anything longer. One
     /// guard at a time per thread.
     #[must_use]
     pub fn read(&self) -> ReadGuard<'_> {
-        ReadGuard { tree: self.tree.read(), watches: &self.watches }
+        ReadGuard {
+            tree: self.tree.read(),
+            watches: &self.watches,
+        }
     }
 
     /// Shuts all readers out.
@@ -92,7 +98,13 @@ impl ReadGuard<'_> {
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
-        let read = Read { tree: &self.tree, watches: self.watches, conn, ids, xid };
+        let read = Read {
+            tree: &self.tree,
+            watches: self.watches,
+            conn,
+            ids,
+            xid,
+        };
         let mut body = Reader::new(body);
         let served = match OpCode::from_code(op) {
             Some(OpCode::GetData) => read.get_data(&mut body, out),
@@ -101,7 +113,14 @@ impl ReadGuard<'_> {
             Some(OpCode::GetChildren2) => read.get_children(&mut body, true, out),
             Some(OpCode::SetWatches) => read.set_watches(&mut body, out),
             Some(OpCode::Ping) => {
-                frame(out, ReplyHeader { xid: special_xid::PING, ..read.header(ErrorCode::Ok) }, |_| {});
+                frame(
+                    out,
+                    ReplyHeader {
+                        xid: special_xid::PING,
+                        ..read.header(ErrorCode::Ok)
+                    },
+                    |_| {},
+                );
                 return ReadOutcome::Answered;
             }
             Some(OpCode::Auth) => return auth(&mut body, xid, out),
@@ -109,7 +128,15 @@ impl ReadGuard<'_> {
             Some(OpCode::CreateSession) => return ReadOutcome::Close,
             _ => {
                 let err = ErrorCode::Unimplemented.code();
-                frame(out, ReplyHeader { xid, zxid: Zxid(-1), err }, |_| {});
+                frame(
+                    out,
+                    ReplyHeader {
+                        xid,
+                        zxid: Zxid(-1),
+                        err,
+                    },
+                    |_| {},
+                );
                 return ReadOutcome::Close;
             }
         };
@@ -185,7 +212,12 @@ impl<'a> Read<'a> {
         Ok(())
     }
 
-    fn get_children(&self, body: &mut Reader<'_>, with_stat: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn get_children(
+        &self,
+        body: &mut Reader<'_>,
+        with_stat: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
         let node = self.readable(&path)?;
         if watch && !self.watches.lock().add_child(&path, self.conn) {
@@ -204,16 +236,25 @@ impl<'a> Read<'a> {
     /// the zxid -1 and without a look at ACLs; what has not is watched again
     /// (reference: `DataTree.setWatches`).
     fn set_watches(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let SetWatches { relative_zxid, data_watches, exist_watches, child_watches, .. } = SetWatches::read(body)?;
+        let SetWatches {
+            relative_zxid,
+            data_watches,
+            exist_watches,
+            child_watches,
+            ..
+        } = SetWatches::read(body)?;
         let mut watches = self.watches.lock();
         let mut missed = |path: &str, kind| write_event(out, Zxid(-1), WatcherEvent { kind, path });
-        let each = |paths: &[Cow<'_, str>], visit: &mut dyn FnMut(&str, Option<ZnodeRef<'_>>) -> bool| {
+        let each = |paths: &[Cow<'_, str>],
+                    visit: &mut dyn FnMut(&str, Option<ZnodeRef<'_>>) -> bool| {
             paths.iter().all(|path| visit(path, self.tree.znode(path)))
         };
         let all = each(&data_watches, &mut |path, node| {
             match node {
                 None => missed(path, EventKind::NodeDeleted),
-                Some(node) if node.stat_persisted().mzxid > relative_zxid => missed(path, EventKind::NodeDataChanged),
+                Some(node) if node.stat_persisted().mzxid > relative_zxid => {
+                    missed(path, EventKind::NodeDataChanged)
+                }
                 Some(_) => return watches.add_data(path, self.conn),
             }
             true
@@ -242,15 +283,27 @@ impl<'a> Read<'a> {
 
     fn readable(&self, path: &str) -> Result<ZnodeRef<'a>, ErrorCode> {
         let node = self.tree.znode(path).ok_or(ErrorCode::NoNode)?;
-        if acl::check(node.acl(), self.ids, perms::READ) { Ok(node) } else { Err(ErrorCode::NoAuth) }
+        if acl::check(node.acl(), self.ids, perms::READ) {
+            Ok(node)
+        } else {
+            Err(ErrorCode::NoAuth)
+        }
     }
 
     fn watch_data(&self, path: &str) -> Result<(), Refusal> {
-        if self.watches.lock().add_data(path, self.conn) { Ok(()) } else { Err(Refusal::TooManyWatches) }
+        if self.watches.lock().add_data(path, self.conn) {
+            Ok(())
+        } else {
+            Err(Refusal::TooManyWatches)
+        }
     }
 
     const fn header(&self, err: ErrorCode) -> ReplyHeader {
-        ReplyHeader { xid: self.xid, zxid: self.tree.last_zxid(), err: err.code() }
+        ReplyHeader {
+            xid: self.xid,
+            zxid: self.tree.last_zxid(),
+            err: err.code(),
+        }
     }
 }
 
@@ -265,6 +318,14 @@ fn auth(body: &mut Reader<'_>, xid: Xid, out: &mut Vec<u8>) -> ReadOutcome {
         // The reference drops a connection whose packet it cannot read.
         Err(_) => return ReadOutcome::Close,
     };
-    frame(out, ReplyHeader { xid, zxid: Zxid::ZERO, err: err.code() }, |_| {});
+    frame(
+        out,
+        ReplyHeader {
+            xid,
+            zxid: Zxid::ZERO,
+            err: err.code(),
+        },
+        |_| {},
+    );
     outcome
 }

@@ -44,7 +44,15 @@ pub fn write_reply(out: &mut Vec<u8>, xid: Xid, zxid: Zxid, err: i32, reply: &Re
 /// transaction that caused it.
 pub fn write_event(out: &mut Vec<u8>, zxid: Zxid, event: WatcherEvent<'_>) {
     let err = ErrorCode::Ok.code();
-    frame(out, ReplyHeader { xid: special_xid::NOTIFICATION, zxid, err }, |out| event.write(out));
+    frame(
+        out,
+        ReplyHeader {
+            xid: special_xid::NOTIFICATION,
+            zxid,
+            err,
+        },
+        |out| event.write(out),
+    );
 }
 
 /// Appends length, header and body.
@@ -70,13 +78,20 @@ mod tests {
 
     #[test]
     fn frames_carry_length_header_and_body() {
-        let stat = Stat { version: 7, ..Stat::default() };
+        let stat = Stat {
+            version: 7,
+            ..Stat::default()
+        };
         for (err, reply, body) in [
             (0, Reply::None, 0),
             (0, Reply::Path("/a".into()), 6),
             (0, Reply::PathStat("/a".into(), stat), 74),
             (0, Reply::Stat(stat), 68),
-            (0, Reply::Multi(vec![MultiResult::Delete, MultiResult::Error(-2)]), 9 + 13 + 9),
+            (
+                0,
+                Reply::Multi(vec![MultiResult::Delete, MultiResult::Error(-2)]),
+                9 + 13 + 9,
+            ),
             (-101, Reply::Path("/a".into()), 0),
         ] {
             let mut out = vec![0xee];
@@ -92,7 +107,14 @@ mod tests {
     #[test]
     fn a_notification_is_the_captured_one() {
         let mut out = Vec::new();
-        write_event(&mut out, Zxid(0x57), WatcherEvent { kind: EventKind::NodeCreated, path: "/absent" });
+        write_event(
+            &mut out,
+            Zxid(0x57),
+            WatcherEvent {
+                kind: EventKind::NodeCreated,
+                path: "/absent",
+            },
+        );
         let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,

@@ -1,1 +1,6 @@
-//! Being written.
+//! Sessions as the leader sees them: who is alive, until when, and through
+//! which server (reference: `SessionTrackerImpl`, `LeaderSessionTracker`).
+
+mod tracker;
+
+pub use tracker::{Owner, SessionTracker};

@@ -10,11 +10,15 @@ use zk_proto::client::{Acl, Id};
 #[must_use]
 pub fn check(acl: &[Acl], ids: &[Id], wanted: i32) -> bool {
     acl.is_empty()
-        || acl.iter().any(|entry| entry.perms & wanted != 0 && is_anyone(&entry.id))
+        || acl
+            .iter()
+            .any(|entry| entry.perms & wanted != 0 && is_anyone(&entry.id))
         || ids.iter().any(|id| id.scheme == "super")
         || acl.iter().any(|entry| {
             entry.perms & wanted != 0
-                && ids.iter().any(|id| id.scheme == entry.id.scheme && matches(&entry.id.scheme, &id.id, &entry.id.id))
+                && ids.iter().any(|id| {
+                    id.scheme == entry.id.scheme && matches(&entry.id.scheme, &id.id, &entry.id.id)
+                })
         })
 }
 
@@ -44,11 +48,17 @@ fn ip_matches(address: &str, network: &str) -> bool {
     match (address.parse(), network.parse()) {
         (Ok(IpAddr::V4(address)), Ok(IpAddr::V4(network))) => {
             let ignored = 32_u32.saturating_sub(bits);
-            (address.to_bits() ^ network.to_bits()).checked_shr(ignored).unwrap_or(0) == 0
+            (address.to_bits() ^ network.to_bits())
+                .checked_shr(ignored)
+                .unwrap_or(0)
+                == 0
         }
         (Ok(IpAddr::V6(address)), Ok(IpAddr::V6(network))) => {
             let ignored = 128_u32.saturating_sub(bits);
-            (address.to_bits() ^ network.to_bits()).checked_shr(ignored).unwrap_or(0) == 0
+            (address.to_bits() ^ network.to_bits())
+                .checked_shr(ignored)
+                .unwrap_or(0)
+                == 0
         }
         _ => false,
     }
@@ -60,7 +70,13 @@ mod tests {
     use zk_proto::client::perms;
 
     fn entry(perms: i32, scheme: &str, id: &str) -> Acl {
-        Acl { perms, id: Id { scheme: scheme.into(), id: id.into() } }
+        Acl {
+            perms,
+            id: Id {
+                scheme: scheme.into(),
+                id: id.into(),
+            },
+        }
     }
 
     #[test]
@@ -72,15 +88,50 @@ mod tests {
         for (acl, ids, wanted, want) in [
             (vec![], vec![], read, true),
             (vec![Acl::open()], vec![], perms::ADMIN, true),
-            (vec![entry(1, "world", "anyone")], vec![], perms::WRITE, false),
-            (vec![entry(31, "world", "somebody")], vec![entry(0, "world", "somebody").id], read, false),
-            (vec![entry(31, "auth", "")], vec![entry(0, "auth", "").id], read, false),
-            (vec![entry(2, "digest", "bob:x")], vec![bob.clone()], read, false),
-            (vec![entry(3, "digest", "bob:x")], vec![ip.clone(), bob.clone()], read, true),
+            (
+                vec![entry(1, "world", "anyone")],
+                vec![],
+                perms::WRITE,
+                false,
+            ),
+            (
+                vec![entry(31, "world", "somebody")],
+                vec![entry(0, "world", "somebody").id],
+                read,
+                false,
+            ),
+            (
+                vec![entry(31, "auth", "")],
+                vec![entry(0, "auth", "").id],
+                read,
+                false,
+            ),
+            (
+                vec![entry(2, "digest", "bob:x")],
+                vec![bob.clone()],
+                read,
+                false,
+            ),
+            (
+                vec![entry(3, "digest", "bob:x")],
+                vec![ip.clone(), bob.clone()],
+                read,
+                true,
+            ),
             (vec![entry(3, "digest", "bob:y")], vec![bob], read, false),
             (vec![entry(0, "digest", "bob:y")], vec![root], read, true),
-            (vec![entry(1, "ip", "10.1.0.0/16")], vec![ip.clone()], read, true),
-            (vec![entry(16, "ip", "10.1.0.0/16")], vec![ip], read | perms::ADMIN, true),
+            (
+                vec![entry(1, "ip", "10.1.0.0/16")],
+                vec![ip.clone()],
+                read,
+                true,
+            ),
+            (
+                vec![entry(16, "ip", "10.1.0.0/16")],
+                vec![ip],
+                read | perms::ADMIN,
+                true,
+            ),
         ] {
             assert_eq!(check(&acl, &ids, wanted), want, "{acl:?} {ids:?} {wanted}");
         }

@@ -33,9 +33,19 @@ struct Slot {
 
 impl AclTable {
     pub(super) fn new() -> Self {
-        let pinned = |list: Acl| Slot { list: Arc::from([list]), uses: 0 };
-        let nobody = Acl { perms: 0, id: Id::anyone() };
-        Self { slots: vec![pinned(Acl::open()), pinned(nobody)], free: Vec::new(), by_list: BTreeMap::new() }
+        let pinned = |list: Acl| Slot {
+            list: Arc::from([list]),
+            uses: 0,
+        };
+        let nobody = Acl {
+            perms: 0,
+            id: Id::anyone(),
+        };
+        Self {
+            slots: vec![pinned(Acl::open()), pinned(nobody)],
+            free: Vec::new(),
+            by_list: BTreeMap::new(),
+        }
     }
 
     pub(super) fn get(&self, slot: AclSlot) -> &Arc<[Acl]> {
@@ -54,7 +64,10 @@ impl AclTable {
             return AclSlot(at);
         }
         let list: Arc<[Acl]> = list.into();
-        let slot = Slot { list: list.clone(), uses: 1 };
+        let slot = Slot {
+            list: list.clone(),
+            uses: 1,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 self.slots[at as usize] = slot;
@@ -62,7 +75,8 @@ impl AclTable {
             }
             None => {
                 self.slots.push(slot);
-                u32::try_from(self.slots.len() - 1).expect("fewer lists than znodes, which are fewer than 2^32")
+                u32::try_from(self.slots.len() - 1)
+                    .expect("fewer lists than znodes, which are fewer than 2^32")
             }
         };
         self.by_list.insert(list, at);
@@ -85,7 +99,9 @@ impl AclTable {
 
     /// The lists in use, in an order that depends on nothing but the lists.
     pub(super) fn lists(&self) -> impl ExactSizeIterator<Item = (AclSlot, &[Acl])> {
-        self.by_list.iter().map(|(list, at)| (AclSlot(*at), &**list))
+        self.by_list
+            .iter()
+            .map(|(list, at)| (AclSlot(*at), &**list))
     }
 
     /// Exclusive bound of the numbers in use.
@@ -104,7 +120,15 @@ mod tests {
 
     #[test]
     fn a_list_lives_as_long_as_its_uses() {
-        let list = |id: &str| vec![Acl { perms: 1, id: Id { scheme: "ip".into(), id: id.into() } }];
+        let list = |id: &str| {
+            vec![Acl {
+                perms: 1,
+                id: Id {
+                    scheme: "ip".into(),
+                    id: id.into(),
+                },
+            }]
+        };
         let mut table = AclTable::new();
         assert_eq!(table.add(&[Acl::open()]), AclSlot::OPEN);
         let (a, b) = (table.add(&list("a")), table.add(&list("b")));

@@ -33,7 +33,15 @@ impl Tree {
     /// # Errors
     /// NoNode without a parent; NodeExists, but then the znode has the new ACL.
     pub(crate) fn create(&mut self, new: &NewZnode<'_>) -> Result<Stat, ErrorCode> {
-        let NewZnode { path, data, acl, owner, parent_cversion, zxid, time_ms } = *new;
+        let NewZnode {
+            path,
+            data,
+            acl,
+            owner,
+            parent_cversion,
+            zxid,
+            time_ms,
+        } = *new;
         if path.is_empty() || path == "/" {
             return Err(ErrorCode::NodeExists);
         }
@@ -67,9 +75,18 @@ impl Tree {
     ///
     /// # Errors
     /// NoNode without a parent.
-    pub(crate) fn raise_parent(&mut self, path: &str, cversion: i32, zxid: Zxid) -> Result<(), ErrorCode> {
+    pub(crate) fn raise_parent(
+        &mut self,
+        path: &str,
+        cversion: i32,
+        zxid: Zxid,
+    ) -> Result<(), ErrorCode> {
         self.change(path::parent(path), |parent| {
-            let cversion = if cversion == -1 { parent.stat.cversion.wrapping_add(1) } else { cversion };
+            let cversion = if cversion == -1 {
+                parent.stat.cversion.wrapping_add(1)
+            } else {
+                cversion
+            };
             if cversion > parent.stat.cversion {
                 parent.stat.cversion = cversion;
                 parent.stat.pzxid = zxid;
@@ -136,7 +153,12 @@ impl Tree {
     ///
     /// # Errors
     /// NoNode.
-    pub(crate) fn set_acl(&mut self, path: &str, acl: &[Acl], version: i32) -> Result<Stat, ErrorCode> {
+    pub(crate) fn set_acl(
+        &mut self,
+        path: &str,
+        acl: &[Acl],
+        version: i32,
+    ) -> Result<Stat, ErrorCode> {
         let slot = self.acls.add(acl);
         let changed = self.change(path, |node| {
             node.stat.aversion = version;
@@ -159,15 +181,22 @@ impl Tree {
     /// is the config's, `time_ms` this server's wall clock.
     pub fn set_config(&mut self, text: &str, version: Zxid, time_ms: i64) {
         if self.nodes.get(CONFIG_PATH).is_none() {
-            let acl = [Acl { perms: zk_proto::client::perms::READ, id: zk_proto::client::Id::anyone() }];
+            let acl = [Acl {
+                perms: zk_proto::client::perms::READ,
+                id: zk_proto::client::Id::anyone(),
+            }];
             let slot = self.acls.add(&acl);
-            let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
+            let stat = StatPersisted {
+                aversion: -1,
+                ..StatPersisted::default()
+            };
             if !self.attach(Znode::new(CONFIG_PATH, None, slot, stat)) {
                 self.acls.remove(slot);
                 return;
             }
         }
-        self.set_data(CONFIG_PATH, Some(text.as_bytes()), -1, version, time_ms).expect("it is there now");
+        self.set_data(CONFIG_PATH, Some(text.as_bytes()), -1, version, time_ms)
+            .expect("it is there now");
     }
 
     /// Remembers a session.
@@ -186,7 +215,11 @@ impl Tree {
     }
 
     /// Changes a znode and keeps digest and size right.
-    fn change<T>(&mut self, path: &str, change: impl FnOnce(&mut Znode) -> T) -> Result<T, ErrorCode> {
+    fn change<T>(
+        &mut self,
+        path: &str,
+        change: impl FnOnce(&mut Znode) -> T,
+    ) -> Result<T, ErrorCode> {
         let node = self.nodes.get_mut(path).ok_or(ErrorCode::NoNode)?;
         self.digest = self.digest.wrapping_sub(node.digest.into());
         self.data_bytes -= node_bytes(node);

@@ -35,10 +35,21 @@ impl Tree {
     pub fn new() -> Self {
         let mut tree = Self::empty();
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
-            tree.attach(Znode::new(path, Some(&[]), AclSlot::OPEN, StatPersisted::default()));
+            tree.attach(Znode::new(
+                path,
+                Some(&[]),
+                AclSlot::OPEN,
+                StatPersisted::default(),
+            ));
         }
-        let readable = tree.acls.add(&[Acl { perms: perms::READ, id: Id::anyone() }]);
-        let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
+        let readable = tree.acls.add(&[Acl {
+            perms: perms::READ,
+            id: Id::anyone(),
+        }]);
+        let stat = StatPersisted {
+            aversion: -1,
+            ..StatPersisted::default()
+        };
         tree.attach(Znode::new(CONFIG_PATH, Some(&[]), readable, stat));
         tree
     }
@@ -88,7 +99,11 @@ impl Tree {
 
     /// Paths of the znodes that go away with this session, sorted by bytes.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
-        self.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
+        self.ephemerals
+            .get(&session)
+            .into_iter()
+            .flatten()
+            .map(|path| &**path)
     }
 
     /// Sessions that own ephemerals.
@@ -128,10 +143,16 @@ impl Tree {
             let Some(parent) = self.nodes.get_mut(path::parent(&node.path)) else {
                 return false;
             };
-            parent.children.get_or_insert_default().insert(path::name(&node.path).into());
+            parent
+                .children
+                .get_or_insert_default()
+                .insert(path::name(&node.path).into());
         }
         if let Owner::Session(session) = Owner::from_stored(node.stat.ephemeral_owner) {
-            self.ephemerals.entry(session).or_default().insert(node.path.clone());
+            self.ephemerals
+                .entry(session)
+                .or_default()
+                .insert(node.path.clone());
         }
         self.digest = self.digest.wrapping_add(node.digest.into());
         self.data_bytes += node_bytes(&node);
@@ -159,6 +180,10 @@ impl fmt::Debug for Tree {
 
 /// The root counts as "".
 pub(super) fn node_bytes(node: &Znode) -> u64 {
-    let path = if &*node.path == "/" { 0 } else { node.path.len() };
+    let path = if &*node.path == "/" {
+        0
+    } else {
+        node.path.len()
+    };
     (path + node.data.as_ref().map_or(0, |data| data.len())) as u64
 }

@@ -4,7 +4,8 @@ use thiserror::Error;
 use zk_proto::Zxid;
 use zk_proto::jute::{DecodeError, Reader};
 use zk_proto::snapshot::{
-    NodeRecord, OPEN_ACL_REF, read_acl_table, read_sessions, write_acl_table, write_end, write_sessions,
+    NodeRecord, OPEN_ACL_REF, read_acl_table, read_sessions, write_acl_table, write_end,
+    write_sessions,
 };
 
 use super::acl_table::{AclSlot, AclTable};
@@ -43,7 +44,13 @@ impl Tree {
         tree.sessions = read_sessions(&mut reader)?.into_iter().collect();
         let mut acls = read_acl_table(&mut reader)?;
         acls.sort_by_key(|(number, _)| *number);
-        while let Some(NodeRecord { path, data, acl_ref, stat }) = NodeRecord::read(&mut reader)? {
+        while let Some(NodeRecord {
+            path,
+            data,
+            acl_ref,
+            stat,
+        }) = NodeRecord::read(&mut reader)?
+        {
             let path = if path.is_empty() { "/" } else { &*path };
             if !path.starts_with('/') || tree.nodes.get(path).is_some() {
                 return Err(TreeError::Path(path.into()));
@@ -68,7 +75,12 @@ impl Tree {
     #[must_use]
     pub fn image(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.image_bytes());
-        write_sessions(&mut out, self.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms)));
+        write_sessions(
+            &mut out,
+            self.sessions
+                .iter()
+                .map(|(id, timeout_ms)| (*id, *timeout_ms)),
+        );
         let mut numbers = vec![UNKNOWN_ACL_REF; self.acls.slot_count()];
         numbers[AclTable::index(AclSlot::OPEN)] = OPEN_ACL_REF;
         let lists = (1..).zip(self.acls.lists()).map(|(number, (slot, list))| {

@@ -23,25 +23,33 @@ impl Nodes {
     pub(super) fn get(&self, path: &str) -> Option<&Znode> {
         let path = canonical(path);
         let hash = hash(path);
-        self.table.find(hash, |entry| entry.is(hash, path)).map(|entry| &*entry.node)
+        self.table
+            .find(hash, |entry| entry.is(hash, path))
+            .map(|entry| &*entry.node)
     }
 
     pub(super) fn get_mut(&mut self, path: &str) -> Option<&mut Znode> {
         let path = canonical(path);
         let hash = hash(path);
-        self.table.find_mut(hash, |entry| entry.is(hash, path)).map(|entry| &mut *entry.node)
+        self.table
+            .find_mut(hash, |entry| entry.is(hash, path))
+            .map(|entry| &mut *entry.node)
     }
 
     /// The caller has made sure that the path is new.
     pub(super) fn insert(&mut self, node: Box<Znode>) {
         let hash = hash(&node.path);
-        self.table.insert_unique(hash, Entry { hash, node }, |entry| entry.hash);
+        self.table
+            .insert_unique(hash, Entry { hash, node }, |entry| entry.hash);
     }
 
     pub(super) fn remove(&mut self, path: &str) -> Option<Box<Znode>> {
         let path = canonical(path);
         let hash = hash(path);
-        let found = self.table.find_entry(hash, |entry| entry.is(hash, path)).ok()?;
+        let found = self
+            .table
+            .find_entry(hash, |entry| entry.is(hash, path))
+            .ok()?;
         Some(found.remove().0.node)
     }
 

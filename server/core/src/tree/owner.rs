@@ -53,10 +53,16 @@ mod tests {
     fn stored_values_are_those_of_the_reference() {
         for (owner, stored) in [
             (Owner::Persistent, 0),
-            (Owner::Session(SessionId(0x0100_0abc_0000_0001)), 0x0100_0abc_0000_0001),
+            (
+                Owner::Session(SessionId(0x0100_0abc_0000_0001)),
+                0x0100_0abc_0000_0001,
+            ),
             (Owner::Container, 0x8000_0000_0000_0000_u64.cast_signed()),
             (Owner::Ttl(10_000), 0xff00_0000_0000_2710_u64.cast_signed()),
-            (Owner::Ttl(TTL_VALUE_MASK), 0xff00_00ff_ffff_ffff_u64.cast_signed()),
+            (
+                Owner::Ttl(TTL_VALUE_MASK),
+                0xff00_00ff_ffff_ffff_u64.cast_signed(),
+            ),
             (Owner::Session(SessionId(-2)), -2),
         ] {
             assert_eq!(owner.stored(), stored);

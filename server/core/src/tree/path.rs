@@ -67,7 +67,9 @@ pub fn validate(path: &str) -> Result<(), PathError> {
             _ => {}
         }
     }
-    path.chars().find(|char| is_forbidden(*char)).map_or(Ok(()), |char| Err(PathError::Character(char)))
+    path.chars()
+        .find(|char| is_forbidden(*char))
+        .map_or(Ok(()), |char| Err(PathError::Character(char)))
 }
 
 /// Control characters, private use, specials and all that takes two UTF-16
@@ -102,7 +104,16 @@ mod tests {
 
     #[test]
     fn the_rules_of_the_reference() {
-        for good in ["/", "/a", "/a/...", "/.a/a.b/b.", "/žluť/水", "/a b", "/\u{f900}", "/\u{ffef}"] {
+        for good in [
+            "/",
+            "/a",
+            "/a/...",
+            "/.a/a.b/b.",
+            "/žluť/水",
+            "/a b",
+            "/\u{f900}",
+            "/\u{ffef}",
+        ] {
             assert_eq!(validate(good), Ok(()), "{good}");
         }
         for (bad, want) in [

@@ -31,7 +31,14 @@ pub struct ZnodeRef<'a> {
 
 impl Znode {
     pub(super) fn new(path: &str, data: Option<&[u8]>, acl: AclSlot, stat: StatPersisted) -> Self {
-        let mut node = Self { path: path.into(), data: data.map(Into::into), children: None, stat, acl, digest: 0 };
+        let mut node = Self {
+            path: path.into(),
+            data: data.map(Into::into),
+            children: None,
+            stat,
+            acl,
+            digest: 0,
+        };
         node.refresh_digest();
         node
     }
@@ -52,8 +59,17 @@ impl Znode {
 
     /// Reference: `DataNode.copyStat`.
     pub(super) fn stat(&self) -> Stat {
-        let StatPersisted { czxid, mzxid, ctime, mtime, version, cversion, aversion, ephemeral_owner, pzxid } =
-            self.stat;
+        let StatPersisted {
+            czxid,
+            mzxid,
+            ctime,
+            mtime,
+            version,
+            cversion,
+            aversion,
+            ephemeral_owner,
+            pzxid,
+        } = self.stat;
         let num_children = count_i32(self.child_count());
         Stat {
             czxid,

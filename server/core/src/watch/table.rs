@@ -66,7 +66,14 @@ impl WatchTable {
 
     /// Drops a connection with all its watches.
     pub fn remove_conn(&mut self, conn: ConnId) {
-        let Some(Conn { ids: _, data, children }) = self.conns.remove(&conn) else { return };
+        let Some(Conn {
+            ids: _,
+            data,
+            children,
+        }) = self.conns.remove(&conn)
+        else {
+            return;
+        };
         self.count -= data.len() + children.len();
         for path in data {
             self.data.remove_one(&path, conn);
@@ -109,30 +116,84 @@ impl WatchTable {
     }
 
     /// A znode came: `acl` is its, `parent_acl` its parent's.
-    pub fn node_created(&mut self, path: &str, acl: &[Acl], parent_acl: &[Acl], on_event: OnEvent<'_>) {
-        self.trigger(Side::Data, path, EventKind::NodeCreated, acl, None, on_event);
+    pub fn node_created(
+        &mut self,
+        path: &str,
+        acl: &[Acl],
+        parent_acl: &[Acl],
+        on_event: OnEvent<'_>,
+    ) {
+        self.trigger(
+            Side::Data,
+            path,
+            EventKind::NodeCreated,
+            acl,
+            None,
+            on_event,
+        );
         self.children_changed(path, parent_acl, on_event);
     }
 
     /// A znode went: `acl` is the one it had, `parent_acl` its parent's.
-    pub fn node_deleted(&mut self, path: &str, acl: &[Acl], parent_acl: &[Acl], on_event: OnEvent<'_>) {
-        let told = self.trigger(Side::Data, path, EventKind::NodeDeleted, acl, None, on_event);
-        self.trigger(Side::Children, path, EventKind::NodeDeleted, acl, told.as_ref(), on_event);
+    pub fn node_deleted(
+        &mut self,
+        path: &str,
+        acl: &[Acl],
+        parent_acl: &[Acl],
+        on_event: OnEvent<'_>,
+    ) {
+        let told = self.trigger(
+            Side::Data,
+            path,
+            EventKind::NodeDeleted,
+            acl,
+            None,
+            on_event,
+        );
+        self.trigger(
+            Side::Children,
+            path,
+            EventKind::NodeDeleted,
+            acl,
+            told.as_ref(),
+            on_event,
+        );
         self.children_changed(path, parent_acl, on_event);
     }
 
     /// A znode got data.
     pub fn data_changed(&mut self, path: &str, acl: &[Acl], on_event: OnEvent<'_>) {
-        self.trigger(Side::Data, path, EventKind::NodeDataChanged, acl, None, on_event);
+        self.trigger(
+            Side::Data,
+            path,
+            EventKind::NodeDataChanged,
+            acl,
+            None,
+            on_event,
+        );
     }
 
     fn children_changed(&mut self, path: &str, parent_acl: &[Acl], on_event: OnEvent<'_>) {
         let kind = EventKind::NodeChildrenChanged;
-        self.trigger(Side::Children, path::parent(path), kind, parent_acl, None, on_event);
+        self.trigger(
+            Side::Children,
+            path::parent(path),
+            kind,
+            parent_acl,
+            None,
+            on_event,
+        );
     }
 
     fn add(&mut self, side: Side, path: &str, conn: ConnId) -> bool {
-        let Some(Conn { ids: _, data, children }) = self.conns.get_mut(&conn) else { return true };
+        let Some(Conn {
+            ids: _,
+            data,
+            children,
+        }) = self.conns.get_mut(&conn)
+        else {
+            return true;
+        };
         let held = data.len() + children.len();
         let (paths, by_path) = match side {
             Side::Data => (data, &mut self.data),
@@ -198,7 +259,9 @@ impl ByPath {
     }
 
     fn remove_one(&mut self, path: &str, conn: ConnId) {
-        let Some(watchers) = self.0.get_mut(path) else { return };
+        let Some(watchers) = self.0.get_mut(path) else {
+            return;
+        };
         let empty = match watchers {
             Watchers::One(_) => true,
             Watchers::Many(conns) => {
@@ -247,14 +310,25 @@ mod tests {
 
     fn table() -> WatchTable {
         let mut table = WatchTable::new();
-        let ip = |id: &str| vec![Id { scheme: "ip".into(), id: id.into() }];
+        let ip = |id: &str| {
+            vec![Id {
+                scheme: "ip".into(),
+                id: id.into(),
+            }]
+        };
         table.register_conn(B, ip("10.0.0.2"));
         table.register_conn(A, ip("10.0.0.1"));
         table
     }
 
     fn readable_by(ip: &str) -> Vec<Acl> {
-        vec![Acl { perms: perms::READ, id: Id { scheme: "ip".into(), id: ip.into() } }]
+        vec![Acl {
+            perms: perms::READ,
+            id: Id {
+                scheme: "ip".into(),
+                id: ip.into(),
+            },
+        }]
     }
 
     fn events(change: impl FnOnce(OnEvent<'_>)) -> Vec<(u64, i32, String)> {
@@ -275,9 +349,15 @@ mod tests {
         }
         assert_eq!((table.count(), table.path_count()), (2, 1));
         let got = events(|on_event| table.data_changed("/a", &[], on_event));
-        assert_eq!(got, [1, 2].map(|conn| event(conn, EventKind::NodeDataChanged, "/a")));
+        assert_eq!(
+            got,
+            [1, 2].map(|conn| event(conn, EventKind::NodeDataChanged, "/a"))
+        );
         assert_eq!((table.count(), table.path_count()), (0, 0));
-        assert_eq!(events(|on_event| table.data_changed("/a", &[], on_event)), []);
+        assert_eq!(
+            events(|on_event| table.data_changed("/a", &[], on_event)),
+            []
+        );
     }
 
     #[test]
@@ -290,7 +370,10 @@ mod tests {
         for (change, want, left) in [
             (
                 created,
-                vec![event(1, EventKind::NodeCreated, "/a"), event(1, EventKind::NodeChildrenChanged, "/")],
+                vec![
+                    event(1, EventKind::NodeCreated, "/a"),
+                    event(1, EventKind::NodeChildrenChanged, "/"),
+                ],
                 1,
             ),
             (

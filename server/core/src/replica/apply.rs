@@ -1,0 +1,139 @@
+//! From committed entries to tree, watch events and replies.
+
+use zk_proto::client::{ErrorCode, WatcherEvent};
+
+use super::{Replica, clients::Conn};
+use crate::request::{Applied, apply, write_event, write_reply};
+use crate::{CloseReason, ConnId, Output, ToClient};
+
+impl Replica {
+    /// Applies everything that was committed, in order, under one write lock.
+    pub(super) fn apply_committed(&mut self, out: &mut Vec<Output>) {
+        if self.to_apply.is_empty() {
+            return;
+        }
+        let entries = std::mem::take(&mut self.to_apply);
+        let view = self.view.clone();
+        self.held.get_or_insert_with(|| view.write_arc());
+        for entry in &entries {
+            let watches = view.watches();
+            let tree = self.held.as_mut().expect("taken above");
+            let (conns, dirty) = (&mut self.conns, &mut self.dirty);
+            let applied = apply(
+                tree,
+                &mut watches.lock(),
+                &entry.data,
+                &mut |conn, kind, path| {
+                    if let Some(to) = conns.get_mut(&conn) {
+                        to.mark(conn, dirty);
+                        to.events += 1;
+                        write_event(&mut to.frames, entry.zxid, WatcherEvent { kind, path });
+                    }
+                },
+            );
+            match applied {
+                Ok(applied) => self.answer(&applied, out),
+                Err(error) => {
+                    tracing::error!(zxid = %entry.zxid, %error, "a committed entry is not a transaction");
+                    out.push(Output::Halt {
+                        reason: "a committed entry is not a transaction",
+                    });
+                    return;
+                }
+            }
+        }
+        self.snapshots.since += entries.len() as u64;
+        if let (Some(leading), Some(last)) = (&mut self.leading, entries.last()) {
+            leading.prep.applied(last.zxid);
+        }
+        // The allocation serves the next batch.
+        self.to_apply = entries;
+        self.to_apply.clear();
+    }
+
+    /// Replies to the client whose request this was, if it is one of ours.
+    fn answer(&mut self, applied: &Applied, out: &mut Vec<Output>) {
+        let header = &applied.header;
+        let Some(&conn) = self.by_session.get(&header.session) else {
+            return self.close_ended(applied, None, out);
+        };
+        if let Some((session, _)) = applied.opened_session {
+            self.session_opened(conn, session, out);
+            return;
+        }
+        let Some(to) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        if to.order.answer(header.cxid).is_some() {
+            if applied.err == ErrorCode::SessionMoved.code() {
+                // The reference closes instead of sending this code.
+                return self.close_conn(conn, CloseReason::SessionMoved, out);
+            }
+            to.mark(conn, &mut self.dirty);
+            to.replies += 1;
+            write_reply(
+                &mut to.frames,
+                header.cxid,
+                header.zxid,
+                applied.err,
+                &applied.reply,
+            );
+        }
+        self.close_ended(applied, Some(conn), out);
+    }
+
+    fn close_ended(&mut self, applied: &Applied, conn: Option<ConnId>, out: &mut Vec<Output>) {
+        let Some(session) = applied.closed_session else {
+            return;
+        };
+        if let Some(leading) = &mut self.leading {
+            leading.tracker.remove(session);
+        }
+        self.following.touched.remove(&session);
+        if let Some(conn) = conn {
+            self.close_conn(conn, CloseReason::SessionClosed, out);
+        }
+    }
+
+    /// Closes a connection after the frames it is still to get.
+    pub(super) fn close_conn(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Output>) {
+        let Some(to) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        if to.frames.is_empty() {
+            out.push(Output::CloseClient { conn, reason });
+        } else {
+            out.push(Output::ToClient(to.take(conn, true)));
+        }
+        self.forget_conn(conn);
+    }
+
+    /// Hands out the frames of this batch, once per connection.
+    pub(super) fn flush_clients(&mut self, out: &mut Vec<Output>) {
+        for conn in self.dirty.drain(..) {
+            if let Some(to) = self.conns.get_mut(&conn).filter(|to| to.is_dirty) {
+                out.push(Output::ToClient(to.take(conn, false)));
+            }
+        }
+    }
+}
+
+impl Conn {
+    pub(super) fn mark(&mut self, conn: ConnId, dirty: &mut Vec<ConnId>) {
+        if !self.is_dirty {
+            self.is_dirty = true;
+            dirty.push(conn);
+        }
+    }
+
+    fn take(&mut self, conn: ConnId, close: bool) -> ToClient {
+        self.is_dirty = false;
+        ToClient {
+            conn,
+            frames: std::mem::take(&mut self.frames),
+            replies: std::mem::take(&mut self.replies),
+            events: std::mem::take(&mut self.events),
+            close,
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Clients of this server: handshake, writes, touches, expiry.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use zk_proto::client::{ConnectRequest, ConnectResponse, ErrorCode, Id, OpCode, session_password};
+use zk_proto::jute::{Put, Reader};
+use zk_proto::{SessionId, Xid};
+
+use super::Replica;
+use crate::request::{Order, Owed, Reply, WriteRequest, write_reply};
+use crate::session::Owner;
+use crate::tree::Tree;
+use crate::zab::SyncToken;
+use crate::{ClientWrite, CloseReason, ConnId, Millis, Now, Output};
+
+/// One client connection.
+pub(super) struct Conn {
+    pub(super) session: SessionId,
+    pub(super) timeout_ms: i32,
+    pub(super) ids: Vec<Id>,
+    /// The answer to the handshake carries the byte only if the question did.
+    read_only: Option<bool>,
+    is_open: bool,
+    pub(super) order: Order,
+    pub(super) frames: Vec<u8>,
+    pub(super) replies: u32,
+    pub(super) events: u32,
+    pub(super) is_dirty: bool,
+}
+
+impl Replica {
+    /// Reference: `ZooKeeperServer.processConnectRequest`.
+    pub(super) fn client_connect(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        request: &ConnectRequest,
+        ids: Vec<Id>,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.is_serving {
+            return out.push(Output::CloseClient {
+                conn,
+                reason: CloseReason::NotServing,
+            });
+        }
+        // A refusal would tell the client that its session is gone.
+        if request.last_zxid_seen > self.tree(Tree::last_zxid) {
+            return out.push(Output::CloseClient {
+                conn,
+                reason: CloseReason::AheadOfServer,
+            });
+        }
+        let (min, max) = (
+            self.config.session_timeout_min_ms,
+            self.config.session_timeout_max_ms,
+        );
+        let timeout_ms = request.timeout_ms.clamp(min, max.max(min));
+        let is_new = request.session_id == SessionId(0);
+        let session = if is_new {
+            self.new_session_id()
+        } else {
+            request.session_id
+        };
+        if let Some(old) = self.by_session.get(&session).copied() {
+            self.close_conn(old, CloseReason::SessionMoved, out);
+        }
+        self.view.watches().lock().register_conn(conn, ids.clone());
+        let state = Conn {
+            session,
+            timeout_ms,
+            ids,
+            read_only: request.read_only.map(|_| false),
+            is_open: false,
+            order: Order::default(),
+            frames: Vec::new(),
+            replies: 0,
+            events: 0,
+            is_dirty: false,
+        };
+        self.conns.insert(conn, state);
+        self.by_session.insert(session, conn);
+        if is_new {
+            let mut body = Vec::with_capacity(4);
+            body.put_i32(timeout_ms);
+            let op = OpCode::CreateSession.code();
+            self.submit(
+                now,
+                conn,
+                ClientWrite {
+                    xid: Xid(0),
+                    op,
+                    body: body.into(),
+                },
+                out,
+            );
+        } else if request.password != session_password(session) {
+            self.refuse_session(conn, out);
+        } else if let Some(leading) = &mut self.leading {
+            let is_alive = leading.tracker.renew(session, timeout_ms, now.mono);
+            leading.tracker.set_owner(session, Owner::Local);
+            if is_alive {
+                self.session_opened(conn, session, out)
+            } else {
+                self.refuse_session(conn, out)
+            }
+        } else {
+            self.following
+                .revalidating
+                .entry(session)
+                .or_default()
+                .push_back(conn);
+            self.revalidate(now, session, timeout_ms, out);
+        }
+    }
+
+    /// Takes a run of writes in order.
+    pub(super) fn client_writes(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        writes: Vec<ClientWrite>,
+        out: &mut Vec<Output>,
+    ) {
+        for write in writes {
+            let Some(to) = self.conns.get_mut(&conn) else {
+                return;
+            };
+            let is_sync = write.op == OpCode::Sync.code();
+            let path = || {
+                Reader::new(&write.body)
+                    .str()
+                    .map_or_else(|_| String::new(), Cow::into_owned)
+            };
+            to.order.push(Owed {
+                xid: write.xid,
+                sync: is_sync.then(path),
+            });
+            if !is_sync {
+                self.submit(now, conn, write, out);
+            } else if self.leading.is_some() {
+                self.with_zab(now, out, |zab, fx| {
+                    zab.sync_request(SyncToken::Local(conn.0), fx)
+                });
+            } else {
+                self.following.syncs.push_back(conn);
+                self.submit(now, conn, write, out);
+            }
+        }
+    }
+
+    /// Gives a request to the leader, which may be this server.
+    fn submit(&mut self, now: Now, conn: ConnId, write: ClientWrite, out: &mut Vec<Output>) {
+        let Some(to) = self.conns.get(&conn) else {
+            return;
+        };
+        let ClientWrite { xid, op, body } = write;
+        if self.leading.is_some() {
+            let (session, ids) = (to.session, to.ids.clone());
+            self.propose(now, Owner::Local, session, xid, op, &body, &ids, out);
+        } else {
+            let packet = super::peers::forwarded(to.session, xid, op, &body, to.ids.clone());
+            self.with_zab(now, out, |zab, fx| zab.send_to_leader(packet, fx));
+        }
+    }
+
+    /// Numbers a request and proposes it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of a forwarded request"
+    )]
+    pub(super) fn propose(
+        &mut self,
+        now: Now,
+        owner: Owner,
+        session: SessionId,
+        cxid: Xid,
+        op: i32,
+        body: &Bytes,
+        ids: &[Id],
+        out: &mut Vec<Output>,
+    ) {
+        let Some(leading) = &mut self.leading else {
+            return;
+        };
+        match OpCode::from_code(op) {
+            Some(OpCode::CreateSession) => {
+                let timeout_ms = body.get(..4).map_or(0, |four| {
+                    i32::from_be_bytes([four[0], four[1], four[2], four[3]])
+                });
+                leading
+                    .tracker
+                    .track(session, timeout_ms, Some(owner), now.mono);
+            }
+            Some(OpCode::CloseSession) => leading.tracker.mark_closing(session),
+            _ => {}
+        }
+        let request = WriteRequest {
+            session,
+            cxid,
+            op,
+            body,
+            ids,
+            session_check: leading.tracker.check(session, owner),
+            time_ms: now.wall_ms,
+        };
+        let entry = match &self.held {
+            Some(tree) => leading.prep.prepare(tree, &request),
+            None => leading.prep.prepare(self.view.read().tree(), &request),
+        };
+        self.with_zab(now, out, |zab, fx| zab.propose(now, entry, fx));
+    }
+
+    pub(super) fn session_opened(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(to) = self.conns.get_mut(&conn).filter(|to| !to.is_open) else {
+            return;
+        };
+        to.is_open = true;
+        let response = ConnectResponse {
+            timeout_ms: to.timeout_ms,
+            session_id: session,
+            password: session_password(session),
+            read_only: to.read_only,
+        };
+        out.push(Output::SessionOpened {
+            conn,
+            session,
+            timeout_ms: to.timeout_ms,
+            frame: framed(&response),
+        });
+    }
+
+    /// Tells a client that its session is gone. A wrong password gives the
+    /// same answer.
+    pub(super) fn refuse_session(&mut self, conn: ConnId, out: &mut Vec<Output>) {
+        let Some(to) = self.conns.get(&conn) else {
+            return;
+        };
+        let frame = framed(&ConnectResponse::refused(to.read_only));
+        self.forget_conn(conn);
+        out.push(Output::SessionRefused { conn, frame });
+    }
+
+    pub(super) fn forget_conn(&mut self, conn: ConnId) {
+        if let Some(to) = self.conns.remove(&conn) {
+            if self.by_session.get(&to.session) == Some(&conn) {
+                self.by_session.remove(&to.session);
+            }
+            self.view.watches().lock().remove_conn(conn);
+        }
+    }
+
+    pub(super) fn sync_ready(&mut self, token: SyncToken, out: &mut Vec<Output>) {
+        let SyncToken::Local(conn) = token else {
+            return;
+        };
+        // What was outstanding when the sync came must show in later reads.
+        self.apply_committed(out);
+        self.answer_sync(ConnId(conn));
+    }
+
+    pub(super) fn answer_sync(&mut self, conn: ConnId) {
+        let zxid = self.tree(Tree::last_zxid);
+        let Some(to) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        let Some(owed) = to.order.answer_sync() else {
+            return;
+        };
+        to.mark(conn, &mut self.dirty);
+        to.replies += 1;
+        let reply = Reply::Path(owed.sync.unwrap_or_default());
+        write_reply(&mut to.frames, owed.xid, zxid, ErrorCode::Ok.code(), &reply);
+    }
+
+    /// Sessions of this server's clients were heard of.
+    pub(super) fn touched(&mut self, sessions: Vec<(SessionId, Millis)>) {
+        for (session, at) in sessions {
+            match &mut self.leading {
+                Some(leading) => {
+                    leading.tracker.touch(session, at);
+                }
+                None => {
+                    self.following.touched.insert(session, ());
+                }
+            }
+        }
+    }
+
+    /// Closes the sessions whose time is over, by a transaction each.
+    pub(super) fn expire_sessions(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(leading) = &mut self.leading else {
+            return;
+        };
+        for session in leading.tracker.take_expired(now.mono) {
+            tracing::info!(%session, "session expired");
+            let op = OpCode::CloseSession.code();
+            self.propose(
+                now,
+                Owner::Local,
+                session,
+                Xid(0),
+                op,
+                &Bytes::new(),
+                &[],
+                out,
+            );
+        }
+    }
+
+    fn new_session_id(&mut self) -> SessionId {
+        /// Marks containers where a session id would stand.
+        const CONTAINER_OWNER: i64 = i64::MIN;
+        if self.next_session_id == CONTAINER_OWNER {
+            self.next_session_id += 1;
+        }
+        let id = SessionId(self.next_session_id);
+        self.next_session_id = self.next_session_id.wrapping_add(1);
+        id
+    }
+}
+
+fn framed(response: &ConnectResponse) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    response.write(&mut frame);
+    let length = i32::try_from(frame.len() - 4).expect("a connect response is short");
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    frame
+}

@@ -1,0 +1,382 @@
+//! The composed state machine. Only this module knows ZAB, tree, sessions and
+//! watches at once.
+//!
+//! A batch is some calls of [`Replica::step`] and then one of
+//! [`Replica::finish`]: commits gather while the batch runs and are applied
+//! under one write lock of the shared view.
+
+mod apply;
+mod clients;
+mod peers;
+mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use parking_lot::ArcRwLockWriteGuard;
+use zk_proto::{SessionId, Zxid};
+
+use self::clients::Conn;
+use crate::config::ReplicaConfig;
+use crate::request::{Prep, SharedView};
+use crate::session::SessionTracker;
+use crate::tree::Tree;
+use crate::zab::{Effects, Zab, ZabEvent, ZabInput, ZabState};
+use crate::{CloseReason, ConnId, EpochFile, Input, LogEntry, Millis, Now, Output, Recovered};
+
+pub use self::status::Status;
+
+/// The write lock of the view. While it lives no connection can read, so the
+/// frames of a batch are in the mailboxes before anybody sees its changes.
+pub type Applied = ArcRwLockWriteGuard<parking_lot::RawRwLock, Tree>;
+
+/// One server's replica.
+pub struct Replica {
+    config: ReplicaConfig,
+    zab: Zab,
+    view: SharedView,
+    /// Held from the first change of a batch to the end of the batch.
+    held: Option<Applied>,
+    to_apply: Vec<LogEntry>,
+    /// Does this server take clients?
+    is_serving: bool,
+    leading: Option<Leading>,
+    following: Following,
+    conns: BTreeMap<ConnId, Conn>,
+    by_session: BTreeMap<SessionId, ConnId>,
+    next_session_id: i64,
+    /// Connections with frames or to be closed at the end of the batch.
+    dirty: Vec<ConnId>,
+    /// The image of a SNAP until ZAB asks for it.
+    received: Option<(Zxid, Bytes, Tree)>,
+    snapshots: Snapshots,
+}
+
+/// What only an established leader has.
+struct Leading {
+    prep: Prep,
+    tracker: SessionTracker,
+}
+
+/// What only a follower has.
+#[derive(Default)]
+struct Following {
+    /// Sessions heard of since the last answer to a ping.
+    touched: BTreeMap<SessionId, ()>,
+    /// Connections whose sync was sent to the leader, oldest first.
+    syncs: VecDeque<ConnId>,
+    /// Connections that want to re-attach, by session, oldest first.
+    revalidating: BTreeMap<SessionId, VecDeque<ConnId>>,
+}
+
+/// When the next periodic snapshot is due.
+struct Snapshots {
+    since: u64,
+    due_after: u64,
+    is_running: bool,
+    rng: u64,
+}
+
+impl Replica {
+    /// A replica of what the disk held. Call [`Self::start`] next.
+    #[must_use]
+    pub fn new(config: ReplicaConfig, recovered: Recovered, now: Now) -> Self {
+        let Recovered {
+            mut tree,
+            last_zxid,
+            tail,
+            accepted_epoch,
+            current_epoch,
+        } = recovered;
+        set_config(&mut tree, &config, now);
+        let state = ZabState {
+            last_zxid,
+            accepted_epoch,
+            current_epoch,
+            tail,
+            applied: tree.last_zxid(),
+        };
+        let mut snapshots = Snapshots {
+            since: 0,
+            due_after: 0,
+            is_running: false,
+            rng: config.seed | 1,
+        };
+        snapshots.plan(config.snap_count);
+        Self {
+            zab: Zab::new(&config, state),
+            view: SharedView::new(tree),
+            held: None,
+            to_apply: Vec::new(),
+            is_serving: false,
+            leading: None,
+            following: Following::default(),
+            conns: BTreeMap::new(),
+            by_session: BTreeMap::new(),
+            next_session_id: config.first_session_id,
+            dirty: Vec::new(),
+            received: None,
+            snapshots,
+            config,
+        }
+    }
+
+    /// Looks for a leader.
+    pub fn start(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.with_zab(now, out, |zab, fx| zab.start(now, fx));
+    }
+
+    /// The state that connection tasks read.
+    #[must_use]
+    pub fn view(&self) -> SharedView {
+        self.view.clone()
+    }
+
+    /// When to call [`Self::step`] with a tick at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let expiry = self
+            .leading
+            .as_ref()
+            .and_then(|leading| leading.tracker.next_expiry());
+        [self.zab.next_deadline(), expiry]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes one input. What it asks for may be performed at once, in order.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Tick => {
+                self.zab(now, ZabInput::Tick, out);
+                self.expire_sessions(now, out);
+            }
+            Input::Notification { from, notification } => {
+                self.zab(now, ZabInput::Notification { from, notification }, out);
+            }
+            Input::LinkAccepted(link) => self.zab(now, ZabInput::LinkAccepted(link), out),
+            Input::LinkConnected(link) => self.zab(now, ZabInput::LinkConnected(link), out),
+            Input::LinkClosed(link) => self.zab(now, ZabInput::LinkClosed(link), out),
+            Input::LinkActive(link) => self.zab(now, ZabInput::LinkActive(link), out),
+            Input::Packet { link, packet } => self.zab(now, ZabInput::Packet { link, packet }, out),
+            Input::Snap { link, zxid, image } => match Tree::from_image(&image, zxid) {
+                Ok(tree) => {
+                    self.received = Some((zxid, image, tree));
+                    self.zab(now, ZabInput::Snap { link, zxid }, out);
+                    self.received = None;
+                }
+                Err(error) => {
+                    tracing::warn!(link = link.0, %error, "the leader's snapshot is not a tree");
+                    out.push(Output::Close {
+                        link,
+                        reason: "malformed snapshot",
+                    });
+                    self.zab(now, ZabInput::LinkClosed(link), out);
+                }
+            },
+            Input::Appended(zxid) => self.zab(now, ZabInput::Appended(zxid), out),
+            Input::EpochSaved(file, epoch) => self.epoch_saved(now, file, epoch, out),
+            Input::Truncated(recovered) => self.truncated(now, *recovered, out),
+            Input::SnapshotInstalled(zxid) => self.zab(now, ZabInput::SnapshotInstalled(zxid), out),
+            Input::SnapshotSaved(_) => self.snapshots.is_running = false,
+            Input::ClientConnect { conn, request, ids } => {
+                self.client_connect(now, conn, &request, ids, out)
+            }
+            Input::ClientWrites { conn, writes } => self.client_writes(now, conn, writes, out),
+            Input::ClientClosed(conn) => self.forget_conn(conn),
+            Input::Touched(sessions) => self.touched(sessions),
+            Input::Shutdown => self.zab(now, ZabInput::Shutdown, out),
+        }
+    }
+
+    /// Ends a batch: applies what was committed, lets waiting learners be
+    /// synchronized from exactly that state, and hands out the clients'
+    /// frames. Perform the outputs for clients before dropping the guard.
+    pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) -> Option<Applied> {
+        self.apply_committed(out);
+        let mut fx = Effects::default();
+        let applied = self.tree(Tree::last_zxid);
+        {
+            let (view, held) = (&self.view, &self.held);
+            let mut image = || {
+                let image = match held {
+                    Some(tree) => tree.image(),
+                    None => view.read().tree().image(),
+                };
+                Bytes::from(image)
+            };
+            self.zab.after_apply(now, applied, &mut image, &mut fx);
+        }
+        self.perform(now, fx, out);
+        self.apply_committed(out);
+        self.snapshot_if_due(out);
+        self.flush_clients(out);
+        self.held.take()
+    }
+
+    fn zab(&mut self, now: Now, input: ZabInput, out: &mut Vec<Output>) {
+        self.with_zab(now, out, |zab, fx| zab.handle(now, input, fx));
+    }
+
+    fn with_zab(
+        &mut self,
+        now: Now,
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Zab, &mut Effects),
+    ) {
+        let mut fx = Effects::default();
+        act(&mut self.zab, &mut fx);
+        self.perform(now, fx, out);
+    }
+
+    fn perform(&mut self, now: Now, fx: Effects, out: &mut Vec<Output>) {
+        let Effects { outputs, events } = fx;
+        out.extend(outputs);
+        for event in events {
+            self.event(now, event, out);
+        }
+    }
+
+    fn event(&mut self, now: Now, event: ZabEvent, out: &mut Vec<Output>) {
+        match event {
+            ZabEvent::Deliver(entry) => self.to_apply.push(entry),
+            ZabEvent::InstallTree { zxid } => self.install(now, zxid, out),
+            ZabEvent::LeadingStarted { epoch } => {
+                self.apply_committed(out);
+                self.change(|tree| tree.set_last_zxid(Zxid::new(epoch, 0)));
+                let (prep, tracker) = self.tree(|tree| {
+                    let tracker =
+                        SessionTracker::new(self.config.tick_ms, tree.sessions(), now.mono);
+                    (Prep::new(epoch, tree.digest()), tracker)
+                });
+                self.leading = Some(Leading { prep, tracker });
+                self.is_serving = true;
+            }
+            ZabEvent::FollowingStarted { .. } => {
+                self.apply_committed(out);
+                self.following = Following::default();
+                self.is_serving = true;
+            }
+            ZabEvent::ServingStopped => self.stop_serving(out),
+            ZabEvent::LearnerPacket { link, packet, .. } => {
+                self.learner_packet(now, link, &packet, out)
+            }
+            ZabEvent::LeaderPacket { packet } => self.leader_packet(&packet, out),
+            ZabEvent::LearnerGone { .. } => {}
+            ZabEvent::PingFromLeader { packet } => self.answer_ping(now, &packet, out),
+            ZabEvent::SyncReady(token) => self.sync_ready(token, out),
+        }
+    }
+
+    fn epoch_saved(
+        &mut self,
+        now: Now,
+        file: EpochFile,
+        epoch: zk_proto::Epoch,
+        out: &mut Vec<Output>,
+    ) {
+        self.zab(now, ZabInput::EpochSaved(file, epoch), out);
+    }
+
+    fn truncated(&mut self, now: Now, recovered: Recovered, out: &mut Vec<Output>) {
+        let Recovered {
+            mut tree,
+            last_zxid,
+            tail,
+            ..
+        } = recovered;
+        self.to_apply.clear();
+        set_config(&mut tree, &self.config, now);
+        self.change(|old| *old = tree);
+        self.zab(now, ZabInput::Truncated { last_zxid, tail }, out);
+    }
+
+    fn install(&mut self, now: Now, zxid: Zxid, out: &mut Vec<Output>) {
+        let (at, image, mut tree) = self
+            .received
+            .take()
+            .expect("ZAB asks for the SNAP that it was just told of");
+        assert_eq!(at, zxid, "zxid of the received image");
+        self.to_apply.clear();
+        let digest = tree.digest();
+        set_config(&mut tree, &self.config, now);
+        self.change(|old| *old = tree);
+        out.push(Output::InstallSnapshot {
+            zxid,
+            image,
+            digest,
+        });
+    }
+
+    fn stop_serving(&mut self, out: &mut Vec<Output>) {
+        self.apply_committed(out);
+        self.is_serving = false;
+        self.leading = None;
+        self.following = Following::default();
+        self.flush_clients(out);
+        let conns: Vec<_> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.forget_conn(conn);
+            out.push(Output::CloseClient {
+                conn,
+                reason: CloseReason::NotServing,
+            });
+        }
+    }
+
+    fn snapshot_if_due(&mut self, out: &mut Vec<Output>) {
+        if !self.is_serving
+            || self.snapshots.is_running
+            || self.snapshots.since <= self.snapshots.due_after
+        {
+            return;
+        }
+        self.snapshots.since = 0;
+        self.snapshots.is_running = true;
+        self.snapshots.plan(self.config.snap_count);
+        let (zxid, image, digest) =
+            self.tree(|tree| (tree.last_zxid(), Bytes::from(tree.image()), tree.digest()));
+        out.push(Output::SaveSnapshot {
+            zxid,
+            image,
+            digest,
+        });
+    }
+
+    /// Looks at the tree, whether this batch holds it or not.
+    fn tree<T>(&self, look: impl FnOnce(&Tree) -> T) -> T {
+        match &self.held {
+            Some(tree) => look(tree),
+            None => look(self.view.read().tree()),
+        }
+    }
+
+    /// Changes the tree; the lock stays until the end of the batch.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Tree) -> T) -> T {
+        let view = &self.view;
+        change(self.held.get_or_insert_with(|| view.write_arc()))
+    }
+}
+
+impl Snapshots {
+    /// Due after half of `snap_count` and a random part of the other half, so
+    /// that the members do not all write at once (`SyncRequestProcessor`).
+    fn plan(&mut self, snap_count: u64) {
+        let half = (snap_count / 2).max(1);
+        // xorshift: a seed must replay the same run for ever.
+        self.rng ^= self.rng << 13;
+        self.rng ^= self.rng >> 7;
+        self.rng ^= self.rng << 17;
+        self.due_after = half + self.rng % half;
+    }
+}
+
+/// Every server shows its own config in its tree.
+fn set_config(tree: &mut Tree, config: &ReplicaConfig, now: Now) {
+    tree.set_config(
+        &config.ensemble.text(),
+        Zxid(config.ensemble.version),
+        now.wall_ms,
+    );
+}

@@ -1,0 +1,414 @@
+//! From request to transaction, on the leader (reference:
+//! `PrepRequestProcessor` of 3.9.4). All checks run here, in the reference's
+//! order, against the tree and the changes that are still outstanding; what
+//! comes out is applied by every server without further questions.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use zk_proto::client::{
+    Acl, CheckVersionRequest, CreateMode, CreateRequest, DeleteRequest, ErrorCode, Id, MultiOp,
+    OpCode, SetDataRequest, StatPersisted, perms, read_multi,
+};
+use zk_proto::jute::Reader;
+use zk_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn};
+use zk_proto::{Epoch, SessionId, Xid, Zxid};
+
+use super::pending::{Journal, Pending, Seen};
+use crate::LogEntry;
+use crate::tree::{Tree, acl, path};
+
+/// A request that takes a zxid.
+#[derive(Clone, Debug)]
+pub struct WriteRequest<'r> {
+    /// Whose; 0 for the server's own.
+    pub session: SessionId,
+    /// The client's number; 0 for the server's own.
+    pub cxid: Xid,
+    /// Operation code as it came.
+    pub op: i32,
+    /// Bytes after the request header.
+    pub body: &'r Bytes,
+    /// Identities of the client.
+    pub ids: &'r [Id],
+    /// What the session tracker says of session and owner.
+    pub session_check: Result<(), ErrorCode>,
+    /// Wall clock in ms.
+    pub time_ms: i64,
+}
+
+/// Turns requests into transactions for one reign of a leader.
+#[derive(Debug)]
+pub struct Prep {
+    last: Zxid,
+    pending: Pending,
+}
+
+type Prepared<'a> = Result<Txn<'a>, ErrorCode>;
+
+impl Prep {
+    /// Starts numbering at the first zxid of `epoch`. `digest` is that of the
+    /// tree, which holds all of the history.
+    #[must_use]
+    pub fn new(epoch: Epoch, digest: u64) -> Self {
+        Self {
+            last: Zxid::new(epoch, 0),
+            pending: Pending::new(digest),
+        }
+    }
+
+    /// Paths whose changes are proposed but not applied.
+    #[must_use]
+    pub fn outstanding_changes(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The transaction of a request, numbered and encoded. A request that is
+    /// refused becomes an error transaction, so that order is kept.
+    pub fn prepare(&mut self, tree: &Tree, request: &WriteRequest<'_>) -> LogEntry {
+        let zxid = self.last.next();
+        self.last = zxid;
+        let journal = self.pending.journal();
+        let mut run = Run {
+            tree,
+            pending: &mut self.pending,
+            journal,
+            request,
+            zxid,
+        };
+        let prepared = run.txn();
+        let journal = run.journal;
+        let txn = match prepared {
+            Ok(txn) => {
+                self.pending.keep(zxid, journal);
+                txn
+            }
+            Err(error) => {
+                self.pending.roll_back(journal);
+                Txn::Error(error.code())
+            }
+        };
+        let header = TxnHeader {
+            session: request.session,
+            cxid: request.cxid,
+            zxid,
+            time_ms: request.time_ms,
+            kind: txn.op().code(),
+        };
+        // The reference leaves the digest out of plain error transactions.
+        let digest = TxnDigest {
+            version: TxnDigest::VERSION,
+            tree_digest: self.pending.digest(),
+        };
+        let digest = (!matches!(txn, Txn::Error(_))).then_some(&digest);
+        let mut data = Vec::with_capacity(128 + request.body.len());
+        encode_txn(&mut data, &header, &txn, digest);
+        LogEntry {
+            zxid,
+            data: data.into(),
+        }
+    }
+
+    /// The tree now holds everything up to `zxid`.
+    pub fn applied(&mut self, zxid: Zxid) {
+        self.pending.applied(zxid);
+    }
+}
+
+/// One request on its way.
+struct Run<'r, 'p> {
+    tree: &'p Tree,
+    pending: &'p mut Pending,
+    journal: Journal,
+    request: &'r WriteRequest<'r>,
+    zxid: Zxid,
+}
+
+impl<'r> Run<'r, '_> {
+    fn txn(&mut self) -> Prepared<'r> {
+        let request = self.request;
+        let mut reader = Reader::new(request.body);
+        let garbled = |_| ErrorCode::MarshallingError;
+        match OpCode::from_code(request.op) {
+            Some(op @ (OpCode::Create | OpCode::Create2)) => {
+                let create = CreateRequest::read(&mut reader).map_err(garbled)?;
+                self.create(op, create)
+            }
+            Some(OpCode::Delete) => self.delete(DeleteRequest::read(&mut reader).map_err(garbled)?),
+            Some(OpCode::SetData) => {
+                self.set_data(SetDataRequest::read(&mut reader).map_err(garbled)?)
+            }
+            Some(OpCode::Multi) => self.multi(read_multi(&mut reader).map_err(garbled)?),
+            Some(OpCode::CreateSession) => Ok(Txn::CreateSession(reader.i32().map_err(garbled)?)),
+            Some(OpCode::CloseSession) => Ok(self.close_session()),
+            _ => Err(ErrorCode::Unimplemented),
+        }
+    }
+
+    fn create(&mut self, op: OpCode, create: CreateRequest<'r>) -> Prepared<'r> {
+        let mode = CreateMode::from_flags(create.flags).ok_or(ErrorCode::BadArguments)?;
+        match mode {
+            CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl => {
+                return Err(ErrorCode::Unimplemented);
+            }
+            // The reference logs a plain znode under the digest of a container.
+            CreateMode::Container => return Err(ErrorCode::BadArguments),
+            _ => {}
+        }
+        self.request.session_check?;
+        let parent_path = parent_of(&create.path)?.to_owned();
+        let list = fix_up(create.acl)?;
+        let mut parent = self
+            .pending
+            .see(self.tree, &parent_path)
+            .ok_or(ErrorCode::NoNode)?;
+        self.permit(&parent.acl, perms::CREATE)?;
+        let path = if mode.is_sequential() {
+            Cow::Owned(format!("{}{:010}", create.path, parent.stat.cversion))
+        } else {
+            create.path
+        };
+        path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
+        if self.pending.exists(self.tree, &path) {
+            return Err(ErrorCode::NodeExists);
+        }
+        if is_ephemeral(&parent.stat) {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
+        parent.stat.pzxid = self.zxid;
+        parent.child_count += 1;
+        let parent_cversion = parent.stat.cversion;
+        let (zxid, time_ms) = (self.zxid, self.request.time_ms);
+        let stat = StatPersisted {
+            czxid: zxid,
+            mzxid: zxid,
+            ctime: time_ms,
+            mtime: time_ms,
+            ephemeral_owner: if mode.is_ephemeral() {
+                self.request.session.0
+            } else {
+                0
+            },
+            pzxid: zxid,
+            ..StatPersisted::default()
+        };
+        let data = create.data.map(|data| self.request.body.slice_ref(data));
+        self.pending.put(
+            self.tree,
+            &mut self.journal,
+            zxid,
+            &parent_path,
+            parent,
+            None,
+        );
+        let seen = Seen {
+            stat,
+            child_count: 0,
+            acl: list.clone(),
+        };
+        self.pending
+            .put(self.tree, &mut self.journal, zxid, &path, seen, Some(data));
+        let txn = CreateTxn {
+            path,
+            data: create.data,
+            acl: list,
+            ephemeral: mode.is_ephemeral(),
+            parent_cversion,
+        };
+        Ok(if op == OpCode::Create2 {
+            Txn::Create2(txn)
+        } else {
+            Txn::Create(txn)
+        })
+    }
+
+    fn delete(&mut self, delete: DeleteRequest<'r>) -> Prepared<'r> {
+        self.request.session_check?;
+        let parent_path = parent_of(&delete.path)?.to_owned();
+        if SPECIAL_PATHS.contains(&&*delete.path) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let parent = self
+            .pending
+            .see(self.tree, &parent_path)
+            .ok_or(ErrorCode::NoNode)?;
+        self.permit(&parent.acl, perms::DELETE)?;
+        let znode = self
+            .pending
+            .see(self.tree, &delete.path)
+            .ok_or(ErrorCode::NoNode)?;
+        expect_version(delete.version, znode.stat.version)?;
+        if znode.child_count > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        self.remove(&parent_path, parent, &delete.path);
+        Ok(Txn::Delete(delete.path))
+    }
+
+    fn set_data(&mut self, set: SetDataRequest<'r>) -> Prepared<'r> {
+        self.request.session_check?;
+        path::validate(&set.path).map_err(|_| ErrorCode::BadArguments)?;
+        let mut znode = self
+            .pending
+            .see(self.tree, &set.path)
+            .ok_or(ErrorCode::NoNode)?;
+        self.permit(&znode.acl, perms::WRITE)?;
+        expect_version(set.version, znode.stat.version)?;
+        znode.stat.version = znode.stat.version.wrapping_add(1);
+        znode.stat.mzxid = self.zxid;
+        znode.stat.mtime = self.request.time_ms;
+        let version = znode.stat.version;
+        let data = set.data.map(|data| self.request.body.slice_ref(data));
+        self.pending.put(
+            self.tree,
+            &mut self.journal,
+            self.zxid,
+            &set.path,
+            znode,
+            Some(data),
+        );
+        Ok(Txn::SetData(SetDataTxn {
+            path: set.path,
+            data: set.data,
+            version,
+        }))
+    }
+
+    fn check(&self, check: CheckVersionRequest<'r>) -> Prepared<'r> {
+        self.request.session_check?;
+        path::validate(&check.path).map_err(|_| ErrorCode::BadArguments)?;
+        let znode = self
+            .pending
+            .see(self.tree, &check.path)
+            .ok_or(ErrorCode::NoNode)?;
+        self.permit(&znode.acl, perms::READ)?;
+        expect_version(check.version, znode.stat.version)?;
+        // The reference writes the version after this one; nobody reads it.
+        Ok(Txn::Check(check.path, znode.stat.version.wrapping_add(1)))
+    }
+
+    /// All or nothing. A failing batch is still a transaction: what came
+    /// before the failure as it is, then its code, then RuntimeInconsistency.
+    fn multi(&mut self, ops: Vec<MultiOp<'r>>) -> Prepared<'r> {
+        let has_bad_flags = |op: &MultiOp<'_>| matches!(op, MultiOp::Create(_, create) if CreateMode::from_flags(create.flags).is_none());
+        if ops.iter().any(has_bad_flags) {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let mut failed = false;
+        let mut txns = Vec::with_capacity(ops.len());
+        for op in ops {
+            if failed {
+                txns.push(Txn::Error(ErrorCode::RuntimeInconsistency.code()));
+                continue;
+            }
+            let prepared = match op {
+                MultiOp::Create(op @ (OpCode::Create | OpCode::Create2), create) => {
+                    self.create(op, create)
+                }
+                MultiOp::Create(..) | MultiOp::CreateTtl(_) => Err(ErrorCode::Unimplemented),
+                MultiOp::Delete(delete) => self.delete(delete),
+                MultiOp::SetData(set) => self.set_data(set),
+                MultiOp::Check(check) => self.check(check),
+            };
+            txns.push(prepared.unwrap_or_else(|error| {
+                failed = true;
+                Txn::Error(error.code())
+            }));
+        }
+        if failed {
+            let journal = std::mem::take(&mut self.journal);
+            self.pending.roll_back(journal);
+            self.journal = self.pending.journal();
+        }
+        Ok(Txn::Multi(txns))
+    }
+
+    /// Takes the session's ephemerals along, those still outstanding included.
+    fn close_session(&mut self) -> Txn<'r> {
+        let session = self.request.session;
+        let mut paths: BTreeSet<String> =
+            self.tree.ephemerals(session).map(str::to_owned).collect();
+        for (path, is_there) in self.pending.ephemerals(session.0) {
+            if is_there {
+                paths.insert(path.to_owned());
+            } else {
+                paths.remove(path);
+            }
+        }
+        for path in &paths {
+            let parent_path = path::parent(path);
+            if let Some(parent) = self.pending.see(self.tree, parent_path) {
+                self.remove(parent_path, parent, path);
+            }
+        }
+        Txn::CloseSession(Some(paths.into_iter().map(Cow::Owned).collect()))
+    }
+
+    fn remove(&mut self, parent_path: &str, mut parent: Seen, path: &str) {
+        parent.stat.pzxid = self.zxid;
+        parent.child_count = parent.child_count.saturating_sub(1);
+        self.pending.put(
+            self.tree,
+            &mut self.journal,
+            self.zxid,
+            parent_path,
+            parent,
+            None,
+        );
+        self.pending
+            .remove(self.tree, &mut self.journal, self.zxid, path);
+    }
+
+    fn permit(&self, list: &[Acl], wanted: i32) -> Result<(), ErrorCode> {
+        if acl::check(list, self.request.ids, wanted) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NoAuth)
+        }
+    }
+}
+
+/// Paths that cannot be deleted (`DataTree.isSpecialPath`).
+const SPECIAL_PATHS: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
+
+/// The parent of a path that at least has one and no NUL.
+fn parent_of(path: &str) -> Result<&str, ErrorCode> {
+    if !path.contains('/') || path.contains('\0') {
+        return Err(ErrorCode::BadArguments);
+    }
+    Ok(path::parent(path))
+}
+
+const fn expect_version(expected: i32, found: i32) -> Result<(), ErrorCode> {
+    if expected == -1 || expected == found {
+        Ok(())
+    } else {
+        Err(ErrorCode::BadVersion)
+    }
+}
+
+/// Containers carry a marker that no session has.
+const fn is_ephemeral(stat: &StatPersisted) -> bool {
+    stat.ephemeral_owner != 0 && stat.ephemeral_owner != i64::MIN
+}
+
+/// `world:anyone` is the only identity known so far; duplicates go, order
+/// stays (`PrepRequestProcessor.fixupACL`).
+fn fix_up(acl: Option<Vec<Acl>>) -> Result<Vec<Acl>, ErrorCode> {
+    let mut fixed: Vec<Acl> = Vec::new();
+    for entry in acl.unwrap_or_default() {
+        if entry.id != Id::anyone() {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        if !fixed.contains(&entry) {
+            fixed.push(entry);
+        }
+    }
+    if fixed.is_empty() {
+        Err(ErrorCode::InvalidAcl)
+    } else {
+        Ok(fixed)
+    }
+}

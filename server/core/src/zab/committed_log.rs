@@ -1,0 +1,138 @@
+//! The newest committed transactions, kept in memory so that learners that
+//! were away for a short time get only what they missed (reference:
+//! `ZKDatabase.committedLog`).
+
+use std::collections::VecDeque;
+
+use zk_proto::Zxid;
+
+use crate::LogEntry;
+
+/// Entries in zxid order without holes within an epoch.
+#[derive(Debug)]
+pub(super) struct CommittedLog {
+    entries: VecDeque<LogEntry>,
+    bytes: usize,
+    /// `commitLogCount`: as many are kept whatever their size.
+    count_min: usize,
+}
+
+impl CommittedLog {
+    /// More than `commitLogCount` entries are kept as long as all together
+    /// take no more than this.
+    const BYTES_MAX: usize = 32 << 20;
+    /// What an entry costs beside its bytes.
+    const ENTRY_BYTES: usize = 96;
+
+    pub(super) const fn new(count_min: usize) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            bytes: 0,
+            count_min,
+        }
+    }
+
+    /// Starts anew from the end of a log that ends at `last_zxid`. Entries
+    /// that do not reach up to there, or that have holes, are of no use: a
+    /// learner would get a history with a hole.
+    pub(super) fn reset(&mut self, tail: Vec<LogEntry>, last_zxid: Zxid) {
+        self.entries.clear();
+        self.bytes = 0;
+        if tail.last().is_some_and(|entry| entry.zxid != last_zxid) {
+            return;
+        }
+        let start = tail
+            .windows(2)
+            .rposition(|pair| !follows(pair[1].zxid, pair[0].zxid))
+            .map_or(0, |hole| hole + 1);
+        for entry in tail.into_iter().skip(start) {
+            self.push(entry);
+        }
+    }
+
+    pub(super) fn push(&mut self, entry: LogEntry) {
+        let last = self.entries.back().map(|entry| entry.zxid);
+        assert!(
+            last.is_none_or(|last| follows(entry.zxid, last)),
+            "{} was committed after {last:?}",
+            entry.zxid
+        );
+        self.bytes += Self::cost(&entry);
+        self.entries.push_back(entry);
+        while self.bytes > Self::BYTES_MAX && self.entries.len() > self.count_min {
+            let oldest = self.entries.pop_front().expect("it is not empty");
+            self.bytes -= Self::cost(&oldest);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LogEntry> {
+        self.entries.iter()
+    }
+
+    fn cost(entry: &LogEntry) -> usize {
+        entry.data.len() + Self::ENTRY_BYTES
+    }
+}
+
+/// May a history have `next` directly after `last`?
+pub(super) fn follows(next: Zxid, last: Zxid) -> bool {
+    next == last.next() || (next.epoch() > last.epoch() && next.counter() == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use zk_proto::Epoch;
+
+    use super::*;
+
+    fn entry(epoch: i64, counter: u32, bytes: usize) -> LogEntry {
+        LogEntry {
+            zxid: Zxid::new(Epoch(epoch), counter),
+            data: vec![0; bytes].into(),
+        }
+    }
+
+    fn zxids(log: &CommittedLog) -> Vec<Zxid> {
+        log.iter().map(|entry| entry.zxid).collect()
+    }
+
+    #[test]
+    fn bytes_bound_it_but_never_below_the_configured_count() {
+        let mut log = CommittedLog::new(3);
+        let big = CommittedLog::BYTES_MAX / 2;
+        for counter in 1..=10 {
+            log.push(entry(1, counter, big));
+        }
+        assert_eq!(
+            zxids(&log),
+            [8, 9, 10].map(|counter| Zxid::new(Epoch(1), counter))
+        );
+        let mut small = CommittedLog::new(3);
+        for counter in 1..=1000 {
+            small.push(entry(1, counter, 10));
+        }
+        assert_eq!(zxids(&small).len(), 1000);
+    }
+
+    #[test]
+    fn a_tail_with_a_hole_is_used_from_the_hole_on() {
+        let mut log = CommittedLog::new(10);
+        let tail = vec![entry(1, 1, 1), entry(1, 3, 1), entry(2, 1, 1)];
+        log.reset(tail.clone(), Zxid::new(Epoch(2), 1));
+        assert_eq!(zxids(&log), [tail[1].zxid, tail[2].zxid]);
+        log.reset(tail, Zxid::new(Epoch(2), 2));
+        assert!(zxids(&log).is_empty(), "it does not reach the end");
+    }
+
+    #[test]
+    #[should_panic(expected = "was committed after")]
+    fn a_hole_is_a_defect() {
+        let mut log = CommittedLog::new(10);
+        log.push(entry(1, 1, 0));
+        log.push(LogEntry {
+            zxid: Zxid::new(Epoch(1), 3),
+            data: Bytes::new(),
+        });
+    }
+}
