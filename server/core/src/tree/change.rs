@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use zk_proto::client::{Acl, ErrorCode, Stat, StatPersisted};
+use zk_proto::client::{Acl, ErrorCode, Id, Stat, StatPersisted, perms};
 use zk_proto::{SessionId, Zxid};
 
 use super::data_tree::{CONFIG_PATH, Tree, node_bytes};
@@ -112,7 +112,25 @@ impl Tree {
             }
             parent.stat.pzxid = parent.stat.pzxid.max(zxid);
         })?;
-        let node = self.nodes.remove(path).ok_or(ErrorCode::NoNode)?;
+        let node = self.detach(path).ok_or(ErrorCode::NoNode)?;
+        let acl = self.acls.get(node.acl).clone();
+        self.acls.remove(node.acl);
+        // A leader deletes no znode with children. Those here come from a
+        // fuzzy snapshot, out of the future of this transaction, and will be
+        // created again. The reference lets them float without a parent.
+        let mut below = child_paths(&node);
+        while let Some(path) = below.pop() {
+            let node = self.detach(&path).expect("a child is in the map");
+            self.acls.remove(node.acl);
+            below.extend(child_paths(&node));
+        }
+        Ok(acl)
+    }
+
+    /// Takes a znode out of everything but its parent's children and the
+    /// counts of ACLs.
+    fn detach(&mut self, path: &str) -> Option<Box<Znode>> {
+        let node = self.nodes.remove(path)?;
         self.digest = self.digest.wrapping_sub(node.digest.into());
         self.data_bytes -= node_bytes(&node);
         if let Owner::Session(session) = Owner::from_stored(node.stat.ephemeral_owner)
@@ -123,9 +141,7 @@ impl Tree {
                 self.ephemerals.remove(&session);
             }
         }
-        let acl = self.acls.get(node.acl).clone();
-        self.acls.remove(node.acl);
-        Ok(acl)
+        Some(node)
     }
 
     /// Replaces data and version.
@@ -229,4 +245,10 @@ impl Tree {
         self.data_bytes += node_bytes(node);
         Ok(result)
     }
+}
+
+fn child_paths(node: &Znode) -> Vec<String> {
+    node.children()
+        .map(|name| format!("{}/{name}", node.path))
+        .collect()
 }
