@@ -11,7 +11,7 @@ use zk_proto::client::{
     Acl, CreateRequest, DeleteRequest, ErrorCode, Id, MultiHeader, OpCode, SetDataRequest,
 };
 use zk_proto::jute::Put;
-use zk_proto::txn::{Txn, decode_txn};
+use zk_proto::txn::{CreateTxn, Txn, TxnHeader, decode_txn, encode_txn};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
 const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
@@ -275,12 +275,35 @@ fn sequence_numbers_follow_the_creations_and_overflow_as_in_java() {
         "/q/0000000002"
     );
     leader.apply_all();
-    for (number, want) in [
-        (i32::MAX, "/q/2147483647"),
-        (i32::MIN, "/q/-2147483648"),
-        (-1, "/q/-000000001"),
-    ] {
-        assert_eq!(format!("/q/{number:010}"), want);
+    let header = TxnHeader {
+        session: SESSION,
+        cxid: Xid(1),
+        zxid: Zxid(0x1_0000_0100),
+        time_ms: 0,
+        kind: 1,
+    };
+    let last = CreateTxn {
+        path: "/q/last".into(),
+        data: None,
+        acl: vec![Acl::open()],
+        ephemeral: false,
+        parent_cversion: i32::MAX,
+    };
+    let mut data = Vec::new();
+    encode_txn(&mut data, &header, &Txn::Create(last), None);
+    apply(
+        &mut leader.tree,
+        &mut WatchTable::new(),
+        &data,
+        &mut |_, _, _| {},
+    )
+    .unwrap();
+    leader.prep = Prep::new(Epoch(2), leader.tree.digest());
+    for want in ["/q/2147483647", "/q/-2147483648", "/q/-2147483647"] {
+        assert_eq!(
+            path_of(&leader.propose(OpCode::Create, create("/q/", 2))),
+            want
+        );
     }
 }
 

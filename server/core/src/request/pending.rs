@@ -86,18 +86,15 @@ impl Pending {
         }
     }
 
-    /// Paths whose changes make them ephemerals of `owner`, and paths that
-    /// are deleted.
+    /// Every changed path and whether it will be an ephemeral of `owner`.
     pub(super) fn ephemerals(&self, owner: i64) -> impl Iterator<Item = (&str, bool)> {
-        self.changes
-            .iter()
-            .filter_map(move |(path, change)| match &change.znode {
-                None => Some((&**path, false)),
-                Some(changed) if changed.seen.stat.ephemeral_owner == owner => {
-                    Some((&**path, true))
-                }
-                Some(_) => None,
-            })
+        self.changes.iter().map(move |(path, change)| {
+            let stat = change.znode.as_ref().map(|changed| changed.seen.stat);
+            (
+                &**path,
+                stat.is_some_and(|stat| stat.ephemeral_owner == owner),
+            )
+        })
     }
 
     /// A znode appears or changes. `data` is the new data, `None` to keep it.

@@ -330,8 +330,8 @@ impl<'r> Run<'r, '_> {
         let session = self.request.session;
         let mut paths: BTreeSet<String> =
             self.tree.ephemerals(session).map(str::to_owned).collect();
-        for (path, is_there) in self.pending.ephemerals(session.0) {
-            if is_there {
+        for (path, is_owned) in self.pending.ephemerals(session.0) {
+            if is_owned {
                 paths.insert(path.to_owned());
             } else {
                 paths.remove(path);
