@@ -1,0 +1,78 @@
+"""The same after `helm install`, in another namespace."""
+
+import time
+
+import pytest
+from kazoo.client import KazooClient
+
+import cluster
+from cluster import HELM, ROOT, kubectl, port_forward, run, say
+from conftest import HELM_NAMESPACES
+from ensemble import Ensemble
+from load import Load, recipes
+from test_faults import kill_leader
+
+RELEASE = "quorate"
+KEPT = ("CustomResourceDefinition", "Namespace")
+
+
+@pytest.fixture(scope="module")
+def helm_ensemble():
+    """An ensemble under an operator that Helm installed in place of the one from deploy/."""
+    ensemble_namespace, operator_namespace = HELM_NAMESPACES
+    remove_manifest_install()
+    cluster.make_namespace(operator_namespace)
+    cluster.make_namespace(ensemble_namespace)
+    try:
+        helm("install", RELEASE, str(ROOT / "charts/zookeeper-operator"), "-n", operator_namespace,
+             "--set", "image.tag=dev", "--set", "serverImage.tag=dev", "--wait", "--timeout", "120s")
+        yield Ensemble(ensemble_namespace).create()
+    finally:
+        # Ensembles elsewhere in the cluster get their operator back.
+        helm("uninstall", RELEASE, "-n", operator_namespace, "--wait", check=False)
+        for namespace in HELM_NAMESPACES:
+            kubectl("delete", "namespace", namespace, "--wait=false")
+        cluster.install_operator()
+
+
+def test_helm_install_then_leader_killed_under_load(helm_ensemble):
+    before = helm_ensemble.wait_serving()
+    recipes(helm_ensemble)
+    with Load(helm_ensemble) as load:
+        killed = time.time()
+        kill_leader(helm_ensemble, before)
+        helm_ensemble.wait_serving()
+        load.wait_acknowledged(300)
+    say(f"write gap of the leader's death: {load.longest_gap_since(killed):.2f} s")
+
+
+def test_data_outlives_the_ensemble(helm_ensemble):
+    helm_ensemble.wait_serving()
+    in_ensemble(helm_ensemble, lambda client: client.create("/kept", b"still here"))
+    helm_ensemble.delete()
+    claims = helm_ensemble.kubectl("get", "pvc", "-o", "jsonpath={.items[*].metadata.name}").split()
+    assert claims == ["data-zk-0", "data-zk-1", "data-zk-2"], claims
+    helm_ensemble.create()
+    helm_ensemble.wait_serving()
+    assert in_ensemble(helm_ensemble, lambda client: client.get("/kept")[0]) == b"still here"
+
+
+def in_ensemble(ensemble, action):
+    with port_forward(ensemble.namespace, f"service/{ensemble.name}-client", 2181) as port:
+        client = KazooClient(f"127.0.0.1:{port}")
+        client.start(timeout=30)
+        try:
+            return action(client)
+        finally:
+            client.stop()
+
+
+def remove_manifest_install():
+    """All that deploy/operator.yaml made, but the definition: deleting it would delete every ensemble."""
+    manifest = run([str(ROOT / "e2e/manifest"), "operator.yaml"])
+    parts = [part for part in manifest.split("\n---") if not any(f"kind: {kind}\n" in part for kind in KEPT)]
+    kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", text="\n---".join(parts))
+
+
+def helm(*arguments, **options):
+    return run([*HELM, *arguments], seconds_max=180, **options)
