@@ -1,6 +1,7 @@
 //! Clients of this server: handshake, writes, touches, expiry.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_proto::client::{ConnectRequest, ConnectResponse, ErrorCode, Id, OpCode, session_password};
@@ -18,7 +19,7 @@ use crate::{ClientWrite, CloseReason, ConnId, Millis, Now, Output};
 pub(super) struct Conn {
     pub(super) session: SessionId,
     pub(super) timeout_ms: i32,
-    pub(super) ids: Vec<Id>,
+    ids: Arc<[Id]>,
     /// The answer to the handshake carries the byte only if the question did.
     read_only: Option<bool>,
     is_open: bool,
@@ -70,7 +71,7 @@ impl Replica {
         let state = Conn {
             session,
             timeout_ms,
-            ids,
+            ids: ids.into(),
             read_only: request.read_only.map(|_| false),
             is_open: false,
             order: Order::default(),
@@ -157,10 +158,10 @@ impl Replica {
         };
         let ClientWrite { xid, op, body } = write;
         if self.leading.is_some() {
-            let (session, ids) = (to.session, to.ids.clone());
+            let (session, ids) = (to.session, Arc::clone(&to.ids));
             self.propose(now, Owner::Local, session, xid, op, &body, &ids, out);
         } else {
-            let packet = super::peers::forwarded(to.session, xid, op, &body, to.ids.clone());
+            let packet = super::peers::forwarded(to.session, xid, op, &body, to.ids.to_vec());
             self.with_zab(now, out, |zab, fx| zab.send_to_leader(packet, fx));
         }
     }

@@ -1,21 +1,20 @@
 //! What the tree will look like once every outstanding proposal is applied
 //! (reference: `PrepRequestProcessor.addChangeRecord`, `outstandingChanges`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use zk_proto::Zxid;
 use zk_proto::client::{Acl, StatPersisted};
 use zk_proto::txn::node_digest;
+use zk_proto::{SessionId, Zxid};
 
 use crate::tree::Tree;
 
 /// A znode as the next request must see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) stat: StatPersisted,
     pub(super) child_count: usize,
-    pub(super) acl: Vec<Acl>,
 }
 
 /// Changes that are proposed but not applied yet, by path.
@@ -27,10 +26,14 @@ pub(super) struct Pending {
     digest: u64,
 }
 
-/// How to take back what a refused request has done.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
-    digest: u64,
+/// The changes of one request.
+#[derive(Debug)]
+pub(super) struct Edit<'p> {
+    tree: &'p Tree,
+    pending: &'p mut Pending,
+    zxid: Zxid,
+    digest_before: u64,
+    /// What each change has replaced, oldest first.
     before: Vec<(Box<str>, Option<Change>)>,
 }
 
@@ -46,6 +49,8 @@ struct Changed {
     seen: Seen,
     /// `None` when the data is still that of the tree.
     data: Option<Option<Bytes>>,
+    /// `None` when the list is still that of the tree.
+    acl: Option<Vec<Acl>>,
     digest: u64,
 }
 
@@ -66,111 +71,15 @@ impl Pending {
         self.changes.len()
     }
 
-    /// The znode at `path`, if it will be there.
-    pub(super) fn see(&self, tree: &Tree, path: &str) -> Option<Seen> {
-        match self.changes.get(path) {
-            Some(change) => change.znode.as_ref().map(|changed| changed.seen.clone()),
-            None => tree.znode(path).map(|znode| Seen {
-                stat: *znode.stat_persisted(),
-                child_count: znode.child_count(),
-                acl: znode.acl().to_vec(),
-            }),
-        }
-    }
-
-    /// Is there a znode at `path`?
-    pub(super) fn exists(&self, tree: &Tree, path: &str) -> bool {
-        match self.changes.get(path) {
-            Some(change) => change.znode.is_some(),
-            None => tree.znode(path).is_some(),
-        }
-    }
-
-    /// Every changed path and whether it will be an ephemeral of `owner`.
-    pub(super) fn ephemerals(&self, owner: i64) -> impl Iterator<Item = (&str, bool)> {
-        self.changes.iter().map(move |(path, change)| {
-            let stat = change.znode.as_ref().map(|changed| changed.seen.stat);
-            (
-                &**path,
-                stat.is_some_and(|stat| stat.ephemeral_owner == owner),
-            )
-        })
-    }
-
-    /// A znode appears or changes. `data` is the new data, `None` to keep it.
-    pub(super) fn put(
-        &mut self,
-        tree: &Tree,
-        journal: &mut Journal,
-        zxid: Zxid,
-        path: &str,
-        seen: Seen,
-        data: Option<Option<Bytes>>,
-    ) {
-        let old = self
-            .changes
-            .get(path)
-            .and_then(|change| change.znode.as_ref());
-        let old_digest = match self.changes.get(path) {
-            Some(change) => change.znode.as_ref().map_or(0, |changed| changed.digest),
-            None => tree.znode(path).map_or(0, |znode| znode.digest()),
-        };
-        let data = data.or_else(|| old.and_then(|changed| changed.data.clone()));
-        let digest = match &data {
-            Some(data) => node_digest(path, data.as_deref(), &seen.stat),
-            None => node_digest(
-                path,
-                tree.znode(path).and_then(|znode| znode.data()),
-                &seen.stat,
-            ),
-        };
-        self.digest = self.digest.wrapping_sub(old_digest).wrapping_add(digest);
-        self.replace(
-            journal,
-            path,
-            Change {
-                zxid,
-                znode: Some(Changed { seen, data, digest }),
-            },
-        );
-    }
-
-    /// A znode goes away.
-    pub(super) fn remove(&mut self, tree: &Tree, journal: &mut Journal, zxid: Zxid, path: &str) {
-        let old_digest = match self.changes.get(path) {
-            Some(change) => change.znode.as_ref().map_or(0, |changed| changed.digest),
-            None => tree.znode(path).map_or(0, |znode| znode.digest()),
-        };
-        self.digest = self.digest.wrapping_sub(old_digest);
-        self.replace(journal, path, Change { zxid, znode: None });
-    }
-
-    /// Starts the record of one request.
-    pub(super) const fn journal(&self) -> Journal {
-        Journal {
-            digest: self.digest,
+    /// Starts the changes of the request that gets `zxid`.
+    pub(super) const fn edit<'p>(&'p mut self, tree: &'p Tree, zxid: Zxid) -> Edit<'p> {
+        let digest_before = self.digest;
+        Edit {
+            tree,
+            pending: self,
+            zxid,
+            digest_before,
             before: Vec::new(),
-        }
-    }
-
-    /// Keeps the changes of one request.
-    pub(super) fn keep(&mut self, zxid: Zxid, journal: Journal) {
-        if !journal.before.is_empty() {
-            self.by_zxid.push_back((
-                zxid,
-                journal.before.into_iter().map(|(path, _)| path).collect(),
-            ));
-        }
-    }
-
-    /// Takes the changes of one request back.
-    pub(super) fn roll_back(&mut self, journal: Journal) {
-        self.digest = journal.digest;
-        for (path, before) in journal.before.into_iter().rev() {
-            match before {
-                Some(change) => self.changes.insert(path, change),
-                None => self.changes.remove(&path),
-            };
         }
     }
 
@@ -188,9 +97,159 @@ impl Pending {
             }
         }
     }
+}
 
-    fn replace(&mut self, journal: &mut Journal, path: &str, change: Change) {
-        let before = self.changes.insert(path.into(), change);
-        journal.before.push((path.into(), before));
+impl Edit<'_> {
+    /// The znode at `path`, if it will be there.
+    pub(super) fn see(&self, path: &str) -> Option<Seen> {
+        match self.pending.changes.get(path) {
+            Some(change) => change.znode.as_ref().map(|changed| changed.seen),
+            None => self.tree.znode(path).map(|znode| Seen {
+                stat: *znode.stat_persisted(),
+                child_count: znode.child_count(),
+            }),
+        }
+    }
+
+    /// The list of a znode that [`Self::see`] has seen.
+    pub(super) fn acl(&self, path: &str) -> &[Acl] {
+        let changed = self
+            .pending
+            .changes
+            .get(path)
+            .and_then(|change| change.znode.as_ref());
+        match changed.and_then(|changed| changed.acl.as_deref()) {
+            Some(acl) => acl,
+            None => self
+                .tree
+                .znode(path)
+                .map(|znode| znode.acl())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The paths that will be ephemerals of `session`, in order.
+    pub(super) fn ephemerals(&self, session: SessionId) -> BTreeSet<String> {
+        let mut paths: BTreeSet<String> =
+            self.tree.ephemerals(session).map(str::to_owned).collect();
+        for (path, change) in &self.pending.changes {
+            let owner = change
+                .znode
+                .as_ref()
+                .map(|changed| changed.seen.stat.ephemeral_owner);
+            if owner == Some(session.0) {
+                paths.insert(path.to_string());
+            } else {
+                paths.remove(&**path);
+            }
+        }
+        paths
+    }
+
+    /// A znode appears.
+    pub(super) fn create(
+        &mut self,
+        path: &str,
+        stat: StatPersisted,
+        data: Option<Bytes>,
+        acl: Vec<Acl>,
+    ) {
+        let digest = node_digest(path, data.as_deref(), &stat);
+        let seen = Seen {
+            stat,
+            child_count: 0,
+        };
+        self.put(
+            path,
+            Changed {
+                seen,
+                data: Some(data),
+                acl: Some(acl),
+                digest,
+            },
+        );
+    }
+
+    /// A znode gets other numbers, and other data unless that is `None`.
+    pub(super) fn change(&mut self, path: &str, seen: Seen, data: Option<Option<Bytes>>) {
+        let old = self
+            .pending
+            .changes
+            .get(path)
+            .and_then(|change| change.znode.as_ref());
+        let data = data.or_else(|| old.and_then(|changed| changed.data.clone()));
+        let acl = old.and_then(|changed| changed.acl.clone());
+        let digest = match &data {
+            Some(data) => node_digest(path, data.as_deref(), &seen.stat),
+            None => node_digest(
+                path,
+                self.tree.znode(path).and_then(|znode| znode.data()),
+                &seen.stat,
+            ),
+        };
+        self.put(
+            path,
+            Changed {
+                seen,
+                data,
+                acl,
+                digest,
+            },
+        );
+    }
+
+    /// A znode goes away.
+    pub(super) fn remove(&mut self, path: &str) {
+        let old = self.digest_of(path);
+        self.pending.digest = self.pending.digest.wrapping_sub(old);
+        self.replace(path, None);
+    }
+
+    /// Keeps the changes.
+    pub(super) fn keep(self) {
+        if !self.before.is_empty() {
+            let paths = self.before.into_iter().map(|(path, _)| path).collect();
+            self.pending.by_zxid.push_back((self.zxid, paths));
+        }
+    }
+
+    /// Takes the changes so far back.
+    pub(super) fn roll_back(&mut self) {
+        self.pending.digest = self.digest_before;
+        for (path, before) in self.before.drain(..).rev() {
+            match before {
+                Some(change) => self.pending.changes.insert(path, change),
+                None => self.pending.changes.remove(&path),
+            };
+        }
+    }
+
+    fn put(&mut self, path: &str, changed: Changed) {
+        let old = self.digest_of(path);
+        self.pending.digest = self
+            .pending
+            .digest
+            .wrapping_sub(old)
+            .wrapping_add(changed.digest);
+        self.replace(path, Some(changed));
+    }
+
+    /// What the znode at `path` adds to the digest so far.
+    fn digest_of(&self, path: &str) -> u64 {
+        match self.pending.changes.get(path) {
+            Some(change) => change.znode.as_ref().map_or(0, |changed| changed.digest),
+            None => self.tree.znode(path).map_or(0, |znode| znode.digest()),
+        }
+    }
+
+    fn replace(&mut self, path: &str, znode: Option<Changed>) {
+        let before = self.pending.changes.insert(
+            path.into(),
+            Change {
+                zxid: self.zxid,
+                znode,
+            },
+        );
+        self.before.push((path.into(), before));
     }
 }

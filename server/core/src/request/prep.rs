@@ -4,7 +4,6 @@
 //! comes out is applied by every server without further questions.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use zk_proto::client::{
@@ -15,7 +14,7 @@ use zk_proto::jute::Reader;
 use zk_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
-use super::pending::{Journal, Pending, Seen};
+use super::pending::{Edit, Pending, Seen};
 use crate::LogEntry;
 use crate::tree::{Tree, acl, path};
 
@@ -69,23 +68,19 @@ impl Prep {
     pub fn prepare(&mut self, tree: &Tree, request: &WriteRequest<'_>) -> LogEntry {
         let zxid = self.last.next();
         self.last = zxid;
-        let journal = self.pending.journal();
+        let edit = self.pending.edit(tree, zxid);
         let mut run = Run {
-            tree,
-            pending: &mut self.pending,
-            journal,
+            edit,
             request,
             zxid,
         };
-        let prepared = run.txn();
-        let journal = run.journal;
-        let txn = match prepared {
+        let txn = match run.txn() {
             Ok(txn) => {
-                self.pending.keep(zxid, journal);
+                run.edit.keep();
                 txn
             }
             Err(error) => {
-                self.pending.roll_back(journal);
+                run.edit.roll_back();
                 Txn::Error(error.code())
             }
         };
@@ -118,9 +113,7 @@ impl Prep {
 
 /// One request on its way.
 struct Run<'r, 'p> {
-    tree: &'p Tree,
-    pending: &'p mut Pending,
-    journal: Journal,
+    edit: Edit<'p>,
     request: &'r WriteRequest<'r>,
     zxid: Zxid,
 }
@@ -159,18 +152,15 @@ impl<'r> Run<'r, '_> {
         self.request.session_check?;
         let parent_path = parent_of(&create.path)?.to_owned();
         let list = fix_up(create.acl)?;
-        let mut parent = self
-            .pending
-            .see(self.tree, &parent_path)
-            .ok_or(ErrorCode::NoNode)?;
-        self.permit(&parent.acl, perms::CREATE)?;
+        let mut parent = self.edit.see(&parent_path).ok_or(ErrorCode::NoNode)?;
+        self.permit(&parent_path, perms::CREATE)?;
         let path = if mode.is_sequential() {
             Cow::Owned(format!("{}{:010}", create.path, parent.stat.cversion))
         } else {
             create.path
         };
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
-        if self.pending.exists(self.tree, &path) {
+        if self.edit.see(&path).is_some() {
             return Err(ErrorCode::NodeExists);
         }
         if is_ephemeral(&parent.stat) {
@@ -195,21 +185,8 @@ impl<'r> Run<'r, '_> {
             ..StatPersisted::default()
         };
         let data = create.data.map(|data| self.request.body.slice_ref(data));
-        self.pending.put(
-            self.tree,
-            &mut self.journal,
-            zxid,
-            &parent_path,
-            parent,
-            None,
-        );
-        let seen = Seen {
-            stat,
-            child_count: 0,
-            acl: list.clone(),
-        };
-        self.pending
-            .put(self.tree, &mut self.journal, zxid, &path, seen, Some(data));
+        self.edit.change(&parent_path, parent, None);
+        self.edit.create(&path, stat, data, list.clone());
         let txn = CreateTxn {
             path,
             data: create.data,
@@ -230,15 +207,9 @@ impl<'r> Run<'r, '_> {
         if SPECIAL_PATHS.contains(&&*delete.path) {
             return Err(ErrorCode::BadArguments);
         }
-        let parent = self
-            .pending
-            .see(self.tree, &parent_path)
-            .ok_or(ErrorCode::NoNode)?;
-        self.permit(&parent.acl, perms::DELETE)?;
-        let znode = self
-            .pending
-            .see(self.tree, &delete.path)
-            .ok_or(ErrorCode::NoNode)?;
+        let parent = self.edit.see(&parent_path).ok_or(ErrorCode::NoNode)?;
+        self.permit(&parent_path, perms::DELETE)?;
+        let znode = self.edit.see(&delete.path).ok_or(ErrorCode::NoNode)?;
         expect_version(delete.version, znode.stat.version)?;
         if znode.child_count > 0 {
             return Err(ErrorCode::NotEmpty);
@@ -250,25 +221,15 @@ impl<'r> Run<'r, '_> {
     fn set_data(&mut self, set: SetDataRequest<'r>) -> Prepared<'r> {
         self.request.session_check?;
         path::validate(&set.path).map_err(|_| ErrorCode::BadArguments)?;
-        let mut znode = self
-            .pending
-            .see(self.tree, &set.path)
-            .ok_or(ErrorCode::NoNode)?;
-        self.permit(&znode.acl, perms::WRITE)?;
+        let mut znode = self.edit.see(&set.path).ok_or(ErrorCode::NoNode)?;
+        self.permit(&set.path, perms::WRITE)?;
         expect_version(set.version, znode.stat.version)?;
         znode.stat.version = znode.stat.version.wrapping_add(1);
         znode.stat.mzxid = self.zxid;
         znode.stat.mtime = self.request.time_ms;
         let version = znode.stat.version;
         let data = set.data.map(|data| self.request.body.slice_ref(data));
-        self.pending.put(
-            self.tree,
-            &mut self.journal,
-            self.zxid,
-            &set.path,
-            znode,
-            Some(data),
-        );
+        self.edit.change(&set.path, znode, Some(data));
         Ok(Txn::SetData(SetDataTxn {
             path: set.path,
             data: set.data,
@@ -279,11 +240,8 @@ impl<'r> Run<'r, '_> {
     fn check(&self, check: CheckVersionRequest<'r>) -> Prepared<'r> {
         self.request.session_check?;
         path::validate(&check.path).map_err(|_| ErrorCode::BadArguments)?;
-        let znode = self
-            .pending
-            .see(self.tree, &check.path)
-            .ok_or(ErrorCode::NoNode)?;
-        self.permit(&znode.acl, perms::READ)?;
+        let znode = self.edit.see(&check.path).ok_or(ErrorCode::NoNode)?;
+        self.permit(&check.path, perms::READ)?;
         expect_version(check.version, znode.stat.version)?;
         // The reference writes the version after this one; nobody reads it.
         Ok(Txn::Check(check.path, znode.stat.version.wrapping_add(1)))
@@ -318,28 +276,17 @@ impl<'r> Run<'r, '_> {
             }));
         }
         if failed {
-            let journal = std::mem::take(&mut self.journal);
-            self.pending.roll_back(journal);
-            self.journal = self.pending.journal();
+            self.edit.roll_back();
         }
         Ok(Txn::Multi(txns))
     }
 
     /// Takes the session's ephemerals along, those still outstanding included.
     fn close_session(&mut self) -> Txn<'r> {
-        let session = self.request.session;
-        let mut paths: BTreeSet<String> =
-            self.tree.ephemerals(session).map(str::to_owned).collect();
-        for (path, is_owned) in self.pending.ephemerals(session.0) {
-            if is_owned {
-                paths.insert(path.to_owned());
-            } else {
-                paths.remove(path);
-            }
-        }
+        let paths = self.edit.ephemerals(self.request.session);
         for path in &paths {
             let parent_path = path::parent(path);
-            if let Some(parent) = self.pending.see(self.tree, parent_path) {
+            if let Some(parent) = self.edit.see(parent_path) {
                 self.remove(parent_path, parent, path);
             }
         }
@@ -349,19 +296,13 @@ impl<'r> Run<'r, '_> {
     fn remove(&mut self, parent_path: &str, mut parent: Seen, path: &str) {
         parent.stat.pzxid = self.zxid;
         parent.child_count = parent.child_count.saturating_sub(1);
-        self.pending.put(
-            self.tree,
-            &mut self.journal,
-            self.zxid,
-            parent_path,
-            parent,
-            None,
-        );
-        self.pending
-            .remove(self.tree, &mut self.journal, self.zxid, path);
+        self.edit.change(parent_path, parent, None);
+        self.edit.remove(path);
     }
 
-    fn permit(&self, list: &[Acl], wanted: i32) -> Result<(), ErrorCode> {
+    /// Does the list of this znode, which is there, grant it?
+    fn permit(&self, path: &str, wanted: i32) -> Result<(), ErrorCode> {
+        let list = self.edit.acl(path);
         if acl::check(list, self.request.ids, wanted) {
             Ok(())
         } else {
