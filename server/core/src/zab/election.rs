@@ -8,9 +8,7 @@ use zk_proto::{Round, Sid};
 use super::event::Effects;
 use super::peer::Peer;
 use super::vote::{Candidate, Vote, has_quorum, supporters};
-use crate::config::{
-    FINALIZE_WAIT_MS, NOTIFICATION_INTERVAL_MAX_MS, NOTIFICATION_INTERVAL_MIN_MS,
-};
+use crate::config::{FINALIZE_WAIT_MS, NOTIFICATION_INTERVAL_MAX_MS, NOTIFICATION_INTERVAL_MIN_MS};
 use crate::{Millis, Now};
 
 /// One election of this server. The round outlives it and is in [`Peer`].
@@ -57,11 +55,6 @@ impl Election {
             .map_or(self.resend_at, |at| at.min(self.resend_at))
     }
 
-    /// Is the election over at once, because this is the only voter?
-    pub(super) fn outcome(&mut self, peer: &Peer, now: Now) -> Option<Vote> {
-        self.conclude(peer, now)
-    }
-
     pub(super) fn tick(&mut self, peer: &mut Peer, now: Now, fx: &mut Effects) -> Option<Vote> {
         if self.decided_at.is_some_and(|at| at <= now.mono) {
             return self.conclude(peer, now);
@@ -70,6 +63,7 @@ impl Election {
             self.resend_after_ms = (self.resend_after_ms * 2).min(NOTIFICATION_INTERVAL_MAX_MS);
             self.resend_at = now.mono + self.resend_after_ms;
             self.send_to_all(peer, fx);
+            return self.conclude(peer, now);
         }
         None
     }
@@ -87,9 +81,11 @@ impl Election {
         let candidate = Candidate::of(notification);
         if self.decided_at.is_some() {
             // The reference drops what does not change the outcome here.
+            let is_of_round =
+                notification.state == ServerState::Looking && notification.round <= peer.round;
             if candidate > self.proposal {
                 self.decided_at = None;
-            } else if notification.state != ServerState::Looking {
+            } else if !is_of_round {
                 return None;
             }
         }
@@ -98,9 +94,7 @@ impl Election {
                 self.looking(peer, from, notification, fx);
                 self.conclude(peer, now)
             }
-            ServerState::Following | ServerState::Leading => {
-                self.join(peer, from, notification)
-            }
+            ServerState::Following | ServerState::Leading => self.join(peer, from, notification),
             ServerState::Observing => None,
         }
     }
@@ -141,7 +135,7 @@ impl Election {
 
     /// Ends the election if a quorum agrees and no better vote is possible or
     /// none has come for a while.
-    fn conclude(&mut self, peer: &Peer, now: Now) -> Option<Vote> {
+    pub(super) fn conclude(&mut self, peer: &Peer, now: Now) -> Option<Vote> {
         let wanted = Vote::looking(self.proposal, peer.round);
         let ensemble = &peer.config.ensemble;
         let agreeing = supporters(&self.received, &wanted);

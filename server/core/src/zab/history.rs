@@ -50,7 +50,10 @@ impl History {
         let mut committed = CommittedLog::new(commit_log_count);
         committed.reset(state.tail, state.last_zxid);
         Self {
-            accepted_epoch: state.accepted_epoch.max(state.current_epoch),
+            accepted_epoch: state
+                .accepted_epoch
+                .max(state.current_epoch)
+                .max(state.last_zxid.epoch()),
             current_epoch: state.current_epoch,
             end: state.last_zxid,
             durable: state.last_zxid,
@@ -135,12 +138,7 @@ impl History {
     }
 
     /// Writes an epoch file, behind everything that was logged.
-    pub(super) fn save_epoch(
-        &mut self,
-        file: EpochFile,
-        epoch: Epoch,
-        fx: &mut Effects,
-    ) -> Ticket {
+    pub(super) fn save_epoch(&mut self, file: EpochFile, epoch: Epoch, fx: &mut Effects) -> Ticket {
         self.flush(fx);
         match file {
             EpochFile::Accepted => {
@@ -218,7 +216,10 @@ impl History {
 
     /// The snapshot is durable.
     pub(super) fn replaced(&mut self, zxid: Zxid) {
-        assert_eq!(zxid, self.end, "nothing is logged while a snapshot is installed");
+        assert_eq!(
+            zxid, self.end,
+            "nothing is logged while a snapshot is installed"
+        );
         assert!(self.unsynced.is_empty(), "the disk answers in order");
         self.durable = zxid;
     }

@@ -1,156 +1,577 @@
 //! The atomic broadcast: election, discovery, synchronization, broadcast.
 //! Transactions are opaque bytes here; nothing in this module names the tree,
 //! sessions or watches.
+//!
+//! What must never happen: an acknowledgement of what the disk has not
+//! confirmed, a delivery out of order or with a hole, two servers that serve
+//! as leaders of one epoch, a panic caused by what a peer sent. A peer that
+//! breaks the protocol loses its link; an own invariant that is broken panics.
 
+mod committed_log;
+mod election;
 mod event;
+mod follower;
+mod history;
+mod leader;
+mod learner_handler;
+mod peer;
+pub mod sync_plan;
+mod vote;
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
-use zk_proto::quorum::QuorumPacket;
+use zk_proto::quorum::{Notification, QuorumPacket, ServerState};
 use zk_proto::{Epoch, Sid, Zxid};
 
 use crate::config::ReplicaConfig;
-use crate::{LinkId, LogEntry, Millis, Now, Role};
+use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role};
+use election::Election;
+use follower::{DiskWork, Follower};
+use history::{History, Ticket};
+use leader::Leader;
+use peer::{GiveUp, Peer, Step};
+use vote::Vote;
 
 pub use event::{Effects, SyncToken, ZabEvent, ZabInput, ZabState};
 
 /// One server's part in the broadcast.
 #[derive(Debug)]
 pub struct Zab {
-    config: ReplicaConfig,
-    state: ZabState,
+    peer: Peer,
+    state: State,
+    /// Learners that came before this server knew that it leads, oldest first.
+    early: VecDeque<(LinkId, Vec<QuorumPacket>)>,
+    /// Followings in a row that ended before they served.
+    failures: u32,
+    election_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not started, or shut down.
+    Idle,
+    /// The next election waits for the disk.
+    Settling(DiskWork),
+    /// The next election waits a little, because following fails again and again.
+    Pausing {
+        until: Millis,
+    },
+    Looking(Election),
+    Leading(Leader),
+    Following(Follower),
 }
 
 impl Zab {
+    /// Learners whose links are kept until the role is decided.
+    const EARLY_LINKS_MAX: usize = 64;
+    /// Packets kept for each; a learner sends one and waits.
+    const EARLY_PACKETS_MAX: usize = 4;
+    /// Longest pause before an election.
+    const PAUSE_MAX_MS: u64 = 1_000;
+    /// Shortest pause before an election, if there is one.
+    const PAUSE_MIN_MS: u64 = 50;
+
     /// A server that has not started yet.
     #[must_use]
     pub fn new(config: &ReplicaConfig, state: ZabState) -> Self {
+        let history = History::new(state, config.commit_log_count);
         Self {
-            config: config.clone(),
-            state,
+            peer: Peer::new(config.clone(), history),
+            state: State::Idle,
+            early: VecDeque::new(),
+            failures: 0,
+            election_ms: None,
         }
     }
 
     /// Enters the first election.
-    pub fn start(&mut self, _now: Now, _fx: &mut Effects) {}
+    pub fn start(&mut self, now: Now, fx: &mut Effects) {
+        assert!(matches!(self.state, State::Idle), "a server starts once");
+        self.look(now, fx);
+    }
 
     /// Takes one input.
-    pub fn handle(&mut self, _now: Now, _input: ZabInput, _fx: &mut Effects) {}
+    pub fn handle(&mut self, now: Now, input: ZabInput, fx: &mut Effects) {
+        let step = match input {
+            ZabInput::Tick => self.tick(now, fx),
+            ZabInput::Notification { from, notification } => {
+                self.notified(now, from, &notification, fx);
+                Ok(())
+            }
+            ZabInput::LinkAccepted(link) => {
+                self.accepted(now, link, fx);
+                Ok(())
+            }
+            ZabInput::LinkConnected(link) => self.connected(now, link, fx),
+            ZabInput::LinkClosed(link) => self.closed(link, fx),
+            ZabInput::LinkActive(link) => {
+                self.active(now, link);
+                Ok(())
+            }
+            ZabInput::Packet { link, packet } => self.packet(now, link, packet, fx),
+            ZabInput::Snap { link, zxid } => self.snap(now, link, zxid, fx),
+            ZabInput::Appended(zxid) => {
+                self.appended(zxid, fx);
+                Ok(())
+            }
+            ZabInput::EpochSaved(file, epoch) => {
+                self.epoch_saved(now, file, epoch, fx);
+                Ok(())
+            }
+            ZabInput::Truncated { last_zxid, tail } => self.truncated(now, last_zxid, tail, fx),
+            ZabInput::SnapshotInstalled(zxid) => self.installed(now, zxid, fx),
+            ZabInput::Shutdown => {
+                self.leave("this server is shutting down", fx);
+                self.drop_early(fx);
+                self.state = State::Idle;
+                Ok(())
+            }
+        };
+        self.conclude(now, step, fx);
+    }
 
     /// Leader, serving: proposes. The zxid is that after the last proposal.
     /// Without effect when this server does not lead any more.
-    pub fn propose(&mut self, _now: Now, _entry: LogEntry, _fx: &mut Effects) {}
+    pub fn propose(&mut self, now: Now, entry: LogEntry, fx: &mut Effects) {
+        if let State::Leading(leader) = &mut self.state
+            && leader.is_serving()
+        {
+            let step = leader.propose(&mut self.peer, now, entry, fx);
+            self.conclude(now, step, fx);
+        }
+    }
 
     /// Follower, serving: sends REQUEST, REVALIDATE or PING. Without effect
     /// when this server does not follow any more.
-    pub fn send_to_leader(&mut self, _packet: QuorumPacket, _fx: &mut Effects) {}
+    pub fn send_to_leader(&mut self, packet: QuorumPacket, fx: &mut Effects) {
+        if let State::Following(follower) = &self.state {
+            follower.send_to_leader(packet, fx);
+        }
+    }
 
     /// Leader: sends an answer to a synchronized learner, if it is still there.
-    pub fn send_to_learner(&mut self, _link: LinkId, _packet: QuorumPacket, _fx: &mut Effects) {}
+    pub fn send_to_learner(&mut self, link: LinkId, packet: QuorumPacket, fx: &mut Effects) {
+        if let State::Leading(leader) = &self.state {
+            leader.send_to(link, packet, fx);
+        }
+    }
 
     /// Leader: answers once all that is outstanding now is committed.
-    pub fn sync_request(&mut self, _token: SyncToken, _fx: &mut Effects) {}
+    pub fn sync_request(&mut self, token: SyncToken, fx: &mut Effects) {
+        if let State::Leading(leader) = &mut self.state {
+            leader.sync_request(&self.peer, token, fx);
+        }
+    }
 
     /// Ends a batch of inputs, once all events were acted on: `applied` is the
     /// zxid of the tree, `image` serializes it. Log entries are emitted here
-    /// as one [`Output::Append`](crate::Output::Append), and learners that
-    /// wait for synchronization are served.
+    /// as one [`Output::Append`], and learners that wait for synchronization
+    /// are served.
     pub fn after_apply(
         &mut self,
-        _now: Now,
-        _applied: Zxid,
-        _image: &mut dyn FnMut() -> Bytes,
-        _fx: &mut Effects,
+        now: Now,
+        applied: Zxid,
+        image: &mut dyn FnMut() -> Bytes,
+        fx: &mut Effects,
     ) {
+        self.peer.history.flush(fx);
+        if let State::Leading(leader) = &mut self.state {
+            leader.synchronize(&self.peer, now, applied, image, fx);
+        }
     }
 
     /// When [`ZabInput::Tick`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        None
+        match &self.state {
+            State::Idle | State::Settling(_) => None,
+            State::Pausing { until } => Some(*until),
+            State::Looking(election) => Some(election.next_deadline()),
+            State::Leading(leader) => leader.next_deadline(&self.peer),
+            State::Following(follower) => follower.next_deadline(&self.peer),
+        }
     }
 
     /// What this server is.
     #[must_use]
-    pub fn role(&self) -> Role {
-        Role::Looking
+    pub const fn role(&self) -> Role {
+        match &self.state {
+            State::Leading(_) => Role::Leading,
+            State::Following(_) => Role::Following,
+            _ => Role::Looking,
+        }
     }
 
     /// Does it take clients?
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        false
+        match &self.state {
+            State::Leading(leader) => leader.is_serving(),
+            State::Following(follower) => follower.is_serving(),
+            _ => false,
+        }
     }
 
     /// The leader, once one was elected; this server itself if it leads.
     #[must_use]
-    pub fn leader(&self) -> Option<Sid> {
-        None
+    pub const fn leader(&self) -> Option<Sid> {
+        match &self.state {
+            State::Leading(_) => Some(self.peer.config.sid),
+            State::Following(follower) => Some(follower.leader()),
+            _ => None,
+        }
     }
 
     /// Epoch of the leader; the last one while there is none.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.state.current_epoch
+        match &self.state {
+            State::Leading(leader) if leader.is_serving() => leader.epoch(),
+            State::Following(follower) => follower.epoch(),
+            _ => self.peer.history.current_epoch(),
+        }
     }
 
     /// `looking`, `discovery`, `synchronization` or `broadcast`.
     #[must_use]
-    pub fn phase(&self) -> &'static str {
-        "looking"
+    pub const fn phase(&self) -> &'static str {
+        match &self.state {
+            State::Leading(leader) => leader.phase_name(),
+            State::Following(follower) => follower.phase_name(),
+            _ => "looking",
+        }
     }
 
     /// Leader: links of learners that have introduced themselves.
     #[must_use]
     pub fn learners(&self) -> usize {
-        0
+        self.reign().map_or(0, Leader::learners)
     }
 
     /// Leader: followers with a vote that have acknowledged NEWLEADER.
     #[must_use]
     pub fn synced_followers(&self) -> Vec<Sid> {
-        Vec::new()
+        let synced = self.reign().into_iter().flat_map(Leader::synced);
+        synced
+            .filter(|sid| self.peer.config.ensemble.is_voter(*sid))
+            .collect()
     }
 
     /// Leader: synchronized learners without a vote.
     #[must_use]
     pub fn synced_non_voting(&self) -> usize {
-        0
+        let synced = self.reign().into_iter().flat_map(Leader::synced);
+        synced
+            .filter(|sid| !self.peer.config.ensemble.is_voter(*sid))
+            .count()
     }
 
     /// Leader: syncs that wait for a commit.
     #[must_use]
     pub fn pending_syncs(&self) -> usize {
-        0
+        self.reign().map_or(0, Leader::pending_syncs)
     }
 
     /// Number of voters.
     #[must_use]
     pub fn quorum_size(&self) -> usize {
-        self.config.ensemble.members.len()
+        self.peer.config.ensemble.members.len()
     }
 
     /// Leader: zxid of the newest proposal, `epoch << 32` before the first.
     /// Others: end of the log.
     #[must_use]
     pub fn last_proposed(&self) -> Zxid {
-        self.state.last_zxid
+        let reign = self.reign();
+        reign.map_or_else(|| self.peer.history.end(), Leader::last_proposed)
     }
 
     /// Newest zxid known to be committed here.
     #[must_use]
-    pub fn last_committed(&self) -> Zxid {
-        self.state.applied
+    pub const fn last_committed(&self) -> Zxid {
+        self.peer.history.delivered()
     }
 
     /// Proposals that are not committed yet.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        0
+        self.peer.history.open().len()
     }
 
     /// How long the last finished election took, in ms.
     #[must_use]
-    pub fn election_ms(&self) -> Option<u64> {
-        None
+    pub const fn election_ms(&self) -> Option<u64> {
+        self.election_ms
     }
+
+    const fn reign(&self) -> Option<&Leader> {
+        match &self.state {
+            State::Leading(leader) => Some(leader),
+            _ => None,
+        }
+    }
+
+    fn tick(&mut self, now: Now, fx: &mut Effects) -> Step {
+        match &mut self.state {
+            State::Idle | State::Settling(_) => Ok(()),
+            State::Pausing { until } => {
+                if *until <= now.mono {
+                    self.look(now, fx);
+                }
+                Ok(())
+            }
+            State::Looking(election) => {
+                let outcome = election.tick(&mut self.peer, now, fx);
+                self.elected(now, outcome, fx);
+                Ok(())
+            }
+            State::Leading(leader) => leader.tick(&mut self.peer, now, fx),
+            State::Following(follower) => follower.tick(&self.peer, now),
+        }
+    }
+
+    fn notified(&mut self, now: Now, from: Sid, notification: &Notification, fx: &mut Effects) {
+        let ensemble = &self.peer.config.ensemble;
+        let vote = self.peer.vote;
+        let from_voter = ensemble.is_voter(from);
+        if let (State::Looking(election), true) = (&mut self.state, from_voter) {
+            if ensemble.is_voter(notification.leader) && from != self.peer.config.sid {
+                let outcome = election.notified(&mut self.peer, now, from, notification, fx);
+                self.elected(now, outcome, fx);
+            }
+            return;
+        }
+        // Between two elections there is nothing to say; the next one begins
+        // with a vote to everyone.
+        let state = match (&self.state, from_voter) {
+            (State::Leading(_), _) => ServerState::Leading,
+            (State::Following(_), _) => ServerState::Following,
+            (State::Looking(_), _) => ServerState::Looking,
+            (State::Idle | State::Settling(_) | State::Pausing { .. }, _) => return,
+        };
+        let round = if from_voter {
+            vote.round
+        } else {
+            self.peer.round
+        };
+        if notification.state == ServerState::Looking || !from_voter {
+            self.peer.notify(from, state, vote.candidate, round, fx);
+        }
+    }
+
+    fn accepted(&mut self, now: Now, link: LinkId, fx: &mut Effects) {
+        match &mut self.state {
+            State::Leading(leader) => leader.accepted(link, now, fx),
+            State::Following(_) | State::Idle => close(link, "this server does not lead", fx),
+            State::Looking(_) | State::Settling(_) | State::Pausing { .. } => {
+                if self.early.len() >= Self::EARLY_LINKS_MAX
+                    && let Some((oldest, _)) = self.early.pop_front()
+                {
+                    close(oldest, "too many learners before an election", fx);
+                }
+                self.early.push_back((link, Vec::new()));
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Now, link: LinkId, fx: &mut Effects) -> Step {
+        match &mut self.state {
+            State::Following(follower) if follower.link() == link => {
+                follower.connected(&self.peer, now, fx);
+            }
+            // Closed by this server in the meantime.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, link: LinkId, fx: &mut Effects) -> Step {
+        self.early.retain(|(early, _)| *early != link);
+        match &mut self.state {
+            State::Leading(leader) => leader.closed(link, fx),
+            State::Following(follower) if follower.link() == link => {
+                return Err(follower.closed());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn active(&mut self, now: Now, link: LinkId) {
+        match &mut self.state {
+            State::Leading(leader) => leader.active(link, now),
+            State::Following(follower) if follower.link() == link => follower.active(now),
+            _ => {}
+        }
+    }
+
+    fn packet(&mut self, now: Now, link: LinkId, packet: QuorumPacket, fx: &mut Effects) -> Step {
+        match &mut self.state {
+            State::Leading(leader) => leader.packet(&mut self.peer, now, link, packet, fx),
+            State::Following(follower) if follower.link() == link => {
+                return follower.packet(&mut self.peer, now, packet, fx);
+            }
+            _ => {
+                let at = self.early.iter().position(|(early, _)| *early == link);
+                if let Some(at) = at {
+                    let packets = &mut self.early[at].1;
+                    packets.push(packet);
+                    if packets.len() > Self::EARLY_PACKETS_MAX {
+                        self.early.remove(at);
+                        close(link, "too many packets before an election", fx);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn snap(&mut self, now: Now, link: LinkId, zxid: Zxid, fx: &mut Effects) -> Step {
+        match &mut self.state {
+            State::Following(follower) if follower.link() == link => {
+                follower.snap(&mut self.peer, now, zxid, fx)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn appended(&mut self, zxid: Zxid, fx: &mut Effects) {
+        let zxids = self.peer.history.appended(zxid);
+        match &mut self.state {
+            State::Leading(leader) => leader.appended(&mut self.peer, fx),
+            State::Following(follower) => follower.appended(&zxids, fx),
+            _ => {}
+        }
+    }
+
+    fn epoch_saved(&mut self, now: Now, file: EpochFile, epoch: Epoch, fx: &mut Effects) {
+        let ticket: Ticket = self.peer.history.epoch_saved(file, epoch);
+        match &mut self.state {
+            State::Leading(leader) => leader.epoch_saved(&mut self.peer, now, ticket, fx),
+            State::Following(follower) => follower.epoch_saved(&self.peer, now, ticket, fx),
+            _ => {}
+        }
+    }
+
+    fn truncated(
+        &mut self,
+        now: Now,
+        last_zxid: Zxid,
+        tail: Vec<LogEntry>,
+        fx: &mut Effects,
+    ) -> Step {
+        self.peer.history.truncated(last_zxid, tail);
+        match &mut self.state {
+            State::Following(follower) => follower.truncated(&mut self.peer, now, fx),
+            State::Settling(DiskWork::Truncation) => {
+                self.look(now, fx);
+                Ok(())
+            }
+            State::Idle => Ok(()),
+            state => panic!("a truncation nobody waits for in {state:?}"),
+        }
+    }
+
+    fn installed(&mut self, now: Now, zxid: Zxid, fx: &mut Effects) -> Step {
+        self.peer.history.replaced(zxid);
+        match &mut self.state {
+            State::Following(follower) => follower.installed(&mut self.peer, now, fx),
+            State::Settling(DiskWork::Installation) => {
+                self.look(now, fx);
+                Ok(())
+            }
+            State::Idle => Ok(()),
+            state => panic!("a snapshot nobody waits for in {state:?}"),
+        }
+    }
+
+    /// Acts on a role that cannot go on.
+    fn conclude(&mut self, now: Now, step: Step, fx: &mut Effects) {
+        let Err(GiveUp(reason)) = step else {
+            return;
+        };
+        tracing::warn!(phase = self.phase(), "{reason}");
+        let served = self.is_serving();
+        let led = self.role() == Role::Leading;
+        let work = self.leave(reason, fx);
+        self.failures = if served || led { 0 } else { self.failures + 1 };
+        if let Some(work) = work {
+            self.state = State::Settling(work);
+        } else if self.failures > 1 {
+            let pause = Self::PAUSE_MIN_MS << (self.failures - 2).min(10);
+            let until = now.mono + pause.min(Self::PAUSE_MAX_MS);
+            self.state = State::Pausing { until };
+        } else {
+            self.look(now, fx);
+        }
+    }
+
+    /// Gives up the role, if any. Returns what the disk is still at.
+    fn leave(&mut self, reason: &'static str, fx: &mut Effects) -> Option<DiskWork> {
+        let served = self.is_serving();
+        let had_role = self.role() != Role::Looking;
+        let epoch = self.peer.history.current_epoch();
+        let mut work = None;
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Leading(leader) => leader.close_all(reason, fx),
+            State::Following(follower) => {
+                follower.close(reason, fx);
+                work = follower.disk_work();
+            }
+            State::Settling(left) => work = Some(left),
+            State::Idle | State::Pausing { .. } | State::Looking(_) => {}
+        }
+        if served {
+            fx.events.push_back(ZabEvent::ServingStopped);
+        }
+        if had_role {
+            Peer::announce(Role::Looking, false, epoch, None, fx);
+        }
+        work
+    }
+
+    fn look(&mut self, now: Now, fx: &mut Effects) {
+        let mut election = Election::start(&mut self.peer, now, fx);
+        let outcome = election.conclude(&self.peer, now);
+        self.state = State::Looking(election);
+        self.elected(now, outcome, fx);
+    }
+
+    fn elected(&mut self, now: Now, outcome: Option<Vote>, fx: &mut Effects) {
+        let (Some(vote), State::Looking(election)) = (outcome, &self.state) else {
+            return;
+        };
+        self.election_ms = Some(now.mono - election.started());
+        self.peer.vote = vote;
+        let leader = vote.candidate.leader;
+        let epoch = self.peer.history.current_epoch();
+        if leader == self.peer.config.sid {
+            let leader = Leader::start(&mut self.peer, now, fx);
+            self.state = State::Leading(leader);
+            Peer::announce(Role::Leading, false, epoch, self.leader(), fx);
+            for (link, packets) in std::mem::take(&mut self.early) {
+                self.accepted(now, link, fx);
+                for packet in packets {
+                    let step = self.packet(now, link, packet, fx);
+                    step.expect("a leader does not give up because of a learner");
+                }
+            }
+        } else {
+            self.drop_early(fx);
+            let follower = Follower::start(&mut self.peer, now, leader, fx);
+            self.state = State::Following(follower);
+            Peer::announce(Role::Following, false, epoch, Some(leader), fx);
+        }
+    }
+
+    fn drop_early(&mut self, fx: &mut Effects) {
+        for (link, _) in self.early.drain(..) {
+            close(link, "this server does not lead", fx);
+        }
+    }
+}
+
+fn close(link: LinkId, reason: &'static str, fx: &mut Effects) {
+    fx.outputs.push(Output::Close { link, reason });
 }

@@ -94,13 +94,7 @@ mod tests {
         let with_skip = [z(1, 3), z(1, 6)];
         let table: &[(&str, Zxid, &[Zxid], Zxid, Plan)] = &[
             ("fresh ensemble", z(0, 0), &[], z(0, 0), diff(z(0, 0), 0)),
-            (
-                "in sync",
-                z(2, 4),
-                &two_epochs,
-                z(2, 4),
-                diff(z(2, 4), 11),
-            ),
+            ("in sync", z(2, 4), &two_epochs, z(2, 4), diff(z(2, 4), 11)),
             (
                 "ten behind, across an epoch",
                 z(1, 3),

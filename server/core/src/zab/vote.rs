@@ -74,11 +74,7 @@ pub(super) fn supporters(votes: &BTreeMap<Sid, Vote>, wanted: &Vote) -> BTreeSet
 }
 
 /// Does a quorum of `votes` agree with `wanted`?
-pub(super) fn has_quorum(
-    ensemble: &Ensemble,
-    votes: &BTreeMap<Sid, Vote>,
-    wanted: &Vote,
-) -> bool {
+pub(super) fn has_quorum(ensemble: &Ensemble, votes: &BTreeMap<Sid, Vote>, wanted: &Vote) -> bool {
     ensemble.is_quorum(&supporters(votes, wanted))
 }
 
