@@ -3,13 +3,14 @@
 mod support;
 
 use support::{
-    Replica, SESSION, check_sums, create, create_txn, entry, ephemeral, grant, set_acl, set_data,
+    Event, Replica, SESSION, check_sums, create, create_txn, entry, ephemeral, grant, set_acl,
+    set_data,
 };
 use zk_core::ConnId;
 use zk_core::request::{Reply, replay};
 use zk_core::tree::{CONFIG_PATH, Owner, Tree, TreeError};
 use zk_proto::client::EventKind::{NodeChildrenChanged, NodeCreated, NodeDataChanged, NodeDeleted};
-use zk_proto::client::{ErrorCode, EventKind, MultiResult, Stat, perms};
+use zk_proto::client::{ErrorCode, MultiResult, Stat, perms};
 use zk_proto::txn::{CreateTxn, SetDataTxn, TREE_DIGEST_EMPTY, Txn};
 use zk_proto::{SessionId, Zxid};
 
@@ -428,7 +429,7 @@ fn which_changes_tell_whom() {
         ]
     };
     let parent = |path: &str| (2, NodeChildrenChanged, path.to_owned());
-    let cases: [(Txn<'_>, Vec<(u64, EventKind, String)>); 6] = [
+    let cases: [(Txn<'_>, Vec<Event>); 6] = [
         (
             create("/p/new"),
             vec![(1, NodeCreated, "/p/new".into()), parent("/p")],

@@ -329,3 +329,6 @@ fn auth(body: &mut Reader<'_>, xid: Xid, out: &mut Vec<u8>) -> ReadOutcome {
     );
     outcome
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use zk_proto::client::{Acl, ErrorCode, Id, Stat, StatPersisted, perms};
+use zk_proto::client::{Acl, ErrorCode, Stat, StatPersisted};
 use zk_proto::{SessionId, Zxid};
 
-use super::data_tree::{CONFIG_PATH, Tree, node_bytes};
+use super::data_tree::{CONFIG_PATH, Tree, config_znode, node_bytes};
 use super::owner::Owner;
 use super::path;
 use super::znode::Znode;
@@ -104,12 +104,7 @@ impl Tree {
             return Err(ErrorCode::NoNode);
         }
         self.change(path::parent(path), |parent| {
-            if let Some(children) = &mut parent.children {
-                children.remove(path::name(path));
-                if children.is_empty() {
-                    parent.children = None;
-                }
-            }
+            parent.children.remove(path::name(path));
             parent.stat.pzxid = parent.stat.pzxid.max(zxid);
         })?;
         let node = self.detach(path).ok_or(ErrorCode::NoNode)?;
@@ -197,17 +192,10 @@ impl Tree {
     /// is the config's, `time_ms` this server's wall clock.
     pub fn set_config(&mut self, text: &str, version: Zxid, time_ms: i64) {
         if self.nodes.get(CONFIG_PATH).is_none() {
-            let acl = [Acl {
-                perms: zk_proto::client::perms::READ,
-                id: zk_proto::client::Id::anyone(),
-            }];
-            let slot = self.acls.add(&acl);
-            let stat = StatPersisted {
-                aversion: -1,
-                ..StatPersisted::default()
-            };
-            if !self.attach(Znode::new(CONFIG_PATH, None, slot, stat)) {
-                self.acls.remove(slot);
+            let node = config_znode(&mut self.acls);
+            let acl = node.acl;
+            if !self.attach(node) {
+                self.acls.remove(acl);
                 return;
             }
         }
@@ -248,7 +236,8 @@ impl Tree {
 }
 
 fn child_paths(node: &Znode) -> Vec<String> {
-    node.children()
+    node.children
+        .iter()
         .map(|name| format!("{}/{name}", node.path))
         .collect()
 }

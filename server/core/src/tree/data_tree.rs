@@ -42,15 +42,8 @@ impl Tree {
                 StatPersisted::default(),
             ));
         }
-        let readable = tree.acls.add(&[Acl {
-            perms: perms::READ,
-            id: Id::anyone(),
-        }]);
-        let stat = StatPersisted {
-            aversion: -1,
-            ..StatPersisted::default()
-        };
-        tree.attach(Znode::new(CONFIG_PATH, Some(&[]), readable, stat));
+        let config = config_znode(&mut tree.acls);
+        tree.attach(config);
         tree
     }
 
@@ -143,10 +136,7 @@ impl Tree {
             let Some(parent) = self.nodes.get_mut(path::parent(&node.path)) else {
                 return false;
             };
-            parent
-                .children
-                .get_or_insert_default()
-                .insert(path::name(&node.path).into());
+            parent.children.insert(path::name(&node.path).into());
         }
         if let Owner::Session(session) = Owner::from_stored(node.stat.ephemeral_owner) {
             self.ephemerals
@@ -176,6 +166,19 @@ impl fmt::Debug for Tree {
             .field("sessions", &self.sessions.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Everybody may read it and nobody change it.
+pub(super) fn config_znode(acls: &mut AclTable) -> Znode {
+    let readable = acls.add(&[Acl {
+        perms: perms::READ,
+        id: Id::anyone(),
+    }]);
+    let stat = StatPersisted {
+        aversion: -1,
+        ..StatPersisted::default()
+    };
+    Znode::new(CONFIG_PATH, Some(&[]), readable, stat)
 }
 
 /// The root counts as "".

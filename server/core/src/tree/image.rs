@@ -100,7 +100,7 @@ impl Tree {
                 stat: node.stat,
             }
             .write(&mut out);
-            stack.extend(node.children().rev().map(|name| {
+            stack.extend(node.children.iter().rev().map(|name| {
                 path.clear();
                 path.extend([parent, "/", name]);
                 self.nodes.get(&path).expect("a child is in the map")

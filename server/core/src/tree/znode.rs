@@ -1,6 +1,6 @@
 //! One znode.
 
-use std::collections::{BTreeSet, btree_set};
+use std::collections::BTreeSet;
 
 use zk_proto::SessionId;
 use zk_proto::client::{Acl, Stat, StatPersisted};
@@ -14,8 +14,8 @@ use super::owner::Owner;
 pub(super) struct Znode {
     pub(super) path: Box<str>,
     pub(super) data: Option<Box<[u8]>>,
-    /// Names. `None` until the first child comes.
-    pub(super) children: Option<Box<BTreeSet<Box<str>>>>,
+    /// Names; takes no memory of its own while there is none.
+    pub(super) children: BTreeSet<Box<str>>,
     pub(super) stat: StatPersisted,
     pub(super) acl: AclSlot,
     /// What [`node_digest`] says.
@@ -34,7 +34,7 @@ impl Znode {
         let mut node = Self {
             path: path.into(),
             data: data.map(Into::into),
-            children: None,
+            children: BTreeSet::new(),
             stat,
             acl,
             digest: 0,
@@ -46,15 +46,6 @@ impl Znode {
     pub(super) fn refresh_digest(&mut self) {
         let digest = node_digest(&self.path, self.data.as_deref(), &self.stat);
         self.digest = u32::try_from(digest).expect("a CRC-32");
-    }
-
-    pub(super) fn child_count(&self) -> usize {
-        self.children.as_ref().map_or(0, |children| children.len())
-    }
-
-    pub(super) fn children(&self) -> btree_set::Iter<'_, Box<str>> {
-        const NONE: &BTreeSet<Box<str>> = &BTreeSet::new();
-        self.children.as_deref().unwrap_or(NONE).iter()
     }
 
     /// Reference: `DataNode.copyStat`.
@@ -70,7 +61,7 @@ impl Znode {
             ephemeral_owner,
             pzxid,
         } = self.stat;
-        let num_children = count_i32(self.child_count());
+        let num_children = count_i32(self.children.len());
         Stat {
             czxid,
             mzxid,
@@ -136,12 +127,12 @@ impl<'a> ZnodeRef<'a> {
     /// Number of children.
     #[must_use]
     pub fn child_count(&self) -> usize {
-        self.node.child_count()
+        self.node.children.len()
     }
 
     /// Names of the children, sorted by bytes.
     pub fn children(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
-        self.node.children().map(|name| &**name)
+        self.node.children.iter().map(|name| &**name)
     }
 
     /// Its part of the tree's digest.

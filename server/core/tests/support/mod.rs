@@ -10,11 +10,14 @@ use zk_proto::txn::{
 };
 use zk_proto::{SessionId, Xid, Zxid};
 
+/// To whom, what, and at which path.
+pub(crate) type Event = (u64, EventKind, String);
+
 /// A tree with watches, and what was told to whom.
 pub(crate) struct Replica {
     pub(crate) tree: Tree,
     pub(crate) watches: WatchTable,
-    pub(crate) events: Vec<(u64, EventKind, String)>,
+    pub(crate) events: Vec<Event>,
 }
 
 pub(crate) const SESSION: SessionId = SessionId(0x0100_0000_0000_0007);
