@@ -10,6 +10,7 @@ ARG RUST_IMAGE=rust:1.95-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
+USER 0
 ARG BINARIES=build
 WORKDIR /src
 COPY . .
