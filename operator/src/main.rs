@@ -1,6 +1,6 @@
 //! The operator's binary: `run` reconciles until it is told to stop, `crd` prints the custom resource definition.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -65,7 +65,9 @@ fn print_crd() -> anyhow::Result<()> {
 #[tokio::main]
 async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&arguments.log).context("reading the log filter")?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stdout().is_terminal());
     if arguments.log_json {
         logs.json().init();
     } else {

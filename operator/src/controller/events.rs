@@ -1,8 +1,11 @@
 //! One Event per decision. Saying the same thing again is not a decision.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
 use zk_operator_api::{ConditionType, ZookeeperEnsembleStatus};
 
 use super::ReconcileError;
@@ -10,20 +13,18 @@ use crate::ensemble::Step;
 use crate::resources::MANAGED_BY_VALUE;
 use crate::status;
 
-/// Publishes Events about ensembles.
-#[derive(Clone)]
+/// Writes Events about ensembles. Each is an object of its own: merging them into series, as the recorder of
+/// `kube` does by reason, would lose which pod an Event spoke of.
 pub(super) struct Announcer {
-    recorder: Recorder,
+    client: Client,
+    instance: String,
 }
 
 impl Announcer {
     pub(super) fn new(client: Client) -> Self {
-        let reporter = Reporter {
-            controller: MANAGED_BY_VALUE.to_owned(),
-            instance: pod_name(),
-        };
         Self {
-            recorder: Recorder::new(client, reporter),
+            client,
+            instance: pod_name(),
         }
     }
 
@@ -37,7 +38,7 @@ impl Announcer {
         let (reason, message) = status::describe(step);
         let is_restart = matches!(step, Step::RestartPod { .. } | Step::RestartLeader { .. });
         if is_restart || is_news(previous, ConditionType::Progressing, reason, &message) {
-            self.publish(ensemble, EventType::Normal, step.name(), reason, &message)
+            self.publish(ensemble, NORMAL, step.name(), reason, &message)
                 .await;
         }
     }
@@ -51,7 +52,7 @@ impl Announcer {
     ) {
         let (reason, message) = (error.reason(), error.chain());
         if is_news(previous, ConditionType::Reconciled, reason, &message) {
-            self.publish(ensemble, EventType::Warning, "Reconcile", reason, &message)
+            self.publish(ensemble, WARNING, "Reconcile", reason, &message)
                 .await;
         }
     }
@@ -60,20 +61,34 @@ impl Announcer {
     async fn publish(
         &self,
         ensemble: &ObjectReference,
-        type_: EventType,
+        type_: &str,
         action: &str,
         reason: &str,
         message: &str,
     ) {
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(status::shortened(message)),
-            action: action.to_owned(),
-            secondary: None,
+        let (Some(name), Some(namespace)) = (&ensemble.name, &ensemble.namespace) else {
+            return;
         };
-        if let Err(error) = self.recorder.publish(&event, ensemble).await {
-            tracing::warn!(ensemble = ensemble.name, reason, %error, "Event not written");
+        let now = Timestamp::now();
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            type_: Some(type_.to_owned()),
+            action: Some(action.to_owned()),
+            reason: Some(reason.to_owned()),
+            note: Some(status::shortened(message)),
+            regarding: Some(ensemble.clone()),
+            reporting_controller: Some(MANAGED_BY_VALUE.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        };
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        if let Err(error) = events.create(&PostParams::default(), &event).await {
+            tracing::warn!(%namespace, ensemble = %name, reason, %error, "Event not written");
         }
     }
 }
@@ -89,9 +104,13 @@ fn is_news(
         .is_none_or(|known| known.reason != reason || known.message != status::shortened(message))
 }
 
-/// Set by the chart from the downward API.
-fn pod_name() -> Option<String> {
+/// Set by the chart from the downward API; outside a cluster there is none.
+fn pod_name() -> String {
     std::env::var("POD_NAME")
         .ok()
         .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| MANAGED_BY_VALUE.to_owned())
 }
+
+const NORMAL: &str = "Normal";
+const WARNING: &str = "Warning";

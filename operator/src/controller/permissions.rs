@@ -12,7 +12,7 @@ pub struct Permission {
 }
 
 /// Rights used by the stages: `watches` (list, watch), `reconcile` (get and status), `apply` (create and patch:
-/// server-side apply is both), `observe` (get, list), `act` (delete a pod), `events` (create, patch).
+/// server-side apply is both), `observe` (get, list), `act` (delete a pod), `events` (create).
 pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "",
@@ -42,7 +42,7 @@ pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "events.k8s.io",
         resource: "events",
-        verbs: &["create", "patch"],
+        verbs: &["create"],
     },
     Permission {
         group: "policy",

@@ -24,9 +24,11 @@ pub(super) fn parse_srvr(text: &str) -> Result<(Role, Zxid), AskError> {
 }
 
 /// Number of synchronized followers from the text of a leader's `mntr`.
+///
+/// A whole number, but a server with the Prometheus provider prints every gauge with a decimal point: `2.0`.
 pub(super) fn parse_synced_followers(text: &str) -> Result<usize, AskError> {
     field(text, "zk_synced_followers\t")
-        .and_then(|value| value.parse().ok())
+        .and_then(|value| value.strip_suffix(".0").unwrap_or(value).parse().ok())
         .ok_or(AskError::Malformed {
             command: "mntr",
             field: "zk_synced_followers",
@@ -105,7 +107,16 @@ Proposal sizes last/min/max: -1/-1/-1
         let text =
             "zk_version\t3.9.4\nzk_server_state\tleader\nzk_synced_followers\t2\nzk_learners\t2\n";
         assert_eq!(parse_synced_followers(text).unwrap(), 2);
-        assert!(parse_synced_followers("zk_synced_followers\tmany\n").is_err());
+        assert_eq!(
+            parse_synced_followers("zk_learners\t2.0\nzk_synced_followers\t2.0\n").unwrap(),
+            2
+        );
+        for value in ["many", "", "2.5", "-1", "NaN"] {
+            assert!(
+                parse_synced_followers(&format!("zk_synced_followers\t{value}\n")).is_err(),
+                "{value:?}"
+            );
+        }
         assert!(parse_synced_followers("zk_server_state\tfollower\n").is_err());
     }
 }
