@@ -33,7 +33,7 @@ JAVA_FLAGS = [
 
 
 class Server:
-    """One server process. `ports` holds client, quorum and election; the last two only in an ensemble."""
+    """One server process. `ports` holds client; in an ensemble quorum and election; admin and metrics if wanted."""
 
     kind = None
 
@@ -64,14 +64,23 @@ class Server:
             **self.default_settings(),
             **self.settings,
         }
-        text = [f"{key}={value}" for key, value in lines.items()]
+        text = [f"{key}={value}" for key, value in lines.items() if value is not None]
         text += [f"server.{sid}=127.0.0.1:{quorum}:{election}" for sid, (quorum, election) in self.members.items()]
         self.config.write_text("\n".join(text) + "\n")
         if self.sid is not None:
             (self.data_dir / "myid").write_text(f"{self.sid}\n")
 
     def default_settings(self):
-        return {"admin.enableServer": "false"}
+        """Without ports for them, neither the admin server nor the metrics are there."""
+        if "metrics" not in self.ports:
+            return {"admin.enableServer": "false"}
+        return {
+            "admin.serverAddress": "127.0.0.1",
+            "admin.serverPort": self.ports["admin"],
+            "metricsProvider.className": "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
+            "metricsProvider.httpHost": "127.0.0.1",
+            "metricsProvider.httpPort": self.ports["metrics"],
+        }
 
     def command(self):
         raise NotImplementedError
@@ -231,13 +240,15 @@ class Ensemble:
     """Servers by sid. `kinds` maps each sid to "java" or "quorate".
 
     With `record_sync` every quorum port is reached through a relay, so `syncs` can tell from the
-    bytes how a learner was brought up to date, whatever the servers log.
+    bytes how a learner was brought up to date, whatever the servers log. With `http` the admin
+    server and the Prometheus metrics are on.
     """
 
-    def __init__(self, home, kinds, settings=None, record_sync=False):
+    def __init__(self, home, kinds, settings=None, record_sync=False, http=False):
         self.home = Path(home)
         self.relays = {}
-        ports = {sid: dict(zip(("client", "quorum", "election", "relay"), free_ports(4))) for sid in kinds}
+        names = ("client", "quorum", "election", "relay", *(("admin", "metrics") if http else ()))
+        ports = {sid: dict(zip(names, free_ports(len(names)))) for sid in kinds}
         if record_sync:
             for sid, own in ports.items():
                 self.relays[sid] = Relay(own["relay"], own["quorum"])

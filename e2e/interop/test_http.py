@@ -1,0 +1,133 @@
+"""The probes of the admin port, and the metrics in Prometheus' text form against the reference's."""
+
+import json
+import re
+import urllib.error
+import urllib.request
+
+import pytest
+import wire
+from harness import Ensemble, wait_until
+
+SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (\S+)")
+OWN_METRICS = {"zk_server_role", "zk_server_zxid", "zk_server_epoch"}  # no gauge of the reference says these
+
+
+@pytest.fixture(scope="module")
+def members(peer, tmp_path_factory):
+    with Ensemble(tmp_path_factory.mktemp("http"), {1: peer, 2: peer, 3: peer}, http=True) as ensemble:
+        ensemble.start_led_by_highest()
+        yield ensemble
+
+
+def fetch(port, path):
+    """Status and body; a refused connection is an OSError."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as answer:
+        return answer.code, answer.read().decode()
+
+
+def samples(server):
+    """(name, labels) -> value of every sample; each line must be well formed."""
+    status, text = fetch(server.ports["metrics"], "/metrics")
+    assert status == 200
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            match = SAMPLE.fullmatch(line)
+            assert match, f"not a sample: {line!r}"
+            found[match[1], match[2] or ""] = float(match[3])
+    return found
+
+
+@pytest.fixture
+def probed(peer):
+    if peer != "quorate":
+        pytest.skip("the reference's admin server has no probes")
+
+
+@pytest.mark.usefixtures("probed")
+def test_probes_of_a_serving_member(members):
+    for server in members:
+        role = server.mode()
+        for path in ("/live", "/ready"):
+            status, body = fetch(server.ports["admin"], path)
+            assert status == 200, body
+            state = json.loads(body)
+            assert state["state"] == "serving" and state["role"] == role and state["sid"] == server.sid
+            assert state["epoch"] == 1 and re.fullmatch(r"0x1[0-9a-f]{8}", state["zxid"]), state
+        assert fetch(server.ports["admin"], "/nothing")[0] == 404
+
+
+@pytest.mark.usefixtures("probed")
+def test_alone_is_live_but_not_ready(peer, tmp_path):
+    with Ensemble(tmp_path, {1: peer, 2: peer, 3: peer}, http=True) as members:
+        alone = members[1].start()
+
+        def live():
+            try:
+                return fetch(alone.ports["admin"], "/live")[0] == 200
+            except OSError:
+                return False
+
+        wait_until(live, 5, members.tails)
+        status, body = fetch(alone.ports["admin"], "/ready")
+        assert status == 503
+        assert json.loads(body)["state"] in ("loading", "electing") and json.loads(body)["role"] == "looking"
+        members.start(2)
+        wait_until(lambda: fetch(alone.ports["admin"], "/ready")[0] == 200, 10, members.tails)
+        members[2].kill()
+        wait_until(lambda: fetch(alone.ports["admin"], "/ready")[0] == 503, 10, members.tails)
+        assert fetch(alone.ports["admin"], "/live")[0] == 200
+
+
+def test_metrics_are_named_as_in_the_reference(members, peer, tmp_path):
+    with Ensemble(tmp_path, {1: "java", 2: "java", 3: "java"}, http=True) as reference:
+        reference.start_led_by_highest()
+        for sid in (1, 3):
+            client = reference[sid].connect()
+            client.create(f"/m{sid}", b"")
+            client.close_session()
+            ours = {name for name, _ in samples(members[sid])}
+            theirs = {name for name, _ in samples(reference[sid])}
+            wanted = {
+                "znode_count", "num_alive_connections", "outstanding_requests", "watch_count", "ephemerals_count",
+                "approximate_data_size", "global_sessions", "packets_received", "packets_sent", "avg_latency",
+            }  # fmt: skip
+            if sid == 3:
+                wanted |= {"learners", "synced_followers", "quorum_size"}
+            assert wanted <= theirs, "the reference does not have these"
+            assert wanted <= ours, sorted(wanted - ours)
+            own = set() if peer == "java" else OWN_METRICS
+            process = {name for name in ours if name.startswith(("process_", "jvm_"))}
+            assert ours - theirs - process == own, sorted(ours - theirs - process)
+
+
+def test_values(members):
+    leader = members.leader()
+    client = leader.connect()
+    client.create("/counted", b"x" * 100)
+    client.get("/counted", watch=True)
+    client.create("/counted/e", b"", wire.EPHEMERAL)
+    values = samples(leader)
+    assert values["znode_count", ""] >= 5
+    assert values["ephemerals_count", ""] == 1
+    assert values["watch_count", ""] == 1
+    assert values["num_alive_connections", ""] >= 1
+    assert values["synced_followers", ""] == 2
+    assert values["quorum_size", ""] == 3
+    assert values["approximate_data_size", ""] > 100
+    client.close_session()
+
+
+@pytest.mark.usefixtures("probed")
+def test_role_zxid_and_epoch(members):
+    members.wait_quiet()
+    for server in members:
+        values = samples(server)
+        assert values["zk_server_role", f'{{role="{server.mode()}"}}'] == 1
+        assert sum(value for (name, _), value in values.items() if name == "zk_server_role") == 1
+        assert values["zk_server_zxid", ""] == server.zxid()
+        assert values["zk_server_epoch", ""] == server.zxid() >> 32
