@@ -77,9 +77,13 @@ apt_lists() {
 
 k() { kubectl --context "$context" "$@"; }
 
-# sum FILE...: one checksum over the names and contents of files and trees.
+# sum FILE...: one checksum over the contents of files and trees and the names
+# within these, wherever they lie.
 sum() {
-	find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16
+	local file
+	for file; do
+		(cd "$(dirname "$file")" && find "$(basename "$file")" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
+	done | sha256sum | cut -c1-16
 }
 
 suite=bookworm # of the images: its systemd (252) still runs on cgroup v1
