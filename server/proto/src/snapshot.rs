@@ -107,6 +107,19 @@ impl<'a> NodeRecord<'a> {
     }
 }
 
+/// Length of the image at the front of `bytes`, up to and including its end
+/// mark.
+pub fn image_length(bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut scanner = SnapScanner::default();
+    let mut reader = Reader::new(bytes);
+    while !matches!(scanner.part, Part::Signature) {
+        if let Some(next) = scanner.record(&mut reader)? {
+            scanner.part = next;
+        }
+    }
+    Ok(reader.offset())
+}
+
 /// Finds the end of a SNAP stream that arrives piece by piece.
 #[derive(Debug, Default)]
 pub struct SnapScanner {
@@ -248,6 +261,15 @@ mod tests {
             }
             assert_eq!(end, Some(bytes.len()));
         }
+    }
+
+    #[test]
+    fn an_image_ends_at_its_end_mark() {
+        let mut bytes = stream();
+        let end = bytes.len() - 4 - SNAP_SIGNATURE.len();
+        assert_eq!(image_length(&bytes).unwrap(), end);
+        bytes.truncate(end - 1);
+        image_length(&bytes).unwrap_err();
     }
 
     #[test]

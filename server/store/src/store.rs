@@ -1,0 +1,262 @@
+//! The one owner of a server's files.
+
+use std::path::{Path, PathBuf};
+
+use zk_proto::{Epoch, Zxid};
+
+use crate::epochs::{self, EpochName};
+use crate::layout::{TEMPORARY, VERSION_DIR, logs, snapshots};
+use crate::purge::purge;
+use crate::recover::{Dirs, Loaded};
+use crate::snapshot::Snapshots;
+use crate::txn_log::{LogWriter, drop_after};
+use crate::{Disk, StoreError};
+
+/// Where and how to store.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `dataDir`: snapshots and epoch files, below `version-2`.
+    pub data_dir: PathBuf,
+    /// `dataLogDir`: logs, below `version-2`. May be the same.
+    pub log_dir: PathBuf,
+    /// `preAllocSize`: logs grow by this much, in KiB; 0 to let each write extend them.
+    pub pre_alloc_kib: u64,
+    /// `forceSync`: if false, nothing is synced and a power cut loses data.
+    pub force_sync: bool,
+    /// `snapshot.trust.empty`: replay logs without a snapshot.
+    pub trust_empty_snapshot: bool,
+}
+
+impl StoreConfig {
+    /// The reference's defaults, everything in one directory.
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        Self {
+            data_dir: dir.to_owned(),
+            log_dir: dir.to_owned(),
+            pre_alloc_kib: PRE_ALLOC_KIB,
+            force_sync: true,
+            trust_empty_snapshot: false,
+        }
+    }
+}
+
+/// The reference's `preAllocSize`.
+const PRE_ALLOC_KIB: u64 = 65_536;
+
+/// The files of one server. Every call blocks until it is done; after one has
+/// failed all later ones do, since nobody knows what reached the disk.
+///
+/// Logs are continued in a new file after every start.
+#[derive(Debug)]
+pub struct Store<D: Disk> {
+    disk: D,
+    config: StoreConfig,
+    data: PathBuf,
+    log: PathBuf,
+    writer: LogWriter<D>,
+    last: Zxid,
+    has_failed: bool,
+}
+
+impl<D: Disk> Store<D> {
+    /// Makes the directories if they are missing and removes unfinished
+    /// files. Call [`Self::recover`] next.
+    pub fn open(disk: D, config: StoreConfig) -> Result<Self, StoreError> {
+        let data = config.data_dir.join(VERSION_DIR);
+        let log = config.log_dir.join(VERSION_DIR);
+        for dir in [&data, &log] {
+            disk.create_dir(dir)
+                .map_err(StoreError::io("create", dir))?;
+        }
+        if config.force_sync {
+            for dir in [&config.data_dir, &config.log_dir] {
+                disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
+            }
+        }
+        if data != log {
+            check_places(&disk, &data, &log)?;
+        }
+        for name in disk.list(&data).map_err(StoreError::io("list", &data))? {
+            if name.starts_with(TEMPORARY) {
+                let path = data.join(name);
+                disk.remove(&path)
+                    .map_err(StoreError::io("remove", &path))?;
+            }
+        }
+        let pre_alloc_bytes = config.pre_alloc_kib * 1024;
+        let writer = LogWriter::new(disk.clone(), &log, pre_alloc_bytes, config.force_sync);
+        Ok(Self {
+            disk,
+            config,
+            data,
+            log,
+            writer,
+            last: Zxid::ZERO,
+            has_failed: false,
+        })
+    }
+
+    /// Loads what the disk holds, with the last `tail_max` transactions for
+    /// DIFFs. Cuts the unfinished end of the newest log.
+    ///
+    /// # Errors
+    /// Whenever the files do not prove to be all that was ever made durable.
+    pub fn recover(&mut self, tail_max: usize) -> Result<Loaded, StoreError> {
+        self.attempt(|store| {
+            store.writer.roll()?;
+            let loaded = store.dirs().recover(tail_max)?;
+            store.last = loaded.last_zxid();
+            Ok(loaded)
+        })
+    }
+
+    /// Zxid of the newest transaction that was loaded or appended.
+    #[must_use]
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last
+    }
+
+    /// Appends transactions (header, body, digest) by one write, without
+    /// syncing. Their zxids must grow and be those of their headers.
+    pub fn append<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = (Zxid, &'a [u8])>,
+    ) -> Result<(), StoreError> {
+        self.attempt(|store| {
+            store.last = store.writer.append(store.last, entries)?;
+            Ok(())
+        })
+    }
+
+    /// Makes everything appended so far durable, by one `fdatasync`.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.attempt(|store| store.writer.sync())
+    }
+
+    /// Replaces the number in an epoch file, durably.
+    pub fn save_epoch(&mut self, name: EpochName, epoch: Epoch) -> Result<(), StoreError> {
+        let sync = self.config.force_sync;
+        self.attempt(|store| epochs::save(&store.disk, &store.data, name, epoch, sync))
+    }
+
+    /// Drops every transaction and every snapshot after `last`, durably. Call
+    /// [`Self::recover`] for what is left.
+    ///
+    /// # Errors
+    /// Before anything is changed, if there is no snapshot to start from or
+    /// the log up to `last` is damaged.
+    pub fn truncate(&mut self, last: Zxid) -> Result<(), StoreError> {
+        self.attempt(|store| {
+            store.writer.roll()?;
+            let left = store.dirs().history(Some(last), 0)?;
+            // Snapshots first: until the log is cut it leads to the same history.
+            let start = left.snapshot.as_ref().map(|snapshot| snapshot.zxid);
+            store.drop_snapshots_after(start.unwrap_or(last))?;
+            drop_after(&store.disk, &store.log, last, store.config.force_sync)?;
+            store.last = left.last_zxid();
+            Ok(())
+        })
+    }
+
+    /// Makes a leader's tree at `zxid` what a restart loads, durably; later
+    /// transactions and snapshots are dropped. A crash on the way leaves the
+    /// old history or a shorter part of it.
+    pub fn install_snapshot(
+        &mut self,
+        zxid: Zxid,
+        image: &[u8],
+        digest: u64,
+    ) -> Result<(), StoreError> {
+        self.attempt(|store| {
+            store.writer.roll()?;
+            drop_after(&store.disk, &store.log, zxid, store.config.force_sync)?;
+            store.snapshots().write(zxid, image, digest)?;
+            store.drop_snapshots_after(zxid)?;
+            store.last = zxid;
+            Ok(())
+        })
+    }
+
+    /// Writes a periodic snapshot and lets the log go on in a new file.
+    pub fn save_snapshot(
+        &mut self,
+        zxid: Zxid,
+        image: &[u8],
+        digest: u64,
+    ) -> Result<(), StoreError> {
+        self.attempt(|store| {
+            store.writer.roll()?;
+            store.snapshots().write(zxid, image, digest)?;
+            store.last = store.last.max(zxid);
+            Ok(())
+        })
+    }
+
+    /// Lets the log go on in a new file; its end so far is made durable.
+    pub fn roll(&mut self) -> Result<(), StoreError> {
+        self.attempt(|store| store.writer.roll())
+    }
+
+    /// A handle that writes snapshots beside this store, from another thread
+    /// if need be; [`Self::roll`] is then up to the caller. Not to be used
+    /// across a call of [`Self::truncate`] or [`Self::install_snapshot`].
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots<D> {
+        Snapshots::new(self.disk.clone(), &self.data, self.config.force_sync)
+    }
+
+    /// Keeps the newest `retain` snapshots (at least 3) that can be loaded and
+    /// the logs they need. Returns how many files were removed.
+    pub fn purge(&self, retain: usize) -> Result<usize, StoreError> {
+        purge(&self.dirs(), retain)
+    }
+
+    fn drop_snapshots_after(&self, last: Zxid) -> Result<(), StoreError> {
+        let later = snapshots(&self.disk, &self.data)?.into_iter();
+        for name in later.take_while(|name| name.zxid > last) {
+            let path = name.path(&self.data);
+            self.disk
+                .remove(&path)
+                .map_err(StoreError::io("remove", &path))?;
+            if self.config.force_sync {
+                let synced = self.disk.sync_dir(&self.data);
+                synced.map_err(StoreError::io("sync", &self.data))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dirs(&self) -> Dirs<'_, D> {
+        Dirs {
+            disk: &self.disk,
+            data: &self.data,
+            log: &self.log,
+            config: &self.config,
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.has_failed {
+            return Err(StoreError::Failed);
+        }
+        let outcome = work(self);
+        self.has_failed = outcome.is_err();
+        outcome
+    }
+}
+
+/// Reference: `FileTxnSnapLog.checkLogDir`, `checkSnapDir`.
+fn check_places<D: Disk>(disk: &D, data: &Path, log: &Path) -> Result<(), StoreError> {
+    let log_in_data = logs(disk, data)?
+        .first()
+        .map(|first| crate::layout::log_path(data, *first));
+    let snapshot_in_log = snapshots(disk, log)?.first().map(|name| name.path(log));
+    match log_in_data.or(snapshot_in_log) {
+        Some(path) => Err(StoreError::Misplaced { path }),
+        None => Ok(()),
+    }
+}
