@@ -221,6 +221,11 @@ fn member_status(member: &Member) -> MemberStatus {
         },
         zxid: answer.map(|answer| answer.zxid.to_string()),
         ready: member.is_serving(),
+        problem: member
+            .pod
+            .as_ref()
+            .and_then(|pod| pod.defect.clone())
+            .filter(|_| !member.is_serving()),
     }
 }
 
@@ -363,6 +368,18 @@ mod tests {
                 .status,
             "False"
         );
+    }
+
+    #[test]
+    fn a_member_that_cannot_come_up_says_why() {
+        let mut seen = observation(&[None, Some(Role::Leader), Some(Role::Follower)]);
+        seen.members[0].pod.as_mut().unwrap().defect = Some("ImagePullBackOff".to_owned());
+        let status = observed(None, 1, &seen, &waiting(), at(0));
+        assert_eq!(
+            status.members[0].problem.as_deref(),
+            Some("ImagePullBackOff")
+        );
+        assert_eq!(status.members[1].problem, None);
     }
 
     #[test]

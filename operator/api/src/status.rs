@@ -50,8 +50,11 @@ pub struct MemberStatus {
     /// Last zxid the server has processed, in hexadecimal; absent when it did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zxid: Option<String>,
-    /// The pod's readiness: member of a quorum, synchronized and serving.
+    /// The pod is ready and the server agrees: member of a quorum, synchronized and serving.
     pub ready: bool,
+    /// Why its pod cannot come up by itself, in Kubernetes' word, such as `ImagePullBackOff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Role of a member.
