@@ -367,7 +367,7 @@ fn live_synced_voters_without(observation: &Observation, name: &str) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
 
     #[test]
     fn no_step_takes_a_server_that_the_majority_needs(observation in any_observation()) {

@@ -66,18 +66,27 @@ impl ReconcileError {
         matches!(self, Self::Undecodable(_) | Self::Invalid(_))
     }
 
-    /// The error and all its causes in one line.
+    /// The error and its cause in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.contains(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            source = cause.source();
+        match self.source_text() {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
         }
-        text
+    }
+
+    fn source_text(&self) -> Option<String> {
+        match self {
+            Self::Undecodable(_) => None,
+            Self::Invalid(error) => Some(error.to_string()),
+            Self::Fetch(source)
+            | Self::Apply { source, .. }
+            | Self::Observe { source, .. }
+            | Self::Act { source, .. }
+            | Self::Status(source) => Some(match source.as_ref() {
+                // The refusal in the API server's own words, without the dump of the whole answer.
+                kube::Error::Api(refusal) => refusal.message.clone(),
+                other => other.to_string(),
+            }),
+        }
     }
 }

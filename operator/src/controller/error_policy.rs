@@ -44,19 +44,21 @@ pub(super) fn error_policy<A: QuorumAdmin>(
     let name = meta.name.as_deref().unwrap_or_default();
     let (reason, error_chain) = (error.reason(), error.chain());
     context.metrics.count_error(reason);
-    if error.spec_is_wrong() {
-        tracing::error!(
-            namespace,
-            ensemble = name,
-            reason,
-            error = error_chain,
-            "spec is wrong, waiting for a change"
-        );
-        return Action::await_change();
-    }
     let failures = context
         .failures
         .count(meta.uid.as_deref().unwrap_or_default());
+    if error.spec_is_wrong() {
+        if failures == 1 {
+            tracing::error!(
+                namespace,
+                ensemble = name,
+                reason,
+                error = error_chain,
+                "spec is wrong, waiting for a change"
+            );
+        }
+        return Action::await_change();
+    }
     let delay = backoff(failures, RandomState::new().hash_one(failures));
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     tracing::warn!(

@@ -9,6 +9,8 @@ mod observe;
 mod permissions;
 mod pod_facts;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 use std::sync::Arc;

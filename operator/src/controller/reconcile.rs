@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::api::Patch;
-use kube::core::DeserializeGuard;
+use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -39,42 +38,34 @@ async fn reconcile_fresh<A: QuorumAdmin>(
     cached: &Guarded,
     context: &Context<A>,
 ) -> Result<Action, ReconcileError> {
-    let client = &context.client;
-    let namespace = cached.namespace().unwrap_or_default();
-    let ensembles: Api<Guarded> = Api::namespaced(client.clone(), &namespace);
-    let fetched = ensembles
-        .get_opt(&cached.name_any())
-        .await
-        .map_err(|source| ReconcileError::Fetch(Box::new(source)))?;
-    let Some(guarded) = fetched.filter(|guarded| guarded.meta().deletion_timestamp.is_none())
-    else {
+    let Some(fetched) = fetch(&context.client, cached).await? else {
         // Owner references let the garbage collector remove what belongs to a deleted ensemble.
         context
             .failures
             .clear(cached.meta().uid.as_deref().unwrap_or_default());
         return Ok(Action::await_change());
     };
-    let reference = guarded.object_ref(&());
-    let ensemble = match guarded {
-        DeserializeGuard(Ok(ensemble)) => ensemble,
-        DeserializeGuard(Err(invalid)) => {
-            let error = ReconcileError::Undecodable(invalid.error);
-            context.announcer.failure(&reference, None, &error).await;
-            write_undecodable(&ensembles, &reference, invalid.metadata.generation, &error).await?;
-            return Err(error);
-        }
+    let Fetched {
+        reference,
+        generation,
+        status,
+        ensemble,
+    } = &fetched;
+    let result = match ensemble {
+        Ok(ensemble) => step_once(ensemble, reference, context).await,
+        Err(text) => Err(ReconcileError::Undecodable(text.clone())),
     };
-    match step_once(&ensemble, &reference, context).await {
+    match result {
         Ok(action) => {
             context
                 .failures
-                .clear(ensemble.metadata.uid.as_deref().unwrap_or_default());
+                .clear(reference.uid.as_deref().unwrap_or_default());
             Ok(action)
         }
         Err(error) => {
             context
                 .announcer
-                .failure(&reference, ensemble.status.as_ref(), &error)
+                .failure(reference, status.as_ref(), &error)
                 .await;
             let message = error.chain();
             let failure = Failure {
@@ -82,17 +73,52 @@ async fn reconcile_fresh<A: QuorumAdmin>(
                 message: &message,
                 spec_is_wrong: error.spec_is_wrong(),
             };
-            let generation = ensemble.metadata.generation.unwrap_or_default();
-            let status = status::failed(
-                ensemble.status.as_ref(),
-                generation,
-                failure,
-                Timestamp::now(),
-            );
-            write_status(client, &ensemble, &status).await?;
+            let new_status =
+                status::failed(status.as_ref(), *generation, failure, Timestamp::now());
+            write_status(&context.client, reference, status.as_ref(), &new_status).await?;
             Err(error)
         }
     }
+}
+
+/// An ensemble as it is stored now.
+struct Fetched {
+    reference: ObjectReference,
+    generation: i64,
+    status: Option<ZookeeperEnsembleStatus>,
+    /// The whole, or why it cannot be read as one.
+    ensemble: Result<ZookeeperEnsemble, String>,
+}
+
+/// Reads the ensemble; `None` when it is gone or going.
+async fn fetch(client: &Client, cached: &Guarded) -> Result<Option<Fetched>, ReconcileError> {
+    let failed = |source| ReconcileError::Fetch(Box::new(source));
+    let kind = ApiResource::erase::<ZookeeperEnsemble>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
+        &cached.namespace().unwrap_or_default(),
+        &kind,
+    );
+    let stored = api.get_opt(&cached.name_any()).await.map_err(failed)?;
+    let Some(object) = stored.filter(|object| object.metadata.deletion_timestamp.is_none()) else {
+        return Ok(None);
+    };
+    let status = object
+        .data
+        .get("status")
+        .cloned()
+        .and_then(|status| serde_json::from_value(status).ok());
+    let generation = object.metadata.generation.unwrap_or_default();
+    let reference = object.object_ref(&kind);
+    let whole =
+        serde_json::to_value(object).map_err(|error| failed(kube::Error::SerdeError(error)))?;
+    let ensemble = serde_json::from_value(whole).map_err(|error| error.to_string());
+    Ok(Some(Fetched {
+        reference,
+        generation,
+        status,
+        ensemble,
+    }))
 }
 
 async fn step_once<A: QuorumAdmin>(
@@ -125,75 +151,48 @@ async fn step_once<A: QuorumAdmin>(
         &step,
         Timestamp::now(),
     );
-    write_status(client, ensemble, &status).await?;
+    write_status(client, reference, ensemble.status.as_ref(), &status).await?;
     Ok(requeue(&step, outcome))
 }
 
 fn log(ensemble: &ValidatedEnsemble, step: &Step) {
-    let (reason, message) = status::describe(step);
+    let (reason, detail) = status::describe(step);
     let (namespace, name, generation) = (&ensemble.namespace, &ensemble.name, ensemble.generation);
     match step {
         Step::RestartPod { .. } | Step::RestartLeader { .. } => {
-            tracing::info!(%namespace, ensemble = %name, generation, step = step.name(), reason, message, "restarting a pod");
+            tracing::info!(%namespace, ensemble = %name, generation, step = step.name(), reason, detail, "restarting a pod");
         }
         Step::Wait { .. } | Step::Done => {
-            tracing::debug!(%namespace, ensemble = %name, generation, step = step.name(), reason, message, "planned");
+            tracing::debug!(%namespace, ensemble = %name, generation, step = step.name(), reason, detail, "planned");
         }
     }
 }
 
 async fn write_status(
     client: &Client,
-    ensemble: &ZookeeperEnsemble,
+    reference: &ObjectReference,
+    previous: Option<&ZookeeperEnsembleStatus>,
     status: &ZookeeperEnsembleStatus,
 ) -> Result<(), ReconcileError> {
-    if ensemble.status.as_ref() == Some(status) {
+    if previous == Some(status) {
         return Ok(());
     }
-    let api: Api<Guarded> =
-        Api::namespaced(client.clone(), &ensemble.namespace().unwrap_or_default());
+    let (name, namespace) = (reference.name.as_deref(), reference.namespace.as_deref());
+    let api: Api<Guarded> = Api::namespaced(client.clone(), namespace.unwrap_or_default());
     let object = json!({
         "apiVersion": ZookeeperEnsemble::api_version(&()),
         "kind": ZookeeperEnsemble::kind(&()),
-        "metadata": { "uid": ensemble.metadata.uid },
+        "metadata": { "uid": reference.uid },
         "status": status,
     });
-    patch_status(&api, &ensemble.name_any(), Patch::Apply(object)).await
-}
-
-/// An object that cannot be read keeps whatever status it has, but says that it is not being reconciled.
-async fn write_undecodable(
-    api: &Api<Guarded>,
-    reference: &ObjectReference,
-    generation: Option<i64>,
-    error: &ReconcileError,
-) -> Result<(), ReconcileError> {
-    let message = error.chain();
-    let failure = Failure {
-        reason: error.reason(),
-        message: &message,
-        spec_is_wrong: true,
-    };
-    let status = status::failed(
-        None,
-        generation.unwrap_or_default(),
-        failure,
-        Timestamp::now(),
-    );
-    let name = reference.name.clone().unwrap_or_default();
-    patch_status(api, &name, Patch::Merge(json!({ "status": status }))).await
-}
-
-async fn patch_status(
-    api: &Api<Guarded>,
-    name: &str,
-    patch: Patch<serde_json::Value>,
-) -> Result<(), ReconcileError> {
-    let params = match patch {
-        Patch::Apply(_) => apply::field_manager(),
-        _ => kube::api::PatchParams::default(),
-    };
-    match api.patch_status(name, &params, &patch).await {
+    match api
+        .patch_status(
+            name.unwrap_or_default(),
+            &apply::field_manager(),
+            &Patch::Apply(object),
+        )
+        .await
+    {
         Ok(_) => Ok(()),
         // Deleted, or deleted and made anew, in the meantime: there is nobody to tell.
         Err(kube::Error::Api(refusal)) if refusal.is_not_found() || refusal.is_conflict() => Ok(()),
