@@ -12,9 +12,9 @@ use super::watches::Guarded;
 use super::{Context, ReconcileError};
 use crate::quorum_client::QuorumAdmin;
 
-/// Failures in a row per ensemble, by uid.
+/// Failures in a row for the same reason, per ensemble, by uid.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<String, u32>>);
+pub(super) struct Failures(Mutex<HashMap<String, (&'static str, u32)>>);
 
 impl Failures {
     /// Forgets the failures of an ensemble that was reconciled, or that is gone.
@@ -25,9 +25,12 @@ impl Failures {
             .remove(uid);
     }
 
-    fn count(&self, uid: &str) -> u32 {
+    fn count(&self, uid: &str, reason: &'static str) -> u32 {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = map.entry(uid.to_owned()).or_default();
+        let (known, count) = map.entry(uid.to_owned()).or_insert((reason, 0));
+        if *known != reason {
+            (*known, *count) = (reason, 0);
+        }
         *count = count.saturating_add(1);
         *count
     }
@@ -46,7 +49,7 @@ pub(super) fn error_policy<A: QuorumAdmin>(
     context.metrics.count_error(reason);
     let failures = context
         .failures
-        .count(meta.uid.as_deref().unwrap_or_default());
+        .count(meta.uid.as_deref().unwrap_or_default(), reason);
     if error.spec_is_wrong() {
         if failures == 1 {
             tracing::error!(
@@ -109,17 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn a_success_starts_the_count_anew() {
+    fn a_success_or_another_reason_starts_the_count_anew() {
         let failures = Failures::default();
         assert_eq!(
-            (
-                failures.count("a"),
-                failures.count("a"),
-                failures.count("b")
-            ),
-            (1, 2, 1)
+            [
+                failures.count("a", "x"),
+                failures.count("a", "x"),
+                failures.count("b", "x")
+            ],
+            [1, 2, 1]
         );
+        assert_eq!([failures.count("a", "y"), failures.count("a", "y")], [1, 2]);
         failures.clear("a");
-        assert_eq!(failures.count("a"), 1);
+        assert_eq!(failures.count("a", "y"), 1);
     }
 }
