@@ -57,10 +57,11 @@ impl Leader {
 
     pub(super) fn start(peer: &mut Peer, now: Now, fx: &mut Effects) -> Self {
         let history = &peer.history;
+        let accepted = history.accepted_epoch().max(peer.epoch_floor);
         let me = BTreeSet::from([peer.config.sid]);
         let mut leader = Self {
             phase: Phase::EpochQuorum,
-            epoch: Epoch(history.accepted_epoch().0 + 1),
+            epoch: Epoch(accepted.0 + 1),
             summary: (history.current_epoch(), history.end()),
             learners: BTreeMap::new(),
             connecting: me.clone(),
@@ -164,9 +165,9 @@ impl Leader {
         link: LinkId,
         packet: QuorumPacket,
         fx: &mut Effects,
-    ) {
+    ) -> Step {
         let Some(learner) = self.learners.get_mut(&link) else {
-            return;
+            return Ok(());
         };
         learner.heard(now.mono);
         let step = match learner.stage {
@@ -182,6 +183,12 @@ impl Leader {
         if let Err(reason) = step {
             self.close(link, reason, fx);
         }
+        if self.phase != Phase::EpochQuorum && peer.epoch_floor > self.epoch {
+            // A voter has promised to follow nobody of an older epoch. The
+            // reference leaves it out until the next election, whenever that is.
+            return Err(GiveUp("a voter has accepted a newer epoch"));
+        }
+        Ok(())
     }
 
     pub(super) fn epoch_saved(
@@ -352,6 +359,9 @@ impl Leader {
         fx: &mut Effects,
     ) -> Result<(), &'static str> {
         let (sid, accepted) = introduction(peer, packet)?;
+        if peer.config.ensemble.is_voter(sid) {
+            peer.epoch_floor = peer.epoch_floor.max(accepted);
+        }
         let same = |(_, learner): &(&LinkId, &Learner)| learner.sid == Some(sid);
         if let Some(older) = self.learners.iter().find(same).map(|(link, _)| *link) {
             self.close(older, "the learner has connected anew", fx);
@@ -664,3 +674,25 @@ fn close(link: LinkId, reason: &'static str, fx: &mut Effects) {
 /// No transaction has this counter; the epoch ends before it (reference:
 /// `Leader.propose`).
 const COUNTER_END: u32 = 0xffff_ffff;
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::History;
+    use super::super::tests::{config, entry};
+    use super::*;
+
+    #[test]
+    fn the_last_counter_of_an_epoch_is_not_used() {
+        let config = config(1, 1);
+        let history = History::new(Default::default(), 500);
+        let mut peer = Peer::new(config, history);
+        let mut fx = Effects::default();
+        let now = Now::default();
+        let mut leader = Leader::start(&mut peer, now, &mut fx);
+        leader.last_proposed = Zxid::new(Epoch(1), COUNTER_END - 1);
+        let last = entry(Zxid::new(Epoch(1), COUNTER_END));
+        let GiveUp(reason) = leader.propose(&mut peer, now, last, &mut fx).unwrap_err();
+        assert_eq!(reason, "the zxid counter of this epoch is used up");
+        assert!(peer.history.open().is_empty());
+    }
+}

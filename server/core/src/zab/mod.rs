@@ -16,6 +16,8 @@ mod leader;
 mod learner_handler;
 mod peer;
 pub mod sync_plan;
+#[cfg(test)]
+mod tests;
 mod vote;
 
 use std::collections::VecDeque;
@@ -408,7 +410,9 @@ impl Zab {
 
     fn packet(&mut self, now: Now, link: LinkId, packet: QuorumPacket, fx: &mut Effects) -> Step {
         match &mut self.state {
-            State::Leading(leader) => leader.packet(&mut self.peer, now, link, packet, fx),
+            State::Leading(leader) => {
+                return leader.packet(&mut self.peer, now, link, packet, fx);
+            }
             State::Following(follower) if follower.link() == link => {
                 return follower.packet(&mut self.peer, now, packet, fx);
             }
@@ -554,7 +558,7 @@ impl Zab {
                 self.accepted(now, link, fx);
                 for packet in packets {
                     let step = self.packet(now, link, packet, fx);
-                    step.expect("a leader does not give up because of a learner");
+                    self.conclude(now, step, fx);
                 }
             }
         } else {

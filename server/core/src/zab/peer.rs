@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub(super) round: Round,
     /// Outcome of the last election, reported to those who still look.
     pub(super) vote: Vote,
+    /// The newest epoch that a voter is known to have accepted.
+    pub(super) epoch_floor: Epoch,
     /// Links dialed so far.
     dialed: u64,
     config_text: String,
@@ -39,6 +41,7 @@ impl Peer {
             history,
             round: Round(0),
             vote,
+            epoch_floor: Epoch(0),
             dialed: 0,
             config_text,
         }
