@@ -1,0 +1,145 @@
+//! A server's disk thread: one work after the other, each at its own time, so
+//! that a crash can fall between any two, between a write and its sync, and
+//! inside of those that take several changes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use zk_core::{EpochFile, Input, LogEntry, Recovered};
+use zk_proto::{Epoch, Zxid};
+use zk_store::{EpochName, Loaded, MemDisk, Store, StoreError};
+
+use crate::Broken;
+use crate::rng::Rng;
+use crate::scenario::SimConfig;
+
+/// Something for the disk to do.
+#[derive(Debug)]
+pub(crate) enum DiskWork {
+    Append(Vec<LogEntry>),
+    SaveEpoch(EpochFile, Epoch),
+    Truncate(Zxid),
+    Install(Zxid, Bytes, u64),
+    SaveSnapshot(Zxid, Bytes, u64),
+}
+
+/// What a server's disk thread has to do.
+#[derive(Debug, Default)]
+pub(crate) struct DiskQueue {
+    pub(crate) works: VecDeque<DiskWork>,
+    /// Written, but not synced.
+    syncing: Option<Zxid>,
+    /// Is an event under way?
+    pub(crate) is_busy: bool,
+}
+
+impl DiskQueue {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.works.is_empty() && self.syncing.is_none()
+    }
+
+    /// Does the next event finish an append?
+    pub(crate) const fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
+    }
+
+    /// Takes a work. A build that writes the epoch before the log does so here.
+    pub(crate) fn push(
+        &mut self,
+        work: DiskWork,
+        store: &mut Store<MemDisk>,
+        broken: Option<Broken>,
+    ) -> Result<(), StoreError> {
+        if let (DiskWork::SaveEpoch(file, epoch), Some(Broken::EpochBeforeLog)) = (&work, broken) {
+            store.save_epoch(name(*file), *epoch)?;
+        }
+        self.works.push_back(work);
+        Ok(())
+    }
+
+    /// Does the next part of the work; returns what there is to tell.
+    pub(crate) fn advance(
+        &mut self,
+        store: &mut Store<MemDisk>,
+        tail_max: usize,
+        broken: Option<Broken>,
+    ) -> Result<Option<Input>, StoreError> {
+        if let Some(last) = self.syncing.take() {
+            store.sync()?;
+            let told_before = broken == Some(Broken::AckBeforeSync);
+            return Ok((!told_before).then_some(Input::Appended(last)));
+        }
+        let Some(work) = self.works.pop_front() else {
+            return Ok(None);
+        };
+        Ok(Some(match work {
+            DiskWork::Append(mut entries) => {
+                // What has queued becomes one write and one sync.
+                while let Some(DiskWork::Append(more)) = self.works.front_mut() {
+                    entries.append(more);
+                    self.works.pop_front();
+                }
+                store.append(entries.iter().map(|entry| (entry.zxid, &entry.data[..])))?;
+                self.syncing = entries.last().map(|entry| entry.zxid);
+                let at_once = broken == Some(Broken::AckBeforeSync);
+                return Ok(self.syncing.filter(|_| at_once).map(Input::Appended));
+            }
+            DiskWork::SaveEpoch(file, epoch) => {
+                if !matches!(broken, Some(Broken::EpochBeforeLog | Broken::EpochNotSaved)) {
+                    store.save_epoch(name(file), epoch)?;
+                }
+                Input::EpochSaved(file, epoch)
+            }
+            DiskWork::Truncate(zxid) => {
+                store.truncate(zxid)?;
+                let loaded = store.recover(tail_max)?;
+                Input::Truncated(Box::new(rebuild(&loaded)))
+            }
+            DiskWork::Install(zxid, image, digest) => {
+                store.install_snapshot(zxid, &image, digest)?;
+                Input::SnapshotInstalled(zxid)
+            }
+            DiskWork::SaveSnapshot(zxid, image, digest) => {
+                store.save_snapshot(zxid, &image, digest)?;
+                store.purge(3)?;
+                Input::SnapshotSaved(zxid)
+            }
+        }))
+    }
+}
+
+/// How long the next part of the work takes, in µs.
+pub(crate) fn duration_us(rng: &mut Rng, is_slow: bool, config: &SimConfig) -> u64 {
+    let scale = if is_slow { 60 } else { 1 };
+    // A broken build is given more time to be caught in the act.
+    let scale = scale * if config.broken.is_some() { 4 } else { 1 };
+    if rng.percent(4) {
+        rng.within(5_000, 60_000) * scale.min(4)
+    } else {
+        rng.within(50, 3_000) * scale
+    }
+}
+
+/// The state that the loaded files stand for.
+pub(crate) fn rebuild(loaded: &Loaded) -> Recovered {
+    let entry = |(zxid, data): &(Zxid, Bytes)| LogEntry {
+        zxid: *zxid,
+        data: data.clone(),
+    };
+    let snapshot = loaded.snapshot.as_ref();
+    let recovered = Recovered::rebuild(
+        snapshot.map(|snapshot| (snapshot.zxid, snapshot.image.clone())),
+        loaded.entries.iter().map(entry),
+        loaded.tail.iter().map(entry).collect(),
+        loaded.accepted_epoch,
+        loaded.current_epoch,
+    );
+    recovered.expect("the store loads what the core has written")
+}
+
+const fn name(file: EpochFile) -> EpochName {
+    match file {
+        EpochFile::Accepted => EpochName::Accepted,
+        EpochFile::Current => EpochName::Current,
+    }
+}

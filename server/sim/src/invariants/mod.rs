@@ -1,0 +1,173 @@
+//! What must hold after every step: the properties of `Zab.tla` and what
+//! clients rely on, one file each.
+
+mod agreement;
+mod completeness;
+mod digests;
+mod durability;
+mod epochs;
+mod integrity;
+mod leadership;
+mod ledger;
+mod prefix;
+mod total_order;
+
+use std::fmt;
+
+use zk_proto::{Epoch, Zxid};
+
+use ledger::{Ledger, Proposal};
+
+/// A property that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub property: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.property, self.detail)
+    }
+}
+
+impl Violation {
+    pub(crate) const fn new(property: &'static str, detail: String) -> Self {
+        Self { property, detail }
+    }
+}
+
+/// One life of one server: its sid and how often it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) sid: i64,
+    pub(crate) life: u64,
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server {} (life {})", self.sid, self.life)
+    }
+}
+
+/// All that was seen in a run, and the checks against it.
+#[derive(Debug, Default)]
+pub(crate) struct Invariants {
+    ledger: Ledger,
+    leadership: leadership::Leadership,
+    digests: digests::Digests,
+}
+
+impl Invariants {
+    /// A server appends a transaction behind `tip`, the newest in its log.
+    /// `leads` is the epoch in which it leads.
+    pub(crate) fn append(
+        &mut self,
+        who: Life,
+        tip: Zxid,
+        zxid: Zxid,
+        data: &[u8],
+        leads: Option<Epoch>,
+    ) -> Result<(), Violation> {
+        let digest = ledger::digest(data);
+        match (self.ledger.proposal(zxid), leads) {
+            (None, Some(epoch)) => {
+                agreement::new_proposal(who, tip, zxid, epoch)?;
+                self.ledger.propose(
+                    zxid,
+                    Proposal {
+                        parent: tip,
+                        digest,
+                    },
+                );
+                Ok(())
+            }
+            (None, None) => integrity::unknown(who, zxid),
+            (Some(known), _) => {
+                agreement::same(who, zxid, known, digest, leads)?;
+                prefix::follows(who, tip, zxid, known)
+            }
+        }
+    }
+
+    /// A server has loaded its log: what it holds was proposed at some time,
+    /// in this order. Returns its newest transaction.
+    pub(crate) fn recovered<'a>(
+        &self,
+        who: Life,
+        snapshot: Zxid,
+        entries: impl Iterator<Item = (Zxid, &'a [u8])>,
+    ) -> Result<Zxid, Violation> {
+        let mut tip = self.ledger.transaction(snapshot);
+        for (zxid, data) in entries {
+            let Some(known) = self.ledger.proposal(zxid) else {
+                return integrity::unknown(who, zxid).map(|()| zxid);
+            };
+            agreement::same(who, zxid, known, ledger::digest(data), None)?;
+            prefix::follows(who, tip, zxid, known)?;
+            tip = zxid;
+        }
+        Ok(tip)
+    }
+
+    /// The newest transaction of a tree that stands at `zxid`, which may be
+    /// the start of an epoch.
+    pub(crate) fn transaction(&self, zxid: Zxid) -> Zxid {
+        self.ledger.transaction(zxid)
+    }
+
+    /// A leader is established with `tip` as the end of its log.
+    pub(crate) fn established(
+        &mut self,
+        who: Life,
+        epoch: Epoch,
+        tip: Zxid,
+    ) -> Result<(), Violation> {
+        self.leadership.established(who, epoch)?;
+        completeness::leader_has_all(who, epoch, tip, self.ledger.tip())?;
+        self.ledger.start(epoch, tip);
+        total_order::deliver(&mut self.ledger, who, tip)
+    }
+
+    /// The tree that a server shows to clients stands at `zxid` and has this
+    /// digest; `tip` is the end of its log.
+    pub(crate) fn delivered(
+        &mut self,
+        who: Life,
+        zxid: Zxid,
+        digest: u64,
+        tip: Zxid,
+    ) -> Result<(), Violation> {
+        let transaction = self.ledger.transaction(zxid);
+        prefix::is_logged(who, transaction, tip)?;
+        total_order::deliver(&mut self.ledger, who, transaction)?;
+        self.digests.tree(who, transaction, digest)
+    }
+
+    /// A client was told that its write succeeded.
+    pub(crate) fn acknowledged(&self, zxid: Zxid) -> Result<(), Violation> {
+        durability::acknowledged(&self.ledger, zxid)
+    }
+
+    /// At the end: a server's tree stands at `zxid`.
+    pub(crate) fn is_complete(&self, who: Life, zxid: Zxid) -> Result<(), Violation> {
+        durability::is_complete(&self.ledger, who, zxid)
+    }
+
+    /// A server found these epochs on its disk; `confirmed` are those that the
+    /// disk had confirmed.
+    pub(crate) fn epochs(
+        who: Life,
+        confirmed: (Epoch, Epoch),
+        found: (Epoch, Epoch),
+    ) -> Result<(), Violation> {
+        epochs::never_fall(who, confirmed, found)
+    }
+
+    /// Transactions that were committed so far.
+    pub(crate) fn committed(&self) -> usize {
+        self.ledger.committed()
+    }
+}

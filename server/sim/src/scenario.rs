@@ -1,0 +1,53 @@
+//! What a run is made of.
+
+use crate::Broken;
+
+/// What a run is made of. Everything else follows from the seed.
+#[derive(Clone, Debug)]
+pub struct SimConfig {
+    /// Decides everything.
+    pub seed: u64,
+    /// Voters.
+    pub servers: usize,
+    /// Clients.
+    pub clients: usize,
+    /// How long faults are injected, in simulated ms.
+    pub fault_ms: u64,
+    /// Gives up after this many events.
+    pub events_max: u64,
+    /// A deliberately broken build.
+    pub broken: Option<Broken>,
+    /// Keep the trace.
+    pub trace: bool,
+}
+
+impl SimConfig {
+    /// Three servers and four clients, sound.
+    #[must_use]
+    pub const fn seed(seed: u64) -> Self {
+        Self {
+            seed,
+            servers: 3,
+            clients: 4,
+            fault_ms: 8_000,
+            events_max: 400_000,
+            broken: None,
+            trace: false,
+        }
+    }
+}
+
+/// `tickTime` of the servers.
+pub(crate) const TICK_MS: u64 = 100;
+/// `initLimit`.
+pub(crate) const INIT_LIMIT: u32 = 10;
+/// `syncLimit`.
+pub(crate) const SYNC_LIMIT: u32 = 5;
+/// Bounds of session timeouts.
+pub(crate) const SESSION_TIMEOUT_MS: (i32, i32) = (400, 2_000);
+/// A write must be acknowledged this long after the last fault.
+pub(crate) const HEAL_MS: u64 = 20_000;
+/// All servers must show the same tree this long after the last request.
+pub(crate) const SETTLE_MS: u64 = 20_000;
+/// Wall clock at the start.
+pub(crate) const WALL_START_MS: i64 = 1_700_000_000_000;

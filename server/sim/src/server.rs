@@ -1,0 +1,653 @@
+//! One simulated server: replica, store and what a shell keeps for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zk_core::config::ReplicaConfig;
+use zk_core::tree::Tree;
+use zk_core::{
+    Ensemble, EpochFile, Input, LinkId, LogEntry, Member, Millis, Output, Replica, Role,
+};
+use zk_proto::quorum::{PacketKind, QuorumPacket};
+use zk_proto::{Epoch, SessionId, Sid, Zxid};
+use zk_store::{MemDisk, Store, StoreConfig};
+
+use crate::disk::{DiskQueue, DiskWork, duration_us, rebuild};
+use crate::invariants::{Invariants, Life};
+use crate::network::{End, Wire};
+use crate::scenario::{INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS};
+use crate::world::{Event, World};
+use crate::{Broken, Violation};
+
+/// A host and the process on it.
+pub(crate) struct Server {
+    pub(crate) disk: MemDisk,
+    /// How often it was started.
+    pub(crate) life: u64,
+    pub(crate) process: Option<Process>,
+    pub(crate) is_disk_slow: bool,
+    /// Stands still until then.
+    pub(crate) paused_until_us: u64,
+    /// Epochs that the disk has confirmed.
+    confirmed: (Epoch, Epoch),
+}
+
+/// A running server.
+pub(crate) struct Process {
+    pub(crate) replica: Replica,
+    store: Store<MemDisk>,
+    disk_queue: DiskQueue,
+    inbox: Vec<Input>,
+    is_run_planned: bool,
+    planned_tick_us: u64,
+    links: BTreeSet<LinkId>,
+    touched: BTreeMap<SessionId, Millis>,
+    /// Newest transaction of the log, whether written or not.
+    tip: Zxid,
+    pub(crate) role: Role,
+    pub(crate) is_serving: bool,
+    epoch: Epoch,
+    delivered: Option<Zxid>,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        Self {
+            disk: MemDisk::default(),
+            life: 0,
+            process: None,
+            is_disk_slow: false,
+            paused_until_us: 0,
+            confirmed: (Epoch(0), Epoch(0)),
+        }
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub(crate) fn holds(&self, link: LinkId) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.links.contains(&link))
+    }
+
+    pub(crate) fn hold(&mut self, link: LinkId) {
+        if let Some(process) = &mut self.process {
+            process.links.insert(link);
+        }
+    }
+
+    pub(crate) fn release(&mut self, link: LinkId) {
+        if let Some(process) = &mut self.process {
+            process.links.remove(&link);
+        }
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.is_serving && process.role == Role::Leading)
+    }
+}
+
+impl World {
+    pub(crate) fn is_alive(&self, server: usize, life: u64) -> bool {
+        let server = &self.servers[server];
+        server.is_up() && server.life == life
+    }
+
+    pub(crate) fn who(&self, server: usize) -> Life {
+        Life {
+            sid: server as i64 + 1,
+            life: self.servers[server].life,
+        }
+    }
+
+    /// Starts a server from its disk. It may fail in the middle of that.
+    pub(crate) fn start(&mut self, server: usize) -> Result<(), Violation> {
+        if self.servers[server].is_up() {
+            return Ok(());
+        }
+        let (now, seed) = (self.now(), self.rng.next());
+        let fails_after = (self.is_faulty() && self.rng.percent(5)).then(|| self.rng.below(8));
+        let host = &mut self.servers[server];
+        host.life += 1;
+        host.is_disk_slow = false;
+        host.disk.fail_after(fails_after);
+        let opened = open(&host.disk, self.commit_log_count);
+        host.disk.fail_after(None);
+        let (store, loaded) = match opened {
+            Ok(opened) => opened,
+            Err(_) if fails_after.is_some() => {
+                self.trace(|| format!("server {} dies while it starts", server + 1));
+                self.die(server, true);
+                return Ok(());
+            }
+            Err(error) => {
+                let detail = format!("server {}: {error}", server + 1);
+                return Err(Violation::new(
+                    "the store loads what it has written",
+                    detail,
+                ));
+            }
+        };
+        let who = self.who(server);
+        let host = &mut self.servers[server];
+        let found = (
+            loaded.accepted_epoch.unwrap_or_default(),
+            loaded.current_epoch.unwrap_or_default(),
+        );
+        Invariants::epochs(who, host.confirmed, found)?;
+        let snapshot = loaded
+            .snapshot
+            .as_ref()
+            .map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
+        let entries = loaded.entries.iter().map(|(zxid, data)| (*zxid, &data[..]));
+        let tip = self.checks.recovered(who, snapshot, entries)?;
+        let config = config(
+            server,
+            self.servers.len(),
+            self.commit_log_count,
+            self.snap_count,
+            seed,
+            who.life,
+        );
+        let mut replica = Replica::new(config, rebuild(&loaded), now);
+        let mut outputs = Vec::new();
+        replica.start(now, &mut outputs);
+        drop(replica.finish(now, &mut outputs));
+        self.servers[server].process = Some(Process {
+            replica,
+            store,
+            disk_queue: DiskQueue::default(),
+            inbox: Vec::new(),
+            is_run_planned: false,
+            planned_tick_us: u64::MAX,
+            links: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            tip,
+            role: Role::Looking,
+            is_serving: false,
+            epoch: found.1,
+            delivered: None,
+        });
+        let life = who.life;
+        self.trace(|| {
+            let (accepted, current) = found;
+            format!(
+                "server {} starts, life {life}, tip {tip}, epochs {accepted} {current}",
+                server + 1
+            )
+        });
+        self.perform(server, outputs)?;
+        self.plan_tick(server);
+        self.after(TICK_MS * 500, Event::Touch { server, life });
+        self.repeat_votes_to(server);
+        Ok(())
+    }
+
+    /// The process ends, perhaps with its host's memory, and is started again
+    /// after a while.
+    pub(crate) fn die(&mut self, server: usize, is_power_cut: bool) {
+        if is_power_cut {
+            let rng = &mut self.rng;
+            self.servers[server].disk.power_cut(&mut |n| rng.below(n));
+        }
+        self.servers[server].disk.fail_after(None);
+        self.servers[server].process = None;
+        self.drop_streams(server, !is_power_cut);
+        self.drop_sessions(server);
+        let down_us = self.rng.within(20_000, 1_500_000);
+        self.after(down_us, Event::Start { server });
+    }
+
+    /// Hands an input to a server's driver.
+    pub(crate) fn input(&mut self, server: usize, input: Input) {
+        let life = self.servers[server].life;
+        let Some(process) = &mut self.servers[server].process else {
+            return;
+        };
+        process.inbox.push(input);
+        if !process.is_run_planned {
+            process.is_run_planned = true;
+            let delay = self.rng.below(400);
+            let at = (self.now_us + delay).max(self.servers[server].paused_until_us);
+            self.at(at, Event::Run { server, life });
+        }
+    }
+
+    /// The driver takes a batch.
+    pub(crate) fn run_batch(&mut self, server: usize) -> Result<(), Violation> {
+        let now = self.now();
+        if self.servers[server].paused_until_us > self.now_us {
+            let life = self.servers[server].life;
+            self.at(
+                self.servers[server].paused_until_us,
+                Event::Run { server, life },
+            );
+            return Ok(());
+        }
+        let Some(process) = &mut self.servers[server].process else {
+            return Ok(());
+        };
+        process.is_run_planned = false;
+        let mut outputs = Vec::new();
+        for input in std::mem::take(&mut process.inbox) {
+            self.trace.line(self.now_us, || {
+                format!("{} <- {}", server + 1, brief_input(&input))
+            });
+            process.replica.step(now, input, &mut outputs);
+        }
+        drop(process.replica.finish(now, &mut outputs));
+        self.perform(server, outputs)?;
+        self.observe(server)?;
+        self.serve_all(server);
+        self.plan_tick(server);
+        Ok(())
+    }
+
+    /// Looks at what clients of this server can see now.
+    fn observe(&mut self, server: usize) -> Result<(), Violation> {
+        let who = self.who(server);
+        let Some(process) = &mut self.servers[server].process else {
+            return Ok(());
+        };
+        if !process.is_serving {
+            process.delivered = None;
+            return Ok(());
+        }
+        let view = process.replica.view();
+        let guard = view.read();
+        let (zxid, digest) = (guard.tree().last_zxid(), guard.tree().digest());
+        if process.delivered == Some(zxid) {
+            return Ok(());
+        }
+        if process.delivered.is_some_and(|before| zxid < before) {
+            let detail = format!("{who} goes back to {zxid}");
+            return Err(Violation::new("monotonic delivery", detail));
+        }
+        if guard.tree().digest_mismatches() > 0 {
+            let detail = format!("{who} at {zxid}");
+            return Err(Violation::new("digests of transactions", detail));
+        }
+        process.delivered = Some(zxid);
+        self.checks.delivered(who, zxid, digest, process.tip)
+    }
+
+    fn plan_tick(&mut self, server: usize) {
+        let life = self.servers[server].life;
+        let now = self.now_us;
+        let Some(process) = &mut self.servers[server].process else {
+            return;
+        };
+        let Some(deadline) = process.replica.next_deadline() else {
+            return;
+        };
+        let at = (deadline.0 * 1000).max(now + 1);
+        if at < process.planned_tick_us {
+            process.planned_tick_us = at;
+            self.at(
+                at,
+                Event::Tick {
+                    server,
+                    life,
+                    planned: at,
+                },
+            );
+        }
+    }
+
+    pub(crate) fn tick(&mut self, server: usize, planned: u64) {
+        let now = self.now();
+        let Some(process) = &mut self.servers[server].process else {
+            return;
+        };
+        if process.planned_tick_us != planned {
+            return;
+        }
+        process.planned_tick_us = u64::MAX;
+        if process
+            .replica
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now.mono)
+        {
+            self.input(server, Input::Tick);
+        } else {
+            self.plan_tick(server);
+        }
+    }
+
+    pub(crate) fn touch(&mut self, server: usize, session: SessionId) {
+        let now = self.now().mono;
+        if let Some(process) = &mut self.servers[server].process {
+            process.touched.insert(session, now);
+        }
+    }
+
+    pub(crate) fn hand_in_touched(&mut self, server: usize) {
+        let Some(process) = &mut self.servers[server].process else {
+            return;
+        };
+        if !process.touched.is_empty() {
+            let touched = std::mem::take(&mut process.touched).into_iter().collect();
+            self.input(server, Input::Touched(touched));
+        }
+    }
+
+    fn perform(&mut self, server: usize, outputs: Vec<Output>) -> Result<(), Violation> {
+        let life = self.servers[server].life;
+        let end = |link| End { server, life, link };
+        for output in outputs {
+            if !self.servers[server].is_up() {
+                return Ok(());
+            }
+            self.trace(|| format!("{} -> {}", server + 1, brief_output(&output)));
+            match output {
+                Output::Connect {
+                    link,
+                    to,
+                    within_ms,
+                } => {
+                    self.servers[server].hold(link);
+                    self.dial(end(link), to, within_ms);
+                }
+                Output::Close { link, .. } => self.close(end(link)),
+                Output::Send { link, packet } => {
+                    self.send_packet(end(link), packet);
+                }
+                Output::SendSnap { link, zxid, image } => {
+                    self.send(end(link), Wire::Snap(zxid, image));
+                }
+                Output::Notify { to, notification } => self.vote(server, to, notification),
+                Output::Append(entries) => {
+                    self.check_append(server, &entries)?;
+                    self.hand_to_disk(server, DiskWork::Append(entries));
+                }
+                Output::SaveEpoch(file, epoch) => {
+                    self.hand_to_disk(server, DiskWork::SaveEpoch(file, epoch));
+                }
+                Output::Truncate(zxid) => self.hand_to_disk(server, DiskWork::Truncate(zxid)),
+                Output::InstallSnapshot {
+                    zxid,
+                    image,
+                    digest,
+                } => {
+                    let tip = self.checks.transaction(zxid);
+                    if let Some(process) = &mut self.servers[server].process {
+                        process.tip = tip;
+                    }
+                    self.hand_to_disk(server, DiskWork::Install(zxid, image, digest));
+                }
+                Output::SaveSnapshot {
+                    zxid,
+                    image,
+                    digest,
+                } => {
+                    self.hand_to_disk(server, DiskWork::SaveSnapshot(zxid, image, digest));
+                }
+                Output::ToClient(to) => self.answer_client(to),
+                Output::SessionOpened {
+                    conn,
+                    session,
+                    frame,
+                    ..
+                } => {
+                    self.session_opened(conn, session, frame);
+                }
+                Output::SessionRefused { conn, frame } => self.session_refused(conn, frame),
+                Output::CloseClient { conn, .. } => self.close_client(conn),
+                Output::RoleChanged {
+                    role,
+                    serving,
+                    epoch,
+                    ..
+                } => {
+                    self.role_changed(server, role, serving, epoch)?;
+                }
+                Output::Halt { reason } => {
+                    let detail = format!("server {} halts: {reason}", server + 1);
+                    return Err(Violation::new("no halt with a sound disk", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A build that commits without a quorum hears the ACK of each proposal
+    /// as soon as that is sent, and not when it comes.
+    fn send_packet(&mut self, from: End, packet: QuorumPacket) {
+        if self.config.broken == Some(Broken::CommitWithoutQuorum) {
+            let kind = packet.known_kind();
+            if kind == Some(PacketKind::Proposal) && self.forge(from, packet.zxid) {
+                let (link, packet) = (
+                    from.link,
+                    QuorumPacket::new(PacketKind::Ack, packet.zxid, None),
+                );
+                self.input(from.server, Input::Packet { link, packet });
+            }
+            if kind == Some(PacketKind::Ack) && self.is_forged(from, packet.zxid) {
+                return;
+            }
+        }
+        self.send(from, Wire::Packet(packet));
+    }
+
+    fn role_changed(
+        &mut self,
+        server: usize,
+        role: Role,
+        serving: bool,
+        epoch: Epoch,
+    ) -> Result<(), Violation> {
+        let who = self.who(server);
+        let Some(process) = &mut self.servers[server].process else {
+            return Ok(());
+        };
+        let is_new = serving && (!process.is_serving || process.epoch != epoch);
+        (process.role, process.is_serving, process.epoch) = (role, serving, epoch);
+        if is_new && role == Role::Leading {
+            let tip = process.tip;
+            return self.checks.established(who, epoch, tip);
+        }
+        Ok(())
+    }
+
+    fn check_append(&mut self, server: usize, entries: &[LogEntry]) -> Result<(), Violation> {
+        let who = self.who(server);
+        let Some(process) = &mut self.servers[server].process else {
+            return Ok(());
+        };
+        let leads = (process.role == Role::Leading).then_some(process.epoch);
+        for entry in entries {
+            self.checks
+                .append(who, process.tip, entry.zxid, &entry.data, leads)?;
+            process.tip = entry.zxid;
+        }
+        Ok(())
+    }
+
+    fn hand_to_disk(&mut self, server: usize, work: DiskWork) {
+        let broken = self.config.broken;
+        let Some(process) = &mut self.servers[server].process else {
+            return;
+        };
+        let pushed = process.disk_queue.push(work, &mut process.store, broken);
+        pushed.expect("faults are planned with the works only");
+        self.plan_disk(server);
+    }
+
+    fn plan_disk(&mut self, server: usize) {
+        let host = &mut self.servers[server];
+        let (life, is_slow) = (host.life, host.is_disk_slow);
+        let Some(process) = &mut host.process else {
+            return;
+        };
+        if process.disk_queue.is_busy || process.disk_queue.is_idle() {
+            return;
+        }
+        process.disk_queue.is_busy = true;
+        let delay = duration_us(&mut self.rng, is_slow, &self.config);
+        self.after(delay, Event::Disk { server, life });
+    }
+
+    /// The disk has had time for the next part of its work.
+    pub(crate) fn disk(&mut self, server: usize) -> Result<(), Violation> {
+        let (tail_max, broken) = (self.commit_log_count, self.config.broken);
+        let fails_after = (self.is_faulty() && self.rng.below(400) == 0).then(|| self.rng.below(6));
+        let Some(process) = &mut self.servers[server].process else {
+            return Ok(());
+        };
+        process.disk_queue.is_busy = false;
+        let is_truncation = !process.disk_queue.is_syncing()
+            && matches!(
+                process.disk_queue.works.front(),
+                Some(DiskWork::Truncate(_))
+            );
+        let disk = self.servers[server].disk.clone();
+        disk.fail_after(fails_after);
+        let process = self.servers[server]
+            .process
+            .as_mut()
+            .expect("looked at above");
+        let told = process
+            .disk_queue
+            .advance(&mut process.store, tail_max, broken);
+        disk.fail_after(None);
+        let told = match told {
+            Ok(told) => told,
+            Err(_) if fails_after.is_some() => {
+                let is_power_cut = self.rng.percent(50);
+                self.trace(|| format!("fault: disk of server {} fails", server + 1));
+                self.die(server, is_power_cut);
+                return Ok(());
+            }
+            Err(error) => {
+                let detail = format!("server {}: {error}", server + 1);
+                return Err(Violation::new(
+                    "the store does what it is asked for",
+                    detail,
+                ));
+            }
+        };
+        if is_truncation {
+            process.tip = self.checks.transaction(process.store.last_zxid());
+        }
+        if let Some(Input::EpochSaved(file, epoch)) = &told {
+            let confirmed = &mut self.servers[server].confirmed;
+            match file {
+                EpochFile::Accepted => confirmed.0 = *epoch,
+                EpochFile::Current => confirmed.1 = *epoch,
+            }
+        }
+        if let Some(told) = told {
+            self.input(server, told);
+        }
+        self.plan_disk(server);
+        Ok(())
+    }
+}
+
+/// Opens the store; a fresh one gets its first snapshot.
+fn open(
+    disk: &MemDisk,
+    tail_max: usize,
+) -> Result<(Store<MemDisk>, zk_store::Loaded), zk_store::StoreError> {
+    let config = StoreConfig {
+        pre_alloc_kib: 4,
+        ..StoreConfig::at(std::path::Path::new("/data"))
+    };
+    let mut store = Store::open(disk.clone(), config)?;
+    let loaded = store.recover(tail_max)?;
+    if loaded.snapshot.is_none() {
+        let tree = Tree::new();
+        store.save_snapshot(Zxid::ZERO, &tree.image(), tree.digest())?;
+    }
+    Ok((store, loaded))
+}
+
+fn config(
+    server: usize,
+    servers: usize,
+    commit_log_count: usize,
+    snap_count: u64,
+    seed: u64,
+    life: u64,
+) -> ReplicaConfig {
+    let member = |sid: usize| {
+        let member = Member {
+            host: format!("server-{sid}"),
+            quorum_port: 2888,
+            election_port: 3888,
+            client: None,
+        };
+        (Sid(sid as i64), member)
+    };
+    ReplicaConfig {
+        sid: Sid(server as i64 + 1),
+        ensemble: Ensemble {
+            members: (1..=servers).map(member).collect(),
+            version: 0,
+        },
+        tick_ms: TICK_MS,
+        init_limit: INIT_LIMIT,
+        sync_limit: SYNC_LIMIT,
+        session_timeout_min_ms: SESSION_TIMEOUT_MS.0,
+        session_timeout_max_ms: SESSION_TIMEOUT_MS.1,
+        snap_count,
+        commit_log_count,
+        outstanding_max: 1000,
+        seed,
+        first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),
+    }
+}
+
+fn brief_input(input: &Input) -> String {
+    match input {
+        Input::Packet { link, packet } => {
+            format!("{:?} {} on {:x}", packet.known_kind(), packet.zxid, link.0)
+        }
+        Input::Snap { zxid, .. } => format!("Snap {zxid}"),
+        Input::Truncated(recovered) => format!("Truncated to {}", recovered.last_zxid),
+        Input::Touched(_) => "Touched".to_owned(),
+        Input::ClientWrites { conn, writes } => {
+            format!("{} writes of client {}", writes.len(), conn.0)
+        }
+        Input::ClientConnect { conn, .. } => format!("client {} connects", conn.0),
+        Input::Notification { from, notification } => {
+            let (leader, zxid) = (notification.leader, notification.zxid);
+            format!(
+                "vote of {from}, {:?}: {leader} with {zxid} round {}",
+                notification.state, notification.round.0
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn brief_output(output: &Output) -> String {
+    match output {
+        Output::Send { link, packet } => {
+            format!("{:?} {} on {:x}", packet.known_kind(), packet.zxid, link.0)
+        }
+        Output::SendSnap { zxid, .. } => format!("Snap {zxid}"),
+        Output::Append(entries) => {
+            let zxids: Vec<_> = entries.iter().map(|entry| entry.zxid.to_string()).collect();
+            format!("append {}", zxids.join(" "))
+        }
+        Output::InstallSnapshot { zxid, .. } => format!("install snapshot {zxid}"),
+        Output::SaveSnapshot { zxid, .. } => format!("save snapshot {zxid}"),
+        Output::ToClient(to) => format!("{} replies to client {}", to.replies, to.conn.0),
+        Output::SessionOpened { conn, session, .. } => {
+            format!("session {session} of client {}", conn.0)
+        }
+        Output::SessionRefused { conn, .. } => format!("refuses session of client {}", conn.0),
+        Output::Notify { to, notification } => {
+            let (leader, zxid) = (notification.leader, notification.zxid);
+            format!(
+                "vote to {to}, {:?}: {leader} with {zxid} round {}",
+                notification.state, notification.round.0
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,227 @@
+//! Connections of clients and the connection tasks of a shell: frames in
+//! order, reads behind the connection's own writes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use zk_core::request::{ReadOutcome, is_write};
+use zk_core::{ClientWrite, ConnId, Input, ToClient};
+use zk_proto::client::ConnectRequest;
+use zk_proto::{SessionId, Xid};
+
+use crate::world::{Event, World};
+
+/// What a client sends.
+#[derive(Debug)]
+pub(crate) enum ClientMessage {
+    Connect(ConnectRequest),
+    Request {
+        xid: Xid,
+        op: i32,
+        body: Bytes,
+    },
+    /// It has hung up.
+    Gone,
+}
+
+/// A connection between a client and one life of a server.
+#[derive(Debug)]
+pub(crate) struct ClientConn {
+    client: usize,
+    server: usize,
+    life: u64,
+    session: Option<SessionId>,
+    /// Not looked at yet.
+    incoming: VecDeque<(Xid, i32, Bytes)>,
+    /// Writes without a reply.
+    owed: u32,
+    last_us: [u64; 2],
+}
+
+impl World {
+    /// A client dials a server.
+    pub(crate) fn connect(
+        &mut self,
+        client: usize,
+        server: usize,
+        request: ConnectRequest,
+    ) -> ConnId {
+        self.next_conn += 1;
+        let id = ConnId(self.next_conn);
+        let conn = ClientConn {
+            client,
+            server,
+            life: self.servers[server].life,
+            session: None,
+            incoming: VecDeque::new(),
+            owed: 0,
+            last_us: [0; 2],
+        };
+        self.conns.insert(id, conn);
+        self.send_to_server(id, ClientMessage::Connect(request));
+        id
+    }
+
+    pub(crate) fn send_to_server(&mut self, id: ConnId, message: ClientMessage) {
+        let delay = self.delay_us();
+        let now = self.now_us;
+        if let Some(conn) = self.conns.get_mut(&id) {
+            let at = (now + delay).max(conn.last_us[0] + 1);
+            conn.last_us[0] = at;
+            self.at(at, Event::ToServer { conn: id, message });
+        }
+    }
+
+    fn send_to_client(&mut self, id: ConnId, frames: Vec<u8>, close: bool) {
+        let delay = self.delay_us();
+        let now = self.now_us;
+        if let Some(conn) = self.conns.get_mut(&id) {
+            let at = (now + delay).max(conn.last_us[1] + 1);
+            conn.last_us[1] = at;
+            let client = conn.client;
+            if close {
+                self.conns.remove(&id);
+            }
+            self.at(
+                at,
+                Event::ToClient {
+                    client,
+                    conn: id,
+                    frames,
+                    close,
+                },
+            );
+        }
+    }
+
+    /// A message has come to the server.
+    pub(crate) fn at_server(&mut self, id: ConnId, message: ClientMessage) {
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let (server, life) = (conn.server, conn.life);
+        if !self.is_alive(server, life) {
+            return self.send_to_client(id, Vec::new(), true);
+        }
+        match message {
+            ClientMessage::Connect(request) => {
+                let ids = Vec::new();
+                self.input(
+                    server,
+                    Input::ClientConnect {
+                        conn: id,
+                        request,
+                        ids,
+                    },
+                );
+            }
+            ClientMessage::Request { xid, op, body } => {
+                let conn = self.conns.get_mut(&id);
+                let session = conn.and_then(|conn| {
+                    conn.incoming.push_back((xid, op, body));
+                    conn.session
+                });
+                if let Some(session) = session {
+                    self.touch(server, session);
+                }
+                self.serve(id);
+            }
+            ClientMessage::Gone => {
+                self.conns.remove(&id);
+                self.input(server, Input::ClientClosed(id));
+            }
+        }
+    }
+
+    /// Hands on a run of writes, or answers reads if no write is outstanding.
+    fn serve(&mut self, id: ConnId) {
+        loop {
+            let Some(conn) = self
+                .conns
+                .get_mut(&id)
+                .filter(|conn| conn.session.is_some())
+            else {
+                return;
+            };
+            let server = conn.server;
+            let mut writes = Vec::new();
+            while conn
+                .incoming
+                .front()
+                .is_some_and(|(_, op, _)| is_write(*op))
+            {
+                let (xid, op, body) = conn.incoming.pop_front().expect("it has a front");
+                writes.push(ClientWrite { xid, op, body });
+            }
+            if !writes.is_empty() {
+                conn.owed += writes.len() as u32;
+                self.input(server, Input::ClientWrites { conn: id, writes });
+                continue;
+            }
+            if conn.owed > 0 || self.servers[server].paused_until_us > self.now_us {
+                return;
+            }
+            let Some((xid, op, body)) = conn.incoming.pop_front() else {
+                return;
+            };
+            let Some(process) = &self.servers[server].process else {
+                return;
+            };
+            let view = process.replica.view();
+            let mut frames = Vec::new();
+            let outcome = view.read().serve(id, &[], xid, op, &body, &mut frames);
+            self.send_to_client(id, frames, outcome == ReadOutcome::Close);
+        }
+    }
+
+    /// After a batch: goes on with what had to wait.
+    pub(crate) fn serve_all(&mut self, server: usize) {
+        let life = self.servers[server].life;
+        let here = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| (conn.server, conn.life) == (server, life));
+        let ids: Vec<_> = here
+            .filter(|(_, conn)| !conn.incoming.is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.serve(id);
+        }
+    }
+
+    /// Performs `Output::ToClient`.
+    pub(crate) fn answer_client(&mut self, to: ToClient) {
+        if let Some(conn) = self.conns.get_mut(&to.conn) {
+            conn.owed = conn.owed.saturating_sub(to.replies);
+        }
+        self.send_to_client(to.conn, to.frames, to.close);
+    }
+
+    /// Performs `Output::SessionOpened`.
+    pub(crate) fn session_opened(&mut self, id: ConnId, session: SessionId, frame: Vec<u8>) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.session = Some(session);
+        }
+        self.send_to_client(id, frame, false);
+    }
+
+    /// Performs `Output::SessionRefused`.
+    pub(crate) fn session_refused(&mut self, id: ConnId, frame: Vec<u8>) {
+        self.send_to_client(id, frame, true);
+    }
+
+    /// Performs `Output::CloseClient`.
+    pub(crate) fn close_client(&mut self, id: ConnId) {
+        self.send_to_client(id, Vec::new(), true);
+    }
+
+    /// The server's process has died.
+    pub(crate) fn drop_sessions(&mut self, server: usize) {
+        let here = self.conns.iter().filter(|(_, conn)| conn.server == server);
+        let ids: Vec<_> = here.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.close_client(id);
+        }
+    }
+}
