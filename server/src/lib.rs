@@ -1,2 +1,27 @@
-//! The shell around the replica.
+//! The shell: sockets, threads, clocks and files around the pure replica.
+//!
+//! What must never happen here: a decision about the protocol, a wait in the
+//! driver for disk or network, a read that passes through the driver, or an
+//! allocation sized by a length that was not compared with its limit.
+//!
+//! [`run`] is a whole server; [`Server`] is the same in pieces, for tests.
+//! [`config::ServerConfig`] is what it is told, [`Failure`] why it ends.
+
+mod admin;
+mod clock;
+mod command;
 pub mod config;
+mod disk_thread;
+mod driver;
+mod failure;
+mod inbox;
+mod metrics;
+mod net;
+mod probe;
+mod server;
+
+pub use failure::Failure;
+pub use server::{Server, run};
+
+/// The version whose behaviour this server has, then its own.
+pub const VERSION: &str = command::VERSION;

@@ -1,0 +1,165 @@
+//! `quorate ensemble`: a whole ensemble on loopback, for trying things out.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use tokio::sync::{mpsc, watch};
+use zk_proto::Sid;
+use zk_server::config::ServerConfig;
+use zk_server::{Failure, Server};
+
+use crate::process;
+
+/// Arguments of `quorate ensemble`.
+#[derive(clap::Args)]
+pub(crate) struct Ensemble {
+    /// Number of servers.
+    #[arg(default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    servers: u16,
+    /// Where the data is kept; without it, in a directory that is removed at the end.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Client port of the first server; the others follow.
+    #[arg(long, default_value_t = 21811, value_parser = clap::value_parser!(u16).range(1..=62_000))]
+    client_port: u16,
+    /// A further `key=value` of zoo.cfg for all servers.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+impl Ensemble {
+    /// Runs until a signal, or until one of the servers fails.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let temporary = match self.dir {
+            Some(_) => None,
+            None => Some(Scratch::new()?),
+        };
+        let dir = self.dir.as_deref().or(temporary.as_ref().map(|it| &*it.0));
+        let dir = dir.expect("one of the two was given");
+        let (stop, stopped) = watch::channel(false);
+        let (ready, mut readies) = mpsc::unbounded_channel();
+        let servers = (1..=self.servers)
+            .map(|n| self.spawn(n, dir, stopped.clone(), ready.clone()))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        drop(ready);
+        let waited = process::runtime(1)?.block_on(async {
+            let signal = process::stop_signal()?;
+            tokio::pin!(signal);
+            let mut serving = 0;
+            loop {
+                tokio::select! {
+                    () = &mut signal => return anyhow::Ok(()),
+                    server = readies.recv() => match server {
+                        Some(()) => {
+                            serving += 1;
+                            if serving == self.servers {
+                                self.announce(start)?;
+                            }
+                        }
+                        None => return Ok(()),
+                    },
+                }
+            }
+        });
+        // Servers that have failed no longer listen.
+        let _ = stop.send(true);
+        let outcomes: Vec<_> = servers.into_iter().map(JoinHandle::join).collect();
+        for outcome in outcomes {
+            match outcome {
+                Ok(outcome) => outcome?,
+                Err(_) => return Err(Failure::Panic("a server's thread".into()).into()),
+            }
+        }
+        waited
+    }
+
+    fn announce(&self, start: Instant) -> io::Result<()> {
+        let hosts: Vec<_> = (1..=self.servers)
+            .map(|n| format!("127.0.0.1:{}", self.client_port + n - 1))
+            .collect();
+        tracing::info!(elapsed_ms = start.elapsed().as_millis(), "all servers serve");
+        writeln!(io::stdout(), "connect string: {}", hosts.join(","))?;
+        io::stdout().flush()
+    }
+
+    fn spawn(
+        &self,
+        n: u16,
+        dir: &Path,
+        mut stopped: watch::Receiver<bool>,
+        ready: mpsc::UnboundedSender<()>,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+        let config = self.config(n, dir)?;
+        let body = move || {
+            let runtime = process::runtime(1)?;
+            let outcome = runtime.block_on(async {
+                let server = Server::start(config).await?;
+                server.serving().await;
+                // The announcer is gone only when everything ends.
+                let _ = ready.send(());
+                let stop = async move {
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                Ok(server.run_until(stop).await?)
+            });
+            runtime.shutdown_background();
+            outcome
+        };
+        let thread = thread::Builder::new().name(format!("server-{n}"));
+        thread.spawn(body).context("cannot start a thread")
+    }
+
+    fn config(&self, n: u16, dir: &Path) -> anyhow::Result<ServerConfig> {
+        let data = dir.join(format!("server-{n}"));
+        fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
+        let mut text = format!(
+            "tickTime=2000\ninitLimit=10\nsyncLimit=5\nmaxClientCnxns=0\nadmin.enableServer=false\n\
+             4lw.commands.whitelist=*\nclientPortAddress=127.0.0.1\nclientPort={}\n",
+            self.client_port + n - 1
+        );
+        for peer in 1..=self.servers {
+            let quorum = self.client_port + QUORUM_OFFSET + peer - 1;
+            let election = self.client_port + ELECTION_OFFSET + peer - 1;
+            text += &format!("server.{peer}=127.0.0.1:{quorum}:{election}\n");
+        }
+        for setting in &self.settings {
+            text += setting;
+            text.push('\n');
+        }
+        // Last, because a path may hold what properties take for an escape.
+        let Some(path) = data.to_str() else {
+            bail!("{} is not text", data.display());
+        };
+        text += &format!("dataDir={}\n", path.replace('\\', "\\\\"));
+        let loaded = ServerConfig::read(Path::new("embedded zoo.cfg"), &text, Some(Sid(n.into())));
+        Ok(loaded.map_err(Failure::from)?.config)
+    }
+}
+
+/// A directory that goes away with its owner.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let dir = std::env::temp_dir().join(format!("quorate-ensemble-{}", std::process::id()));
+        fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(dir = %self.0.display(), %error, "cannot remove a temporary directory");
+        }
+    }
+}
+
+/// Quorum and election ports lie this far above the client ports.
+const QUORUM_OFFSET: u16 = 1000;
+const ELECTION_OFFSET: u16 = 2000;

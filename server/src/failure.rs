@@ -1,0 +1,70 @@
+//! Why a server ends, and the exit code that says so.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// Why a server cannot start or go on. The exit codes are the reference's
+/// where it has one for the case (`ExitCode`, 3.9).
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A task that the server cannot do without has panicked.
+    #[error("a critical task has panicked: {0}")]
+    Panic(String),
+    /// The configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory is not usable, or what it holds contradicts itself.
+    #[error("cannot load the data directory")]
+    Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A port for clients, probes or metrics cannot be bound.
+    #[error("cannot listen for {what} on port {port}")]
+    Bind {
+        /// For whom.
+        what: &'static str,
+        /// Where.
+        port: u16,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The quorum or election port cannot be bound.
+    #[error("cannot listen for {what} on port {port}")]
+    BindPeer {
+        /// For what.
+        what: &'static str,
+        /// Where.
+        port: u16,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody knows what reached the disk.
+    #[error("the disk has failed")]
+    Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The state in memory can no longer be trusted.
+    #[error("the replica has halted: {0}")]
+    Halt(&'static str),
+    /// The system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Failure {
+    /// Exit code of a process that ends for this reason.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Panic(_) | Self::Thread(_) => 1,
+            Self::Config(_) => 2,
+            Self::Load(_) => 3,
+            Self::Bind { .. } => 4,
+            Self::Disk(_) => 10,
+            Self::Halt(_) => 13,
+            Self::BindPeer { .. } => 14,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The driver's queue: many producers on tasks and threads, one consumer.
+//!
+//! What has arrived is taken as a whole, so that a batch costs one lock. It
+//! never waits to fill. Clients are bounded by their limits of outstanding
+//! requests; peers wait for room; the disk is never kept waiting.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use zk_core::{ConnId, Input, LinkId};
+use zk_proto::client::{ConnectRequest, Id};
+
+use crate::driver::Report;
+use crate::net::{LinkOutbox, Mailbox};
+
+/// What reaches the driver.
+pub(crate) enum Event {
+    /// Goes to the replica as it is.
+    Input(Input),
+    /// A client's first frame and where its answers go.
+    ClientConnect {
+        conn: ConnId,
+        mailbox: Arc<Mailbox>,
+        request: ConnectRequest,
+        ids: Vec<Id>,
+    },
+    /// A peer has connected to the quorum port.
+    LinkAccepted { link: LinkId, outbox: Arc<LinkOutbox> },
+    /// The disk can no longer be trusted: end the process.
+    DiskFailed(Box<dyn std::error::Error + Send + Sync>),
+    /// Stop, because the process is told to.
+    Stop,
+    /// Someone wants to know how the replica is.
+    Report(oneshot::Sender<Report>),
+}
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    events: Vec<Event>,
+    driver: Option<Waker>,
+    waiting: Vec<Waker>,
+}
+
+impl Inbox {
+    pub(crate) fn push(&self, event: Event) {
+        let mut state = self.state.lock();
+        state.events.push(event);
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    pub(crate) fn push_input(&self, input: Input) {
+        self.push(Event::Input(input));
+    }
+
+    /// Adds all of `events` and leaves them empty.
+    pub(crate) fn append(&self, events: &mut Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.events.append(events);
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Ready while the queue has room for what peers send.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.events.len() < EVENTS_MAX {
+            return Poll::Ready(());
+        }
+        state.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes all events into `batch`, which must be empty.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>, batch: &mut Vec<Event>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.events.is_empty() {
+            state.driver = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut state.events, batch);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+        Poll::Ready(())
+    }
+}
+
+/// Above this many events, links are not read.
+const EVENTS_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_whatever_has_arrived() {
+        let inbox = Inbox::default();
+        let cx = Context::from_waker(Waker::noop());
+        let mut batch = Vec::new();
+        assert!(inbox.poll_take(&cx, &mut batch).is_pending());
+        inbox.push_input(Input::Tick);
+        inbox.append(&mut vec![Event::Input(Input::Tick), Event::Input(Input::Shutdown)]);
+        assert!(inbox.poll_take(&cx, &mut batch).is_ready());
+        assert!(matches!(batch[2], Event::Input(Input::Shutdown)));
+        assert!(inbox.poll_take(&cx, &mut Vec::new()).is_pending());
+    }
+
+    #[test]
+    fn links_wait_for_room() {
+        let inbox = Inbox::default();
+        let cx = Context::from_waker(Waker::noop());
+        (0..EVENTS_MAX).for_each(|_| inbox.push_input(Input::Tick));
+        assert!(inbox.poll_room(&cx).is_pending());
+        assert!(inbox.poll_take(&cx, &mut Vec::new()).is_ready());
+        assert!(inbox.poll_room(&cx).is_ready());
+    }
+}

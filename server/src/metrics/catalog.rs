@@ -1,0 +1,221 @@
+//! Every metric once: its name, its kind, what it says, where it comes from.
+//!
+//! Names are those of the reference (3.9.4, Prometheus provider). The
+//! `zk_server_` ones have no counterpart there.
+
+use super::summary::Shown;
+use super::{Metrics, Summary};
+use crate::probe::{Facts, ROLES};
+
+/// One metric.
+pub(super) struct Definition {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
+    /// `None` while the quantity does not exist, e.g. a leader's on a follower.
+    pub(super) read: fn(&Facts) -> Option<Value>,
+}
+
+/// As Prometheus names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    /// With the median.
+    Summary,
+    /// With the median, 0.9 and 0.99.
+    AdvancedSummary,
+}
+
+pub(super) enum Value {
+    /// A whole number.
+    Int(i64),
+    Float(f64),
+    /// One number for each value of the label.
+    Labelled(&'static str, Vec<(&'static str, i64)>),
+    /// A distribution and what its numbers are to be divided by.
+    Summary(Shown, f64),
+}
+
+macro_rules! catalog {
+    ($($name:ident $kind:ident $help:literal = $read:expr;)*) => {
+        pub(super) const CATALOG: &[Definition] = &[$(Definition {
+            name: stringify!($name),
+            kind: Kind::$kind,
+            help: $help,
+            read: $read,
+        }),*];
+    };
+}
+
+catalog! {
+    approximate_data_size Gauge "Bytes of all paths and data." = |f| f.tree().map(|t| int(t.data_bytes as usize));
+    avg_latency Gauge "Mean time to answer a request since the start, ms." =
+        |f| Some(Value::Float(in_ms(f.metrics().latency.average())));
+    bytes_received_count Counter "Bytes that clients have sent." = |f| count(&f.metrics().bytes_received);
+    cnxn_closed_without_zk_server_running Counter "Client connections closed because this server did not serve." =
+        |f| count(&f.metrics().connections_closed_while_not_serving);
+    connection_drop_count Counter "Client connections that the client or the network has ended." =
+        |f| count(&f.metrics().connections_dropped);
+    connection_rejected Counter "Client connections closed at once because of a limit." =
+        |f| count(&f.metrics().connections_rejected);
+    connection_request_count Counter "Connect requests." = |f| count(&f.metrics().connection_requests);
+    commit_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
+    dbinittime Summary "Time to load the data at start, ms." = |f| summary(&f.metrics().load_time, 1000.0);
+    diff_count Counter "Synchronizations of learners by missing transactions." = |f| count(&f.metrics().diffs_sent);
+    election_time Summary "Time from looking to a leader, ms." = |f| summary(&f.metrics().elections, 1000.0);
+    ephemerals_count Gauge "Ephemeral znodes." = |f| f.tree().map(|t| int(t.ephemerals));
+    fsynctime Summary "Time of an append to the log with its sync, ms." = |f| summary(&f.metrics().syncs, 1000.0);
+    global_sessions Gauge "Sessions of the ensemble." = |f| f.status().map(|s| int(s.global_sessions));
+    large_requests_rejected Counter "Frames beyond jute.maxbuffer." = |f| count(&f.metrics().requests_too_large);
+    last_proposal_size Gauge "Bytes of the newest proposal; -1 before the first." =
+        |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.last()));
+    leader_uptime Gauge "For how long this server has been the leader, ms." = |f| f.leading_ms().map(|ms| int(ms as usize));
+    learner_commit_received_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
+    learner_proposal_received_count Counter "Proposals received from the leader." =
+        |f| count(&f.metrics().proposals_received);
+    learners Gauge "Learners of this leader, synchronized or not." =
+        |f| leads(f).then(|| f.status().map(|s| int(s.learners))).flatten();
+    looking_count Counter "How often this server has lost its role." = |f| count(&f.metrics().looking);
+    max_file_descriptor_count Gauge "Files that this process may have open." = |f| f.files().map(|files| int(files.max));
+    max_latency Gauge "Longest time to answer a request since the start, ms." =
+        |f| Some(int(f.metrics().latency.max().unwrap_or(0) as usize / 1000));
+    max_proposal_size Gauge "Bytes of the longest proposal; -1 before the first." =
+        |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.max()));
+    min_latency Gauge "Shortest time to answer a request since the start, ms." =
+        |f| Some(int(f.metrics().latency.min().unwrap_or(0) as usize / 1000));
+    min_proposal_size Gauge "Bytes of the shortest proposal; -1 before the first." =
+        |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.min()));
+    num_alive_connections Gauge "Client connections." = |f| Some(Value::Int(f.metrics().connections.value()));
+    open_file_descriptor_count Gauge "Files that this process has open." = |f| f.files().map(|files| int(files.open));
+    outstanding_requests Gauge "Writes of this server's clients that wait for their reply." =
+        |f| Some(Value::Int(f.metrics().outstanding.value()));
+    packets_received Gauge "Requests received from clients." =
+        |f| Some(int(f.metrics().packets_received.value() as usize));
+    packets_sent Gauge "Replies and watch events sent to clients." =
+        |f| Some(int(f.metrics().packets_sent.value() as usize));
+    pending_syncs Gauge "Syncs that wait for a commit." =
+        |f| leads(f).then(|| f.status().map(|s| int(s.pending_syncs))).flatten();
+    proposal_count Counter "Proposals of this leader." = |f| count(&f.metrics().proposals);
+    quorum_size Gauge "Voters of the ensemble." =
+        |f| (!f.is_standalone()).then(|| f.status().map(|s| int(s.quorum_size))).flatten();
+    readlatency AdvancedSummary "Time to answer a read, ms." = |f| summary(&f.metrics().read_latency, 1000.0);
+    sessionless_connections_expired Counter "Client connections without a connect request in time." =
+        |f| count(&f.metrics().connections_without_session_expired);
+    snap_count Counter "Synchronizations of learners by a whole tree." = |f| count(&f.metrics().snapshots_sent);
+    snapshottime Summary "Time to write a snapshot, ms." = |f| summary(&f.metrics().snapshots, 1000.0);
+    startup_txns_loaded Summary "Transactions replayed at start." = |f| summary(&f.metrics().txns_loaded, 1.0);
+    sync_processor_batch_size Summary "Transactions for one sync of the log." =
+        |f| summary(&f.metrics().sync_batches, 1.0);
+    synced_followers Gauge "Followers of this leader that are synchronized." =
+        |f| leads(f).then(|| f.status().map(|s| int(s.synced_followers))).flatten();
+    synced_observers Gauge "Observers that are synchronized." = |f| leads(f).then_some(Value::Int(0));
+    unavailable_time Summary "Time between two periods of serving, ms." =
+        |f| summary(&f.metrics().unavailable, 1000.0);
+    updatelatency AdvancedSummary "Time to answer a write, ms." = |f| summary(&f.metrics().update_latency, 1000.0);
+    uptime Gauge "Time since the start of this server, ms." = |f| Some(int(f.uptime_ms() as usize));
+    watch_count Gauge "Watches of this server's clients." = |f| f.tree().map(|t| int(t.watches));
+    znode_count Gauge "Znodes." = |f| f.tree().map(|t| int(t.znodes));
+    zk_server_driver_batch_size Summary "Events that the driver takes at once." =
+        |f| summary(&f.metrics().driver_batches, 1.0);
+    zk_server_epoch Gauge "Epoch of the leader; the last one while looking." =
+        |f| f.status().map(|s| Value::Int(s.epoch.0));
+    zk_server_role Gauge "1 for the role that this server has, 0 for the others." =
+        |f| Some(Value::Labelled("role", ROLES.iter().map(|role| (*role, i64::from(*role == f.role()))).collect()));
+    zk_server_serving Gauge "1 while this server takes clients." =
+        |f| f.status().map(|s| Value::Int(i64::from(s.is_serving)));
+    zk_server_zxid Gauge "Last zxid in the tree." = |f| f.status().map(|s| Value::Int(s.last_zxid.0));
+}
+
+fn leads(facts: &Facts) -> bool {
+    facts.leading_ms().is_some()
+}
+
+fn int(number: usize) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn or_minus_one(number: Option<u64>) -> Value {
+    number.map_or(Value::Int(-1), |number| int(number as usize))
+}
+
+fn count(counter: &super::Counter) -> Option<Value> {
+    Some(int(counter.value() as usize))
+}
+
+fn summary(summary: &Summary, divisor: f64) -> Option<Value> {
+    Some(Value::Summary(summary.show(), divisor))
+}
+
+fn in_ms(micros: f64) -> f64 {
+    // Four digits, as the reference rounds it.
+    (micros * 10.0).round() / 10_000.0
+}
+
+impl Metrics {
+    /// Mean latency in ms with up to four digits.
+    pub(crate) fn latency_avg_ms(&self) -> f64 {
+        in_ms(self.latency.average())
+    }
+}
+
+impl Kind {
+    /// How many of [`super::summary::QUANTILES`] are shown.
+    pub(super) const fn quantiles(self) -> usize {
+        match self {
+            Self::Counter | Self::Gauge => 0,
+            Self::Summary => 1,
+            Self::AdvancedSummary => 3,
+        }
+    }
+
+    #[cfg(test)]
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Summary | Self::AdvancedSummary => "summary",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    const HEAD: &str = "# Metrics of a server\n\n\
+        `GET /metrics` on the metrics port (7000 unless `metricsProvider.httpPort` says otherwise) answers in\n\
+        Prometheus' text format; `mntr` on the client port shows the same numbers with the prefix `zk_`. Names without\n\
+        `zk_server_` are those of Apache ZooKeeper 3.9.4, so that its dashboards work. Gauges of a leader are absent on\n\
+        other servers. Times are in milliseconds. Quantiles (0.5 for all summaries, 0.9 and 0.99 for `readlatency` and\n\
+        `updatelatency`) cover about the last minute.\n\n\
+        | name | type | meaning |\n|---|---|---|\n";
+
+    #[test]
+    fn the_document_lists_the_catalog() {
+        let mut want = HEAD.to_owned();
+        for Definition { name, kind, help, .. } in CATALOG {
+            let label = if *name == "zk_server_role" { "{role=…}" } else { "" };
+            writeln!(want, "| `{name}{label}` | {} | {help} |", kind.name()).unwrap();
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(file, &want).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(file).unwrap(), want, "UPDATE=1 rewrites {file}");
+    }
+
+    #[test]
+    fn names_are_unique_and_sorted() {
+        let by_origin = |name: &&str| (name.starts_with("zk_server_"), name.to_string());
+        let names: Vec<_> = CATALOG.iter().map(|it| it.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_by_key(by_origin);
+        sorted.dedup();
+        let mut seen = names.clone();
+        seen.sort_by_key(by_origin);
+        assert_eq!(seen, sorted);
+    }
+}

@@ -1,0 +1,160 @@
+//! What is counted, and how it is shown: as Prometheus text and as `mntr`.
+
+mod catalog;
+mod mntr;
+mod prometheus;
+mod summary;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+pub(crate) use mntr::{double, mntr};
+pub(crate) use prometheus::text;
+pub(crate) use summary::Summary;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicI64);
+
+impl Gauge {
+    pub(crate) fn add(&self, n: i64) -> i64 {
+        self.0.fetch_add(n, Ordering::Relaxed) + n
+    }
+
+    pub(crate) fn value(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Lowest, highest, sum and number of values, since the start.
+#[derive(Debug)]
+pub(crate) struct Range {
+    count: Counter,
+    sum: Counter,
+    min: AtomicU64,
+    max: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self {
+            count: Counter::default(),
+            sum: Counter::default(),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::default(),
+            last: AtomicU64::default(),
+        }
+    }
+}
+
+impl Range {
+    pub(crate) fn record(&self, value: u64, times: u64) {
+        self.count.add(times);
+        self.sum.add(value.saturating_mul(times));
+        // A load is cheaper than a read-modify-write, and rarely are they due.
+        if value < self.min.load(Ordering::Relaxed) {
+            self.min.fetch_min(value, Ordering::Relaxed);
+        }
+        if value > self.max.load(Ordering::Relaxed) {
+            self.max.fetch_max(value, Ordering::Relaxed);
+        }
+        self.last.store(value, Ordering::Relaxed);
+    }
+
+    /// `None` before the first value.
+    pub(crate) fn min(&self) -> Option<u64> {
+        let min = self.min.load(Ordering::Relaxed);
+        (min != u64::MAX).then_some(min)
+    }
+
+    pub(crate) fn max(&self) -> Option<u64> {
+        self.min().map(|_| self.max.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.min().map(|_| self.last.load(Ordering::Relaxed))
+    }
+
+    /// 0 before the first value.
+    pub(crate) fn average(&self) -> f64 {
+        match self.count.value() {
+            0 => 0.0,
+            count => self.sum.value() as f64 / count as f64,
+        }
+    }
+}
+
+/// Everything that one server counts by itself. The rest is asked of the replica.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    pub(crate) packets_received: Counter,
+    pub(crate) packets_sent: Counter,
+    pub(crate) bytes_received: Counter,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_rejected: Counter,
+    pub(crate) connections_dropped: Counter,
+    pub(crate) connection_requests: Counter,
+    pub(crate) connections_without_session_expired: Counter,
+    pub(crate) connections_closed_while_not_serving: Counter,
+    pub(crate) requests_too_large: Counter,
+    /// Writes of this server's clients without a reply, and their bytes.
+    pub(crate) outstanding: Gauge,
+    pub(crate) outstanding_bytes: Gauge,
+    /// Whole requests, in µs.
+    pub(crate) latency: Range,
+    pub(crate) read_latency: Summary,
+    pub(crate) update_latency: Summary,
+    pub(crate) proposals: Counter,
+    pub(crate) proposal_bytes: Range,
+    pub(crate) proposals_received: Counter,
+    pub(crate) commits_received: Counter,
+    pub(crate) looking: Counter,
+    pub(crate) elections: Summary,
+    pub(crate) unavailable: Summary,
+    pub(crate) syncs: Summary,
+    pub(crate) sync_batches: Summary,
+    pub(crate) snapshots: Summary,
+    pub(crate) snapshots_sent: Counter,
+    pub(crate) diffs_sent: Counter,
+    /// Start-up: time to load, in µs, and transactions replayed.
+    pub(crate) load_time: Summary,
+    pub(crate) txns_loaded: Summary,
+    /// Since when this server leads, ms since its start plus one; 0 if it does not.
+    pub(crate) leading_since_ms: AtomicU64,
+    /// Inputs that the driver has taken, and batches that they came in.
+    pub(crate) driver_inputs: Counter,
+    pub(crate) driver_batches: Summary,
+}
+
+impl Metrics {
+    /// `n` reads were answered after this long.
+    pub(crate) fn reads_answered(&self, elapsed: Duration, n: u64) {
+        self.latency.record(micros(elapsed), n);
+        self.read_latency.record(micros(elapsed), n);
+    }
+
+    /// `n` writes were answered after this long.
+    pub(crate) fn writes_answered(&self, elapsed: Duration, n: u64) {
+        self.latency.record(micros(elapsed), n);
+        self.update_latency.record(micros(elapsed), n);
+    }
+}
+
+fn micros(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,269 @@
+//! The client port: accepting within limits, four-letter words, the first
+//! frame of a session.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use zk_core::request::SharedView;
+use zk_core::{CloseReason, ConnId};
+use zk_proto::client::{ConnectRequest, Id};
+
+use super::connection::{Connection, Ended};
+use super::mailbox::{Farewell, Mailbox};
+use crate::clock::Clock;
+use crate::command::Commands;
+use crate::inbox::{Event, Inbox};
+use crate::metrics::Metrics;
+
+/// What all client connections of a server share.
+pub(crate) struct Clients {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) view: SharedView,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    pub(crate) commands: Commands,
+    /// Longest frame of a client, inclusive.
+    pub(crate) frame_bytes_max: usize,
+    /// Connections of one address; 0 for any number.
+    pub(crate) per_address_max: usize,
+    /// Writes without a reply on this server above which a connection that
+    /// already has one must wait.
+    pub(crate) outstanding_max: usize,
+}
+
+impl Clients {
+    /// May a connection with this many outstanding writes send another?
+    pub(super) fn has_room(&self, outstanding: u32) -> bool {
+        outstanding == 0
+            || usize::try_from(self.metrics.outstanding.value()).unwrap_or(0) + (outstanding as usize)
+                < self.outstanding_max
+                && self.metrics.outstanding_bytes.value() < OUTSTANDING_BYTES_MAX
+                && outstanding < OUTSTANDING_PER_CONNECTION_MAX
+    }
+}
+
+/// The listener and the count of its connections by address.
+pub(crate) struct ClientPort {
+    clients: Arc<Clients>,
+    next_conn: AtomicU64,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ClientPort {
+    pub(crate) fn new(clients: Arc<Clients>) -> Arc<Self> {
+        Arc::new(Self {
+            clients,
+            next_conn: AtomicU64::new(1),
+            by_address: Mutex::default(),
+        })
+    }
+
+    /// Accepts until the task is dropped.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => match self.admit(remote.ip()) {
+                    Some(place) => {
+                        tokio::spawn(self.clone().serve(stream, remote, place));
+                    }
+                    None => self.clients.metrics.connections_rejected.add(1),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a client connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let max = self.clients.per_address_max;
+        let mut by_address = self.by_address.lock();
+        let count = by_address.entry(address).or_default();
+        if max > 0 && *count >= max {
+            tracing::warn!(%address, max, "too many connections of one address");
+            return None;
+        }
+        *count += 1;
+        self.clients.metrics.connections.add(1);
+        Some(Place { port: self.clone(), address })
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, place: Place) {
+        let ended = self.talk(stream, remote).await;
+        drop(place);
+        let metrics = &self.clients.metrics;
+        match ended {
+            Ok(Ended::ByServer(Farewell::Reason(CloseReason::NotServing))) => {
+                metrics.connections_closed_while_not_serving.add(1);
+                tracing::debug!(%remote, reason = "not serving", "client connection closed");
+            }
+            Ok(Ended::ByServer(reason)) => {
+                tracing::debug!(%remote, ?reason, "client connection closed");
+            }
+            Ok(Ended::ByClient) => {
+                metrics.connections_dropped.add(1);
+                tracing::debug!(%remote, reason = "closed by the client", "client connection closed");
+            }
+            Ok(Ended::Socket(error)) => {
+                metrics.connections_dropped.add(1);
+                tracing::debug!(%remote, reason = %error, "client connection closed");
+            }
+            Ok(Ended::BadFrame(length)) => {
+                tracing::warn!(%remote, length, reason = "not a request", "client connection closed");
+            }
+            Ok(reason @ (Ended::Unanswerable | Ended::NotReading)) => {
+                tracing::info!(%remote, ?reason, "client connection closed");
+            }
+            Err(early) => early.log(remote, metrics),
+        }
+    }
+
+    async fn talk(&self, mut stream: TcpStream, remote: SocketAddr) -> Result<Ended, Early> {
+        let _ = stream.set_nodelay(true);
+        let mut bytes = BytesMut::with_capacity(FIRST_READ_BYTES);
+        let first = timeout(HANDSHAKE_MAX, self.first_frame(&mut stream, &mut bytes));
+        let request = match first.await.map_err(|_| Early::Silent)?? {
+            First::Word(word) => {
+                let answer = self.clients.commands.answer(word).await;
+                self.clients.metrics.packets_received.add(1);
+                self.clients.metrics.packets_sent.add(1);
+                let _ = timeout(HANDSHAKE_MAX, stream.write_all(answer.as_bytes())).await;
+                let _ = stream.shutdown().await;
+                return Err(Early::Command);
+            }
+            First::Connect(request) => request,
+        };
+        self.clients.metrics.connection_requests.add(1);
+        self.clients.metrics.packets_received.add(1);
+        let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let mailbox = Arc::new(Mailbox::default());
+        mailbox.touch(self.clients.clock.mono());
+        let id = Id { scheme: "ip".into(), id: canonical(remote.ip()).to_string() };
+        let ids = vec![id];
+        let clients = self.clients.clone();
+        clients.inbox.push(Event::ClientConnect {
+            conn,
+            mailbox: mailbox.clone(),
+            request,
+            ids: ids.clone(),
+        });
+        Ok(Connection::new(conn, stream, clients, mailbox, ids, bytes).run().await)
+    }
+
+    /// Reads the four bytes that decide, then the rest of the frame.
+    async fn first_frame(
+        &self,
+        stream: &mut TcpStream,
+        bytes: &mut BytesMut,
+    ) -> Result<First, Early> {
+        fill(stream, bytes, 4).await?;
+        let head = *bytes.first_chunk().expect("four bytes were read");
+        if let Some(word) = self.clients.commands.word(head) {
+            return Ok(First::Word(word));
+        }
+        let length = i32::from_be_bytes(head);
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= self.clients.frame_bytes_max)
+            .ok_or(Early::BadLength(length))?;
+        fill(stream, bytes, 4 + length).await?;
+        let request = ConnectRequest::read(&bytes[4..4 + length]);
+        bytes.advance(4 + length);
+        request.map(First::Connect).map_err(|_| Early::BadConnect)
+    }
+}
+
+/// A place among the connections of one address.
+struct Place {
+    port: Arc<ClientPort>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.port.clients.metrics.connections.add(-1);
+        let mut by_address = self.port.by_address.lock();
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+enum First {
+    Word(&'static str),
+    Connect(ConnectRequest),
+}
+
+/// Why a connection ended before it asked for a session.
+enum Early {
+    Command,
+    Silent,
+    Closed(Option<io::Error>),
+    BadLength(i32),
+    BadConnect,
+}
+
+impl Early {
+    fn log(self, remote: SocketAddr, metrics: &Metrics) {
+        match self {
+            Self::Command => {}
+            Self::Silent => {
+                metrics.connections_without_session_expired.add(1);
+                tracing::info!(%remote, reason = "no connect request in time", "client connection closed");
+            }
+            Self::Closed(error) => {
+                tracing::debug!(%remote, ?error, "client connection closed before its connect request");
+            }
+            Self::BadLength(length) => {
+                metrics.requests_too_large.add(u64::from(length > 0));
+                tracing::warn!(%remote, length, reason = "not a connect request", "client connection closed");
+            }
+            Self::BadConnect => {
+                tracing::warn!(%remote, reason = "unreadable connect request", "client connection closed");
+            }
+        }
+    }
+}
+
+/// Reads until there are `wanted` bytes. What is allocated grows with what
+/// arrives, not with what was announced.
+async fn fill(stream: &mut TcpStream, bytes: &mut BytesMut, wanted: usize) -> Result<(), Early> {
+    while bytes.len() < wanted {
+        bytes.reserve((wanted - bytes.len()).min(FIRST_READ_BYTES));
+        match stream.read_buf(bytes).await {
+            Ok(0) => return Err(Early::Closed(None)),
+            Ok(_) => {}
+            Err(error) => return Err(Early::Closed(Some(error))),
+        }
+    }
+    Ok(())
+}
+
+/// An IPv4 client of a dual-stack socket is an IPv4 client.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// A client has this long for its connect request
+/// (`zookeeper.nio.sessionlessCnxnTimeout`).
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, which usually means that files ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_READ_BYTES: usize = 4096;
+/// Bound of one connection's writes without a reply.
+const OUTSTANDING_PER_CONNECTION_MAX: u32 = 10_000;
+/// Bound of the bytes of all writes without a reply.
+const OUTSTANDING_BYTES_MAX: i64 = 64 << 20;

@@ -1,0 +1,384 @@
+//! One client connection with a session: frames in, replies out.
+//!
+//! One task does both directions. It reads what the socket has, takes every
+//! complete frame, answers runs of reads under one guard of the shared view,
+//! hands runs of writes to the driver, and sends all replies with one write.
+//! A read waits for the earlier writes of its own connection, nothing else.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use zk_core::request::{ReadGuard, ReadOutcome, is_write};
+use zk_core::{ClientWrite, ConnId, Input};
+use zk_proto::Xid;
+use zk_proto::client::Id;
+
+use super::client::Clients;
+use super::mailbox::{Farewell, Mailbox};
+
+/// Why a connection has ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The client has closed it.
+    ByClient,
+    /// The socket failed.
+    Socket(io::Error),
+    /// What it sent is no request; the length that it announced.
+    BadFrame(i32),
+    /// A request is not to be answered.
+    Unanswerable,
+    /// It does not read what it is sent.
+    NotReading,
+    /// The driver wants it to end.
+    ByServer(Farewell),
+}
+
+/// A connection from its first frame on.
+pub(super) struct Connection {
+    conn: ConnId,
+    stream: TcpStream,
+    clients: Arc<Clients>,
+    mailbox: Arc<Mailbox>,
+    ids: Vec<Id>,
+    is_open: bool,
+    inbox: BytesMut,
+    outbox: Outbox,
+    /// Runs of writes without a reply, oldest first.
+    awaited: VecDeque<Run>,
+    /// Sum of `awaited`.
+    outstanding: u32,
+    ending: Option<Ended>,
+}
+
+/// Writes that went to the driver together.
+struct Run {
+    count: u32,
+    bytes: usize,
+    since: Instant,
+}
+
+/// Why no more frames were taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// There is none, or it waits for a reply of the driver.
+    All,
+    /// The client has to take what is ready for it first.
+    OutboxIsFull,
+}
+
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Connection {
+    /// A connection whose ConnectRequest was handed to the driver; `inbox` is
+    /// what was read after it.
+    pub(super) fn new(
+        conn: ConnId,
+        stream: TcpStream,
+        clients: Arc<Clients>,
+        mailbox: Arc<Mailbox>,
+        ids: Vec<Id>,
+        inbox: BytesMut,
+    ) -> Self {
+        Self {
+            conn,
+            stream,
+            clients,
+            mailbox,
+            ids,
+            is_open: false,
+            inbox,
+            outbox: Outbox::default(),
+            awaited: VecDeque::new(),
+            outstanding: 0,
+            ending: None,
+        }
+    }
+
+    /// Serves until the connection ends.
+    pub(super) async fn run(mut self) -> Ended {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            self.collect(cx);
+            let mut filled = false;
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(())) => filled = true,
+                // What came before the end of the stream is still taken.
+                Poll::Ready(Err(ended)) => self.ending = self.ending.take().or(Some(ended)),
+                Poll::Pending => {}
+            }
+            let taken = self.take_frames(cx);
+            match self.outbox.poll_flush(&mut self.stream, cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Socket(error)),
+                Poll::Pending if self.outbox.unsent() > OUTBOX_BYTES_LIMIT => {
+                    return Poll::Ready(Ended::NotReading);
+                }
+                Poll::Ready(Ok(())) => {
+                    if let Some(ended) = self.ending.take() {
+                        return Poll::Ready(ended);
+                    }
+                    if taken == Taken::OutboxIsFull {
+                        continue;
+                    }
+                }
+                Poll::Pending if taken == Taken::OutboxIsFull => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            if !(filled && self.wants_input()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what the driver has left.
+    fn collect(&mut self, cx: &Context<'_>) {
+        let mail = self.mailbox.take(cx);
+        if !mail.frames.is_empty() {
+            self.outbox.add(mail.frames);
+        }
+        if mail.opened.is_some() {
+            self.is_open = true;
+            self.clients.metrics.packets_sent.add(1);
+        }
+        if mail.replies + mail.events > 0 {
+            self.clients.metrics.packets_sent.add(u64::from(mail.replies + mail.events));
+            self.answered(mail.replies);
+        }
+        if let Some(farewell) = mail.close {
+            self.ending = Some(Ended::ByServer(farewell));
+        }
+    }
+
+    fn answered(&mut self, mut replies: u32) {
+        let metrics = &self.clients.metrics;
+        self.outstanding = self.outstanding.saturating_sub(replies);
+        metrics.outstanding.add(-i64::from(replies));
+        while replies > 0
+            && let Some(run) = self.awaited.front_mut()
+        {
+            let of_run = run.count.min(replies);
+            metrics.writes_answered(run.since.elapsed(), of_run.into());
+            replies -= of_run;
+            run.count -= of_run;
+            if run.count == 0 {
+                metrics.outstanding_bytes.add(-(run.bytes as i64));
+                self.awaited.pop_front();
+            }
+        }
+    }
+
+    fn wants_input(&self) -> bool {
+        self.is_open
+            && self.ending.is_none()
+            && self.outbox.unsent() < OUTBOX_BYTES_MAX
+            && (self.inbox.len() < INBOX_BYTES_MAX || !self.has_frame())
+    }
+
+    /// Reads once. Ready if there may be more.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        if !self.wants_input() {
+            return Poll::Pending;
+        }
+        if self.inbox.capacity() - self.inbox.len() < READ_BYTES_MIN {
+            self.inbox.reserve(READ_BYTES.max(self.missing_bytes()));
+        }
+        let read = pin!(self.stream.read_buf(&mut self.inbox));
+        match ready!(read.poll(cx)) {
+            Ok(0) => Poll::Ready(Err(Ended::ByClient)),
+            Ok(n) => {
+                self.clients.metrics.bytes_received.add(n as u64);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => Poll::Ready(Err(Ended::Socket(error))),
+        }
+    }
+
+    /// How much the frame at the front of the inbox lacks.
+    fn missing_bytes(&self) -> usize {
+        let length = self.inbox.first_chunk().map_or(0, |head| i32::from_be_bytes(*head));
+        match usize::try_from(length) {
+            Ok(length) if length <= self.clients.frame_bytes_max => {
+                (4 + length).saturating_sub(self.inbox.len())
+            }
+            _ => 0,
+        }
+    }
+
+    fn has_frame(&self) -> bool {
+        self.inbox.len() >= 4 && self.missing_bytes() == 0
+    }
+
+    /// Takes complete frames as far as their order allows.
+    fn take_frames(&mut self, cx: &Context<'_>) -> Taken {
+        let is_over = matches!(self.ending, Some(Ended::ByServer(_) | Ended::Socket(_)));
+        if !self.is_open || is_over || self.next_frame().is_none() {
+            return Taken::All;
+        }
+        let clients = self.clients.clone();
+        let start = Instant::now();
+        let mut guard: Option<ReadGuard<'_>> = None;
+        let mut run = Vec::new();
+        let mut run_bytes = 0;
+        let (mut reads, mut frames) = (0, 0_u64);
+        let mut taken = Taken::All;
+        while let Some(next) = self.next_frame() {
+            let Ok((length, xid, op)) = next else {
+                let length = self.inbox.first_chunk().map_or(0, |head| i32::from_be_bytes(*head));
+                if usize::try_from(length).is_ok_and(|n| n > clients.frame_bytes_max) {
+                    clients.metrics.requests_too_large.add(1);
+                }
+                self.ending = Some(Ended::BadFrame(length));
+                break;
+            };
+            if is_write(op) {
+                if !clients.has_room(self.outstanding) {
+                    break;
+                }
+                let mut body: Bytes = self.inbox.split_to(4 + length).freeze();
+                body.advance(FRAME_HEAD_BYTES);
+                run_bytes += body.len();
+                run.push(ClientWrite { xid, op, body });
+                self.outstanding += 1;
+            } else {
+                if self.outstanding > 0 {
+                    break;
+                }
+                if self.outbox.unsent() > OUTBOX_BYTES_MAX {
+                    taken = Taken::OutboxIsFull;
+                    break;
+                }
+                if guard.is_none() {
+                    guard = Some(clients.view.read());
+                    // Events of what this guard shows are in the mailbox.
+                    self.collect(cx);
+                    if matches!(self.ending, Some(Ended::ByServer(_))) {
+                        break;
+                    }
+                }
+                let guard = guard.as_ref().expect("taken above");
+                let body = &self.inbox[FRAME_HEAD_BYTES..4 + length];
+                let out = &mut self.outbox.bytes;
+                let outcome = guard.serve(self.conn, &self.ids, xid, op, body, out);
+                self.inbox.advance(4 + length);
+                reads += 1;
+                if outcome == ReadOutcome::Close {
+                    self.ending = Some(Ended::Unanswerable);
+                }
+            }
+            frames += 1;
+            if self.ending.as_ref().is_some_and(|ending| !matches!(ending, Ended::ByClient)) {
+                break;
+            }
+        }
+        drop(guard);
+        if frames == 0 {
+            return taken;
+        }
+        self.mailbox.touch(clients.clock.mono());
+        let metrics = &clients.metrics;
+        metrics.packets_received.add(frames);
+        if reads > 0 {
+            metrics.packets_sent.add(reads);
+            metrics.reads_answered(start.elapsed(), reads);
+        }
+        if !run.is_empty() {
+            let count = u32::try_from(run.len()).expect("outstanding requests are bounded");
+            metrics.outstanding.add(count.into());
+            metrics.outstanding_bytes.add(run_bytes as i64);
+            self.awaited.push_back(Run { count, bytes: run_bytes, since: start });
+            clients.inbox.push_input(Input::ClientWrites { conn: self.conn, writes: run });
+        }
+        taken
+    }
+
+    /// Length, xid and op of the frame at the front, if it is complete. An
+    /// error if no request can begin like this.
+    fn next_frame(&self) -> Option<Result<(usize, Xid, i32), ()>> {
+        let int = |at: usize| {
+            let bytes = self.inbox.get(at..at + 4)?;
+            Some(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        };
+        let length = match usize::try_from(int(0)?) {
+            Ok(n) if (HEADER_BYTES..=self.clients.frame_bytes_max).contains(&n) => n,
+            _ => return Some(Err(())),
+        };
+        if self.inbox.len() < 4 + length {
+            return None;
+        }
+        Some(Ok((length, Xid(int(4)?), int(8)?)))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let metrics = &self.clients.metrics;
+        metrics.outstanding.add(-i64::from(self.outstanding));
+        let bytes: usize = self.awaited.iter().map(|run| run.bytes).sum();
+        metrics.outstanding_bytes.add(-(bytes as i64));
+        self.clients.inbox.push_input(Input::ClientClosed(self.conn));
+    }
+}
+
+impl Outbox {
+    fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn add(&mut self, frames: Vec<u8>) {
+        if self.bytes.is_empty() {
+            self.bytes = frames;
+        } else {
+            self.bytes.extend_from_slice(&frames);
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.sent < self.bytes.len() {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.sent += n,
+            }
+        }
+        self.sent = 0;
+        self.bytes.clear();
+        if self.bytes.capacity() > OUTBOX_BYTES_KEPT {
+            self.bytes = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Length prefix and request header.
+const FRAME_HEAD_BYTES: usize = 4 + HEADER_BYTES;
+/// A request header.
+const HEADER_BYTES: usize = 8;
+/// One read from the socket asks for this much.
+const READ_BYTES: usize = 16 * 1024;
+/// Make room for another read when less than this is left.
+const READ_BYTES_MIN: usize = 2 * 1024;
+/// With this much unserved, a socket is read no further.
+const INBOX_BYTES_MAX: usize = 256 * 1024;
+/// With this much unsent, requests wait.
+const OUTBOX_BYTES_MAX: usize = 1 << 20;
+/// With this much unsent, which can only be watch events, the connection ends.
+const OUTBOX_BYTES_LIMIT: usize = 64 << 20;
+/// A larger allocation is given back once it was sent.
+const OUTBOX_BYTES_KEPT: usize = 64 * 1024;

@@ -1,0 +1,312 @@
+//! One connection on a quorum port: packets in, packets and images out.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use zk_core::{Input, LinkId};
+use zk_proto::jute::Put;
+use zk_proto::quorum::{PacketKind, QuorumPacket};
+use zk_proto::snapshot::{SNAP_SIGNATURE, SnapScanner};
+use zk_proto::{DecodeError, Zxid};
+
+use crate::inbox::{Event, Inbox};
+
+/// What the driver wants a link to send. Shared by the driver and the link's task.
+#[derive(Default)]
+pub(crate) struct LinkOutbox {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of packets in `chunks`.
+    packet_bytes: usize,
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+enum Chunk {
+    Packets(Vec<u8>),
+    Image(Bytes),
+}
+
+impl LinkOutbox {
+    /// Adds encoded packets. False if the peer is so far behind that the link
+    /// is to be given up.
+    #[must_use]
+    pub(crate) fn send(&self, packets: &[u8]) -> bool {
+        let mut state = self.state.lock();
+        state.packet_bytes += packets.len();
+        if state.packet_bytes > UNSENT_BYTES_MAX {
+            return false;
+        }
+        match state.chunks.back_mut() {
+            Some(Chunk::Packets(last)) => last.extend_from_slice(packets),
+            _ => state.chunks.push_back(Chunk::Packets(packets.to_vec())),
+        }
+        state.wake();
+        true
+    }
+
+    /// Adds a tree image and the signature after it.
+    pub(crate) fn send_image(&self, zxid: Zxid, image: Bytes) {
+        let mut head = Vec::new();
+        QuorumPacket::new(PacketKind::Snap, zxid, None).write(&mut head);
+        let mut signature = Vec::new();
+        signature.put_str(SNAP_SIGNATURE);
+        let mut state = self.state.lock();
+        state.chunks.extend([Chunk::Packets(head), Chunk::Image(image), Chunk::Packets(signature)]);
+        state.wake();
+    }
+
+    /// Ends the link after one more attempt to send what is queued.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        state.wake();
+    }
+
+    /// Waits until the driver has closed the link.
+    pub(super) async fn closed(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            state.waker = Some(cx.waker().clone());
+            if state.is_closed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Refills `unsent` once it is empty; until then packets wait here, where
+    /// they are counted. Returns whether the link is to end.
+    fn take(&self, cx: &Context<'_>, unsent: &mut VecDeque<Chunk>) -> bool {
+        let mut state = self.state.lock();
+        if unsent.is_empty() {
+            state.packet_bytes = 0;
+            std::mem::swap(&mut state.chunks, unsent);
+        }
+        match &state.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => state.waker = Some(cx.waker().clone()),
+        }
+        state.is_closed
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A link that stands.
+pub(super) struct Link {
+    id: LinkId,
+    stream: TcpStream,
+    inbox: Arc<Inbox>,
+    outbox: Arc<LinkOutbox>,
+    data_bytes_max: usize,
+    unsent: VecDeque<Chunk>,
+    sent: usize,
+    received: BytesMut,
+    snap: Option<(Zxid, SnapScanner)>,
+    events: Vec<Event>,
+    /// When the replica last heard that a long transfer moves.
+    progress: Instant,
+    has_moved: bool,
+}
+
+/// Why a link has ended.
+#[derive(Debug)]
+pub(super) enum LinkEnd {
+    ByReplica,
+    ByPeer,
+    Socket(std::io::Error),
+    BadPacket(DecodeError),
+}
+
+impl Link {
+    pub(super) fn new(
+        id: LinkId,
+        stream: TcpStream,
+        inbox: Arc<Inbox>,
+        outbox: Arc<LinkOutbox>,
+        data_bytes_max: usize,
+    ) -> Self {
+        Self {
+            id,
+            stream,
+            inbox,
+            outbox,
+            data_bytes_max,
+            unsent: VecDeque::new(),
+            sent: 0,
+            received: BytesMut::with_capacity(READ_BYTES),
+            snap: None,
+            events: Vec::new(),
+            progress: Instant::now(),
+            has_moved: false,
+        }
+    }
+
+    /// Carries packets until the link ends, and tells the driver unless it
+    /// was the replica that ended it.
+    pub(super) async fn run(mut self) -> LinkEnd {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        self.inbox.append(&mut self.events);
+        if !matches!(end, LinkEnd::ByReplica) {
+            self.inbox.push_input(Input::LinkClosed(self.id));
+        }
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        loop {
+            let is_closed = self.outbox.take(cx, &mut self.unsent);
+            let is_idle = self.unsent.is_empty();
+            let flushed = self.poll_flush(cx);
+            if is_closed {
+                return Poll::Ready(LinkEnd::ByReplica);
+            }
+            match flushed {
+                Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Socket(error)),
+                Poll::Ready(Ok(())) if !is_idle => {}
+                _ => break,
+            }
+        }
+        loop {
+            if self.inbox.poll_room(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let read = self.poll_fill(cx);
+            if let Poll::Ready(Ok(1..)) = read
+                && let Err(error) = self.take_packets()
+            {
+                return Poll::Ready(LinkEnd::BadPacket(error));
+            }
+            self.tell_progress();
+            self.inbox.append(&mut self.events);
+            match ready!(read) {
+                Ok(0) => return Poll::Ready(LinkEnd::ByPeer),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(LinkEnd::Socket(error)),
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.received.capacity() - self.received.len() < READ_BYTES_MIN {
+            // A long stream doubles its buffer, which costs it one copy in the mean.
+            self.received.reserve(READ_BYTES.max(self.received.len()));
+        }
+        let read = pin!(self.stream.read_buf(&mut self.received));
+        read.poll(cx)
+    }
+
+    fn take_packets(&mut self) -> Result<(), DecodeError> {
+        loop {
+            if let Some((zxid, scanner)) = &mut self.snap {
+                let zxid = *zxid;
+                self.has_moved = true;
+                let Some(end) = scanner.advance(&self.received, self.data_bytes_max * 2)? else {
+                    return Ok(());
+                };
+                let mut image = self.received.split_to(end);
+                image.truncate(end - 4 - SNAP_SIGNATURE.len());
+                let image = image.freeze();
+                self.snap = None;
+                self.events.push(Event::Input(Input::Snap { link: self.id, zxid, image }));
+            }
+            if !self.may_hold_packet() {
+                return Ok(());
+            }
+            let bytes = self.received.split().freeze();
+            let mut at = 0;
+            let decoded = self.decode_all(&bytes, &mut at);
+            // What is left is the start of a packet, or of a stream.
+            self.received = bytes.slice(at..).try_into_mut().unwrap_or_else(|rest| {
+                let mut copy = BytesMut::with_capacity(rest.len() + READ_BYTES);
+                copy.extend_from_slice(&rest);
+                copy
+            });
+            decoded?;
+            if self.snap.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn decode_all(&mut self, bytes: &Bytes, at: &mut usize) -> Result<(), DecodeError> {
+        while *at < bytes.len() {
+            let rest = bytes.slice(*at..);
+            let Some((packet, length)) = QuorumPacket::decode(&rest, self.data_bytes_max)? else {
+                return Ok(());
+            };
+            *at += length;
+            if packet.known_kind() == Some(PacketKind::Snap) {
+                self.snap = Some((packet.zxid, SnapScanner::default()));
+                return Ok(());
+            }
+            self.events.push(Event::Input(Input::Packet { link: self.id, packet }));
+        }
+        Ok(())
+    }
+
+    /// False while a packet at the front surely lacks bytes: saves looking
+    /// at a long one each time a piece of it arrives.
+    fn may_hold_packet(&self) -> bool {
+        const HEAD_BYTES: usize = 16;
+        let Some(length) = self.received.get(12..HEAD_BYTES) else {
+            return false;
+        };
+        let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+        let length = usize::try_from(length).unwrap_or(0);
+        length > self.data_bytes_max || self.received.len() >= HEAD_BYTES + length + 4
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while let Some(chunk) = self.unsent.front() {
+            let bytes: &[u8] = match chunk {
+                Chunk::Packets(bytes) => bytes,
+                Chunk::Image(bytes) => {
+                    self.has_moved = true;
+                    bytes
+                }
+            };
+            while self.sent < bytes.len() {
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.sent..]))? {
+                    0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                    n => self.sent += n,
+                }
+            }
+            self.sent = 0;
+            self.unsent.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// A long image is not silence.
+    fn tell_progress(&mut self) {
+        if std::mem::take(&mut self.has_moved) && self.progress.elapsed() >= PROGRESS_INTERVAL {
+            self.progress = Instant::now();
+            self.events.push(Event::Input(Input::LinkActive(self.id)));
+        }
+    }
+}
+
+/// Packets that may wait for a peer that takes nothing.
+const UNSENT_BYTES_MAX: usize = 256 << 20;
+const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES_MIN: usize = 4 * 1024;
+/// The replica hears of a long transfer this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);

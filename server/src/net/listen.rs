@@ -1,0 +1,50 @@
+//! Listening sockets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, lookup_host};
+
+/// Binds all addresses: IPv6 with IPv4 inside, or IPv4 where there is no IPv6.
+pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
+    bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+            _ => bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+        })
+}
+
+/// Binds the first address that `host` resolves to.
+pub(crate) async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return if address == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
+            bind_any(port)
+        } else {
+            bind(SocketAddr::new(address, port))
+        };
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((host, port)).await? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;

@@ -1,0 +1,16 @@
+//! Sockets: clients, votes, and the links between leader and learners.
+
+mod client;
+mod connection;
+mod election;
+mod link;
+mod listen;
+mod mailbox;
+mod quorum;
+
+pub(crate) use client::{ClientPort, Clients};
+pub(crate) use election::Mesh;
+pub(crate) use link::LinkOutbox;
+pub(crate) use listen::{bind_any, bind_host};
+pub(crate) use mailbox::{Farewell, Mailbox};
+pub(crate) use quorum::QuorumPort;

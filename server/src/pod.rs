@@ -1,0 +1,85 @@
+//! Entry of the container image: finds out which member this pod is.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use zk_server::Failure;
+use zk_server::config::ServerConfig;
+
+use crate::process;
+
+/// Writes myid from the pod's name, then serves.
+pub(crate) fn serve(config: &Path) -> anyhow::Result<()> {
+    let pod = pod_name()?;
+    let myid = myid_of(&pod)?;
+    let data_dir = ServerConfig::data_dir_of(config).map_err(Failure::from)?;
+    write_myid(&data_dir, myid)?;
+    tracing::info!(pod, myid, "member of the ensemble");
+    process::serve(config)
+}
+
+fn pod_name() -> anyhow::Result<String> {
+    if let Ok(name) = std::env::var("POD_NAME")
+        && !name.is_empty()
+    {
+        return Ok(name);
+    }
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host name")?;
+    Ok(name.trim().to_owned())
+}
+
+/// Ordinal plus one: a sid of 0 cannot be told from none in some tools.
+fn myid_of(pod: &str) -> anyhow::Result<i64> {
+    let ordinal = pod.rsplit_once('-').map(|(_, ordinal)| ordinal);
+    match ordinal.and_then(|ordinal| ordinal.parse::<u8>().ok()) {
+        Some(ordinal @ 0..=254) => Ok(i64::from(ordinal) + 1),
+        _ => bail!("the pod's name {pod:?} does not end in an ordinal from 0 to 254; set POD_NAME"),
+    }
+}
+
+/// A volume belongs to one member for ever: another id on it means that the
+/// wrong volume was mounted.
+fn write_myid(data_dir: &Path, myid: i64) -> anyhow::Result<()> {
+    let file = data_dir.join("myid");
+    match fs::read_to_string(&file) {
+        Ok(found) if found.trim() == myid.to_string() => return Ok(()),
+        Ok(found) if !found.trim().is_empty() => bail!(
+            "{} holds {:?}, but this pod is member {myid}; is this the volume of another pod?",
+            file.display(),
+            found.trim()
+        ),
+        _ => {}
+    }
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    let aside = data_dir.join("myid.tmp");
+    fs::write(&aside, format!("{myid}\n"))
+        .and_then(|()| fs::File::open(&aside)?.sync_all())
+        .and_then(|()| fs::rename(&aside, &file))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ordinal_plus_one() {
+        assert_eq!(myid_of("zk-0").unwrap(), 1);
+        assert_eq!(myid_of("my-zk-12").unwrap(), 13);
+        for pod in ["zk", "zk-", "zk-x", "zk-255", "", "zk-0-x"] {
+            myid_of(pod).expect_err(pod);
+        }
+    }
+
+    #[test]
+    fn the_volume_of_another_member_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        write_myid(&data, 2).unwrap();
+        write_myid(&data, 2).unwrap();
+        assert_eq!(fs::read_to_string(data.join("myid")).unwrap(), "2\n");
+        let refused = write_myid(&data, 3).unwrap_err().to_string();
+        assert!(refused.contains("this pod is member 3"), "{refused}");
+    }
+}

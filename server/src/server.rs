@@ -1,0 +1,302 @@
+//! One server: everything assembled, started and stopped.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
+use zk_core::Replica;
+use zk_core::config::ReplicaConfig;
+use zk_proto::Sid;
+
+use crate::admin;
+use crate::clock::{Clock, wall_ms};
+use crate::command::Commands;
+use crate::config::{HttpAddress, ServerConfig};
+use crate::disk_thread::{self, Disk};
+use crate::driver::{Driver, DriverParts, Heartbeat};
+use crate::failure::Failure;
+use crate::inbox::{Event, Inbox};
+use crate::metrics::Metrics;
+use crate::net::{ClientPort, Clients, Mesh, QuorumPort, bind_any, bind_host};
+use crate::probe::{Probe, Running};
+
+/// Runs a server until `stop` is ready. Call it within a tokio runtime.
+///
+/// # Errors
+/// Whatever ends a server otherwise; [`Failure::exit_code`] tells the process
+/// how to end.
+pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    tokio::pin!(stop);
+    let server = tokio::select! {
+        server = Server::start(config) => server?,
+        () = &mut stop => return Ok(()),
+    };
+    server.run_until(stop).await
+}
+
+/// A server that has loaded its data and takes connections on all its ports.
+pub struct Server {
+    /// Where clients connect; with a wildcard address, on loopback.
+    pub client_address: SocketAddr,
+    /// Where probes are answered.
+    pub admin_address: Option<SocketAddr>,
+    /// Where metrics are answered.
+    pub metrics_address: Option<SocketAddr>,
+    probe: Arc<Probe>,
+    inbox: Arc<Inbox>,
+    driver: JoinHandle<Result<(), Failure>>,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Server {
+    /// Binds the HTTP ports, loads the data, binds the other ports and looks
+    /// for a leader. Clients are served once there is one.
+    pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
+        let clock = Clock::start();
+        let metrics = Arc::new(Metrics::default());
+        let probe = Probe::new(config.sid, config.standalone, clock, metrics.clone());
+        let mut tasks = JoinSet::new();
+        // Before the data is loaded, because that may take long.
+        let admin_address = match listen_http("probes", config.admin.as_ref()).await? {
+            Some((listener, address)) => {
+                tasks.spawn(named("admin", admin::serve_probes(listener, probe.clone())));
+                Some(address)
+            }
+            None => None,
+        };
+        let metrics_address = match listen_http("metrics", config.metrics.as_ref()).await? {
+            Some((listener, address)) => {
+                tasks.spawn(named("metrics", admin::serve_metrics(listener, probe.clone())));
+                Some(address)
+            }
+            None => None,
+        };
+        let inbox = Arc::new(Inbox::default());
+        let load = {
+            let (config, metrics) = (config.clone(), metrics.clone());
+            spawn_blocking(move || disk_thread::load(&config, &metrics)).await
+        };
+        let (store, recovered) = load
+            .map_err(|panic| Failure::Panic(panic.to_string()))?
+            .map_err(|error| Failure::Load(error.into()))?;
+        let disk = Disk::start(store, &config, inbox.clone(), metrics.clone(), clock)
+            .map_err(Failure::Thread)?;
+        let replica = Replica::new(replica_config(&config), recovered, clock.now());
+        let view = replica.view();
+        let heartbeat = Arc::new(Heartbeat::default());
+        probe.set_running(Running {
+            inbox: inbox.clone(),
+            view: view.clone(),
+            heartbeat: heartbeat.clone(),
+            disk: disk.health(),
+        });
+
+        let quorum = QuorumPort::new(inbox.clone(), config.ensemble.clone(), config.frame_bytes_max);
+        let mut mesh = None;
+        if !config.standalone {
+            let own = &config.ensemble.members[&config.sid];
+            let listener = listen_peer("learners", &config, &own.host, own.quorum_port).await?;
+            tasks.spawn(named("quorum port", quorum.clone().accept(listener)));
+            let listener = listen_peer("votes", &config, &own.host, own.election_port).await?;
+            let handshake_max =
+                Duration::from_millis(config.tick_ms.saturating_mul(config.sync_limit.into()));
+            let own_mesh =
+                Mesh::new(config.sid, config.ensemble.clone(), inbox.clone(), handshake_max);
+            tasks.spawn(named("election port", own_mesh.clone().accept(listener)));
+            mesh = Some(own_mesh);
+        }
+
+        let listener = listen_clients(&config).await?;
+        let client_address = reachable(&listener)?;
+        let clients = Arc::new(Clients {
+            inbox: inbox.clone(),
+            view,
+            metrics: metrics.clone(),
+            clock,
+            commands: Commands::new(config.commands.clone(), probe.clone()),
+            frame_bytes_max: config.frame_bytes_max,
+            per_address_max: config.client_connections_per_address_max,
+            outstanding_max: config.outstanding_max,
+        });
+        tasks.spawn(named("client port", ClientPort::new(clients).accept(listener)));
+        let driver = Driver::new(DriverParts {
+            sid: config.sid,
+            replica,
+            inbox: inbox.clone(),
+            disk,
+            mesh,
+            quorum,
+            metrics,
+            heartbeat,
+            clock,
+            tick_ms: config.tick_ms,
+        });
+        let driver = tokio::spawn(driver.run());
+        tracing::info!(sid = config.sid.0, %client_address, standalone = config.standalone, "server started");
+        Ok(Self { client_address, admin_address, metrics_address, probe, inbox, driver, tasks })
+    }
+
+    /// Waits until this server takes clients.
+    pub async fn serving(&self) {
+        while !self.probe.status().await.is_some_and(|status| status.is_serving) {
+            sleep(SERVING_POLL).await;
+        }
+    }
+
+    /// Waits for `stop`, then closes everything. A task that ends before is a failure.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        tokio::select! {
+            ended = &mut self.driver => match ended {
+                Ok(outcome) => outcome,
+                Err(panic) => Err(Failure::Panic(panic.to_string())),
+            },
+            ended = self.tasks.join_next() => Err(Failure::Panic(match ended {
+                Some(Ok(name)) => format!("the {name} task has ended"),
+                Some(Err(panic)) => panic.to_string(),
+                None => "no task is left".into(),
+            })),
+            () = stop => {
+                self.stop().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops accepting, closes all connections, and lets the disk finish.
+    pub async fn stop(mut self) {
+        self.tasks.abort_all();
+        self.inbox.push(Event::Stop);
+        if timeout(STOP_MAX, &mut self.driver).await.is_err() {
+            tracing::warn!("the driver does not stop");
+        }
+        // Connections send what they owe.
+        sleep(FAREWELL).await;
+        tracing::info!("server stopped");
+    }
+}
+
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+fn replica_config(config: &ServerConfig) -> ReplicaConfig {
+    ReplicaConfig {
+        sid: config.sid,
+        ensemble: config.ensemble.clone(),
+        tick_ms: config.tick_ms,
+        init_limit: config.init_limit,
+        sync_limit: config.sync_limit,
+        session_timeout_min_ms: config.session_timeout_min_ms,
+        session_timeout_max_ms: config.session_timeout_max_ms,
+        snap_count: config.snap_count,
+        commit_log_count: config.commit_log_count,
+        outstanding_max: config.outstanding_max,
+        seed: seed(config.sid),
+        first_session_id: first_session_id(wall_ms(), config.sid),
+    }
+}
+
+/// Different at every start and on every server; not a secret.
+fn seed(sid: Sid) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.subsec_nanos() as u64 ^ now.as_secs() << 30 ^ (sid.0 as u64) << 56 ^ u64::from(std::process::id())
+}
+
+/// Clock in the middle, sid on top (`SessionTrackerImpl.initializeNextSessionId`).
+fn first_session_id(wall_ms: i64, sid: Sid) -> i64 {
+    let clock = ((wall_ms as u64) << 24) >> 8;
+    let id = clock as i64 | (sid.0 << 56);
+    if id == i64::MIN { id + 1 } else { id }
+}
+
+async fn listen_http(
+    what: &'static str,
+    at: Option<&HttpAddress>,
+) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
+    let Some(HttpAddress { host, port }) = at else {
+        return Ok(None);
+    };
+    let refused = |source| Failure::Bind { what, port: *port, source };
+    let listener = bind_host(host, *port).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok(Some((listener, address)))
+}
+
+async fn listen_clients(config: &ServerConfig) -> Result<TcpListener, Failure> {
+    let port = config.client_port;
+    let bound = match &config.client_address {
+        Some(host) => bind_host(host, port).await,
+        None => bind_any(port),
+    };
+    bound.map_err(|source| Failure::Bind { what: "clients", port, source })
+}
+
+/// Binds a port for peers. A name that does not resolve yet is no reason not
+/// to start; a port that is still taken is tried again for a while.
+async fn listen_peer(
+    what: &'static str,
+    config: &ServerConfig,
+    host: &str,
+    port: u16,
+) -> Result<TcpListener, Failure> {
+    let mut attempts_left = BIND_RETRIES;
+    loop {
+        let bound = if config.quorum_listen_on_all_addresses {
+            bind_any(port)
+        } else {
+            match bind_host(host, port).await {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                    tracing::warn!(host, port, %error, "cannot listen on the own address; listening on all");
+                    bind_any(port)
+                }
+                bound => bound,
+            }
+        };
+        match bound {
+            Ok(listener) => return Ok(listener),
+            Err(source) if attempts_left == 0 => {
+                return Err(Failure::BindPeer { what, port, source });
+            }
+            Err(error) => tracing::warn!(port, %error, "cannot listen for {what} yet"),
+        }
+        attempts_left -= 1;
+        sleep(BIND_PAUSE).await;
+    }
+}
+
+fn reachable(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    let failed = |source| Failure::Bind { what: "clients", port: 0, source };
+    let mut address = listener.local_addr().map_err(failed)?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(address)
+}
+
+/// `zookeeper.electionPortBindRetry`, one second apart.
+const BIND_RETRIES: u32 = 3;
+const BIND_PAUSE: Duration = Duration::from_secs(1);
+/// How often a starting server is asked whether it serves.
+const SERVING_POLL: Duration = Duration::from_millis(10);
+/// The driver has this long to give up its role.
+const STOP_MAX: Duration = Duration::from_secs(5);
+/// Connections have this long to send their last replies.
+const FAREWELL: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_carry_sid_and_clock() {
+        let id = first_session_id(0x0123_4567_89ab, Sid(3));
+        assert_eq!(id as u64, 0x0323_4567_89ab_0000);
+        assert_eq!(first_session_id(0, Sid(128)), i64::MIN + 1);
+    }
+}
