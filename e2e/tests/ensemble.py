@@ -5,6 +5,8 @@ import re
 import socket
 import time
 
+from kazoo.client import KazooClient
+
 from cluster import apply, kubectl, kubectl_json, port_forward, say, until
 
 SERVING_SECONDS_MAX = 180
@@ -60,12 +62,13 @@ class Ensemble:
         return {name: pod["metadata"]["uid"] for name, pod in self.pods().items()}
 
     def events(self):
-        """Events about the ensemble itself: [(reason, message)]"""
+        """Events about the ensemble itself, oldest first: [(reason, message)]"""
         found = kubectl_json(
             "-n", self.namespace, "get", "events", "--field-selector",
             f"involvedObject.kind=ZookeeperEnsemble,involvedObject.name={self.name}",
         )
-        return [(event["reason"], event.get("message") or event.get("note", "")) for event in found["items"]]
+        ordered = sorted(found["items"], key=lambda event: event["metadata"]["creationTimestamp"])
+        return [(event["reason"], event["message"]) for event in ordered]
 
     def hosts(self):
         """host:port of each member, as pods reach them."""
@@ -101,6 +104,16 @@ class Ensemble:
                 while chunk := connection.recv(65536):
                     answer += chunk
         return answer.decode()
+
+    def with_client(self, action):
+        """The result of an action with a kazoo client, through a port-forward to the client Service."""
+        with port_forward(self.namespace, f"service/{self.name}-client", 2181) as port:
+            client = KazooClient(f"127.0.0.1:{port}")
+            client.start(timeout=30)
+            try:
+                return action(client)
+            finally:
+                client.stop()
 
     def srvr(self, member):
         """{"Mode": ..., "Zxid": ..., ...}"""

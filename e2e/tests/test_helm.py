@@ -3,10 +3,9 @@
 import time
 
 import pytest
-from kazoo.client import KazooClient
 
 import cluster
-from cluster import HELM, ROOT, kubectl, port_forward, run, say
+from cluster import HELM, ROOT, kubectl, run, say
 from conftest import HELM_NAMESPACES
 from ensemble import Ensemble
 from load import Load, recipes
@@ -48,23 +47,13 @@ def test_helm_install_then_leader_killed_under_load(helm_ensemble):
 
 def test_data_outlives_the_ensemble(helm_ensemble):
     helm_ensemble.wait_serving()
-    in_ensemble(helm_ensemble, lambda client: client.create("/kept", b"still here"))
+    helm_ensemble.with_client(lambda client: client.create("/kept", b"still here"))
     helm_ensemble.delete()
     claims = helm_ensemble.kubectl("get", "pvc", "-o", "jsonpath={.items[*].metadata.name}").split()
     assert claims == ["data-zk-0", "data-zk-1", "data-zk-2"], claims
     helm_ensemble.create()
     helm_ensemble.wait_serving()
-    assert in_ensemble(helm_ensemble, lambda client: client.get("/kept")[0]) == b"still here"
-
-
-def in_ensemble(ensemble, action):
-    with port_forward(ensemble.namespace, f"service/{ensemble.name}-client", 2181) as port:
-        client = KazooClient(f"127.0.0.1:{port}")
-        client.start(timeout=30)
-        try:
-            return action(client)
-        finally:
-            client.stop()
+    assert helm_ensemble.with_client(lambda client: client.get("/kept")[0]) == b"still here"
 
 
 def remove_manifest_install():
