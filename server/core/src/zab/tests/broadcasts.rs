@@ -332,9 +332,9 @@ fn acknowledgements_before_that_of_newleader_count_afterwards() {
         QuorumPacket::new(PacketKind::AckEpoch, z(1, 1), minus_one),
     );
     let zxid = world.propose(S3);
+    say(&mut world, QuorumPacket::new(PacketKind::Ack, zxid, None));
     world.act(Action::Disk(S3));
     world.act(Action::Completion(S3));
-    say(&mut world, QuorumPacket::new(PacketKind::Ack, zxid, None));
     assert_eq!(world.zab(S3).last_committed(), z(1, 1));
     assert_eq!(world.zab(S3).outstanding(), 1);
     world.server(S1).disk.log = vec![entry(z(1, 1)), entry(z(1, 2))];

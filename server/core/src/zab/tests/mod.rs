@@ -3,6 +3,7 @@
 //! and what a crash loses.
 
 mod broadcasts;
+mod discovery;
 mod disk;
 mod elections;
 mod golden;

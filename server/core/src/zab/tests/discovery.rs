@@ -1,0 +1,188 @@
+//! What a new leader does with what learners say of their epochs.
+
+use zk_proto::quorum::{
+    LearnerInfo, Notification, PROTOCOL_VERSION, PacketKind, QuorumPacket, ServerState,
+};
+use zk_proto::{Epoch, Round, Sid, Zxid};
+
+use super::super::{Effects, Zab, ZabInput, ZabState};
+use super::world::*;
+use crate::{EpochFile, LinkId, Now, Output};
+
+const LINK_1: LinkId = LinkId(1);
+const LINK_2: LinkId = LinkId(2);
+
+/// Server 3 of three, just elected, with two links. Its log ends in epoch 4.
+fn elected() -> Zab {
+    let state = ZabState {
+        last_zxid: z(4, 5),
+        accepted_epoch: Epoch(4),
+        current_epoch: Epoch(4),
+        tail: Vec::new(),
+        applied: z(4, 5),
+    };
+    let mut zab = Zab::new(&config(3, 3), state);
+    let mut fx = Effects::default();
+    let now = Now::default();
+    zab.start(now, &mut fx);
+    // Learners may be faster than votes.
+    zab.handle(now, ZabInput::LinkAccepted(LINK_1), &mut fx);
+    for from in [S1, S2] {
+        let notification = Notification {
+            state: ServerState::Looking,
+            leader: S3,
+            zxid: z(4, 5),
+            round: Round(1),
+            peer_epoch: Epoch(4),
+            version: 2,
+            config: String::new(),
+        };
+        zab.handle(now, ZabInput::Notification { from, notification }, &mut fx);
+    }
+    zab.handle(now, ZabInput::LinkAccepted(LINK_2), &mut fx);
+    assert_eq!(zab.phase(), "discovery");
+    zab
+}
+
+fn hello(sid: i64, accepted: i64) -> QuorumPacket {
+    let info = LearnerInfo {
+        sid: Sid(sid),
+        protocol_version: PROTOCOL_VERSION,
+        config_version: 0,
+    };
+    QuorumPacket::new(
+        PacketKind::FollowerInfo,
+        z(accepted, 0),
+        Some(info.encode()),
+    )
+}
+
+fn ack_epoch(current: i32, last_zxid: Zxid) -> QuorumPacket {
+    let data = current.to_be_bytes().to_vec().into();
+    QuorumPacket::new(PacketKind::AckEpoch, last_zxid, Some(data))
+}
+
+fn say(zab: &mut Zab, link: LinkId, packet: QuorumPacket) -> Vec<String> {
+    run(zab, ZabInput::Packet { link, packet })
+}
+
+fn saved(zab: &mut Zab, file: EpochFile, epoch: i64) -> Vec<String> {
+    run(zab, ZabInput::EpochSaved(file, Epoch(epoch)))
+}
+
+/// What came of an input, in short.
+fn run(zab: &mut Zab, input: ZabInput) -> Vec<String> {
+    let mut fx = Effects::default();
+    zab.handle(Now::default(), input, &mut fx);
+    let applied = zab.last_committed();
+    zab.after_apply(Now::default(), applied, &mut Default::default, &mut fx);
+    let text = |output| match output {
+        Output::Send { link, packet } => {
+            let kind = packet.known_kind().unwrap();
+            format!("{} {kind:?} {}", link.0, packet.zxid)
+        }
+        Output::Close { link, reason } => format!("{} closed: {reason}", link.0),
+        Output::SaveEpoch(file, epoch) => format!("{file:?} {epoch}"),
+        other => format!("{other:?}"),
+    };
+    fx.outputs.into_iter().map(text).collect()
+}
+
+#[test]
+fn the_new_epoch_is_above_all_that_a_quorum_has_accepted() {
+    let mut zab = elected();
+    assert_eq!(say(&mut zab, LINK_1, hello(1, 7)), ["Accepted 8"]);
+    // Whoever comes later waits for the same file.
+    assert!(say(&mut zab, LINK_2, hello(2, 4)).is_empty());
+    assert_eq!(
+        saved(&mut zab, EpochFile::Accepted, 8),
+        ["1 LeaderInfo 0x800000000", "2 LeaderInfo 0x800000000"]
+    );
+    assert_eq!(say(&mut zab, LINK_1, ack_epoch(4, z(4, 4))), ["Current 8"]);
+    assert!(say(&mut zab, LINK_2, ack_epoch(4, z(4, 5))).is_empty());
+    assert_eq!(
+        saved(&mut zab, EpochFile::Current, 8),
+        [
+            "SendSnap { link: LinkId(1), zxid: Zxid(17179869189), image: b\"\" }",
+            "1 NewLeader 0x800000000",
+            "2 Diff 0x400000005",
+            "2 NewLeader 0x800000000",
+        ]
+    );
+}
+
+#[test]
+fn a_learner_whose_history_is_newer_is_refused() {
+    for (current, last_zxid, refused) in [
+        (5, z(4, 1), true),
+        (4, z(4, 6), true),
+        (4, z(4, 5), false),
+        (3, z(4, 9), false),
+    ] {
+        let mut zab = elected();
+        say(&mut zab, LINK_1, hello(1, 4));
+        saved(&mut zab, EpochFile::Accepted, 5);
+        let outcome = say(&mut zab, LINK_1, ack_epoch(current, last_zxid));
+        let want = if refused {
+            "1 closed: the learner's history is newer"
+        } else {
+            "Current 5"
+        };
+        assert_eq!(outcome, [want], "{current} {last_zxid}");
+    }
+}
+
+#[test]
+fn an_answer_of_minus_one_does_not_count_but_is_served_later() {
+    let mut zab = elected();
+    say(&mut zab, LINK_1, hello(1, 4));
+    say(&mut zab, LINK_2, hello(2, 4));
+    saved(&mut zab, EpochFile::Accepted, 5);
+    assert!(say(&mut zab, LINK_1, ack_epoch(-1, z(4, 5))).is_empty());
+    assert_eq!(say(&mut zab, LINK_2, ack_epoch(4, z(4, 5))), ["Current 5"]);
+    let sent = saved(&mut zab, EpochFile::Current, 5);
+    assert!(sent.contains(&"1 Diff 0x400000005".to_owned()), "{sent:?}");
+}
+
+#[test]
+fn a_learner_that_connects_anew_replaces_its_older_link() {
+    let mut zab = elected();
+    say(&mut zab, LINK_1, hello(1, 4));
+    assert_eq!(
+        say(&mut zab, LINK_2, hello(1, 4)),
+        ["1 closed: the learner has connected anew"]
+    );
+    assert_eq!(zab.learners(), 1);
+}
+
+#[test]
+fn an_older_write_of_an_epoch_is_not_taken_for_a_newer_one() {
+    // The file is asked for, the reign ends and the next one asks again.
+    let mut zab = elected();
+    assert_eq!(say(&mut zab, LINK_1, hello(1, 4)), ["Accepted 5"]);
+    let outcome = say(&mut zab, LINK_2, hello(2, 9));
+    assert!(
+        outcome
+            .iter()
+            .any(|line| line.contains("a voter has accepted a newer epoch"))
+    );
+    for from in [S1, S2] {
+        let notification = Notification {
+            state: ServerState::Looking,
+            leader: S3,
+            zxid: z(4, 5),
+            round: Round(2),
+            peer_epoch: Epoch(4),
+            version: 2,
+            config: String::new(),
+        };
+        run(&mut zab, ZabInput::Notification { from, notification });
+    }
+    run(&mut zab, ZabInput::LinkAccepted(LinkId(3)));
+    assert_eq!(say(&mut zab, LinkId(3), hello(1, 4)), ["Accepted 10"]);
+    assert!(saved(&mut zab, EpochFile::Accepted, 5).is_empty());
+    assert_eq!(
+        saved(&mut zab, EpochFile::Accepted, 10),
+        ["3 LeaderInfo 0xa00000000"]
+    );
+}
