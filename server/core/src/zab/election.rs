@@ -22,6 +22,9 @@ pub(super) struct Election {
     established: BTreeMap<Sid, Vote>,
     resend_after_ms: u64,
     resend_at: Millis,
+    /// The leader that this server has just lost. Unless it speaks up, its vote
+    /// is not waited for.
+    lost: Option<Sid>,
     /// A quorum agrees; a better vote may still come until then.
     decided_at: Option<Millis>,
     started: Millis,
@@ -29,7 +32,7 @@ pub(super) struct Election {
 
 impl Election {
     /// Starts a round with a vote for this server itself.
-    pub(super) fn start(peer: &mut Peer, now: Now, fx: &mut Effects) -> Self {
+    pub(super) fn start(peer: &mut Peer, now: Now, lost: Option<Sid>, fx: &mut Effects) -> Self {
         peer.round = Round(peer.round.0.saturating_add(1));
         let own = peer.own_candidate();
         let mut election = Self {
@@ -39,6 +42,7 @@ impl Election {
             established: BTreeMap::new(),
             resend_after_ms: NOTIFICATION_INTERVAL_MIN_MS,
             resend_at: now.mono + NOTIFICATION_INTERVAL_MIN_MS,
+            lost,
             decided_at: None,
             started: now.mono,
         };
@@ -143,7 +147,10 @@ impl Election {
             self.decided_at = None;
             return None;
         }
-        let all = ensemble.members.keys().all(|sid| agreeing.contains(sid));
+        let spoke = |sid| self.received.contains_key(sid) || self.established.contains_key(sid);
+        let is_lost = |sid| self.lost.as_ref() == Some(sid) && !spoke(sid);
+        let mut voters = ensemble.members.keys();
+        let all = voters.all(|sid| agreeing.contains(sid) || is_lost(sid));
         let at = *self.decided_at.get_or_insert(now.mono + FINALIZE_WAIT_MS);
         (all || at <= now.mono).then_some(wanted)
     }

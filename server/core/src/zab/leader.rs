@@ -455,7 +455,8 @@ impl Leader {
         // An older learner may acknowledge proposals before NEWLEADER. They
         // count once it has made the epoch its own.
         learner.acked(zxid, self.last_proposed, now.mono);
-        if learner.is_synced() {
+        let is_open = |entry: &LogEntry| entry.zxid <= zxid;
+        if learner.is_synced() && peer.history.open().front().is_some_and(is_open) {
             self.commit(peer, fx);
         }
         Ok(())

@@ -90,7 +90,7 @@ impl Zab {
     /// Enters the first election.
     pub fn start(&mut self, now: Now, fx: &mut Effects) {
         assert!(matches!(self.state, State::Idle), "a server starts once");
-        self.look(now, fx);
+        self.look(now, None, fx);
     }
 
     /// Takes one input.
@@ -319,7 +319,7 @@ impl Zab {
             State::Idle | State::Settling(_) => Ok(()),
             State::Pausing { until } => {
                 if *until <= now.mono {
-                    self.look(now, fx);
+                    self.look(now, None, fx);
                 }
                 Ok(())
             }
@@ -469,7 +469,7 @@ impl Zab {
         match &mut self.state {
             State::Following(follower) => follower.truncated(&mut self.peer, now, fx),
             State::Settling(DiskWork::Truncation) => {
-                self.look(now, fx);
+                self.look(now, None, fx);
                 Ok(())
             }
             State::Idle => Ok(()),
@@ -482,7 +482,7 @@ impl Zab {
         match &mut self.state {
             State::Following(follower) => follower.installed(&mut self.peer, now, fx),
             State::Settling(DiskWork::Installation) => {
-                self.look(now, fx);
+                self.look(now, None, fx);
                 Ok(())
             }
             State::Idle => Ok(()),
@@ -498,6 +498,7 @@ impl Zab {
         tracing::warn!(phase = self.phase(), "{reason}");
         let served = self.is_serving();
         let led = self.role() == Role::Leading;
+        let lost = self.leader().filter(|_| served && !led);
         let work = self.leave(reason, fx);
         self.failures = if served || led { 0 } else { self.failures + 1 };
         if let Some(work) = work {
@@ -507,7 +508,7 @@ impl Zab {
             let until = now.mono + pause.min(Self::PAUSE_MAX_MS);
             self.state = State::Pausing { until };
         } else {
-            self.look(now, fx);
+            self.look(now, lost, fx);
         }
     }
 
@@ -535,8 +536,8 @@ impl Zab {
         work
     }
 
-    fn look(&mut self, now: Now, fx: &mut Effects) {
-        let mut election = Election::start(&mut self.peer, now, fx);
+    fn look(&mut self, now: Now, lost: Option<Sid>, fx: &mut Effects) {
+        let mut election = Election::start(&mut self.peer, now, lost, fx);
         let outcome = election.conclude(&self.peer, now);
         self.state = State::Looking(election);
         self.elected(now, outcome, fx);

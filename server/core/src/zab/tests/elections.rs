@@ -319,3 +319,33 @@ fn a_voter_that_has_accepted_a_newer_epoch_is_taken_in() {
     world.settle();
     world.assert_equal();
 }
+
+#[test]
+fn a_leader_that_died_is_not_waited_for() {
+    for voters in [3, 5] {
+        let mut world = World::established(voters);
+        let leader = world.leader();
+        world.propose(leader);
+        world.settle();
+        world.crash(leader);
+        world.run_until_serving();
+        assert_eq!(world.leader(), Sid(voters - 1));
+        assert_eq!(world.now.mono, Millis(0));
+    }
+}
+
+#[test]
+fn a_lost_leader_that_speaks_up_counts() {
+    let mut world = World::established(3);
+    let now = world.now;
+    let link = LinkId(LinkId::DIALED);
+    let mut fx = Effects::default();
+    let zab = world.server(S1).zab.as_mut().unwrap();
+    zab.handle(now, ZabInput::LinkClosed(link), &mut fx);
+    // Server 3 is well and of another opinion than server 2.
+    hear(zab, 0, 3, vote(ServerState::Looking, 3, Zxid::ZERO, 2, 0));
+    hear(zab, 0, 2, vote(ServerState::Looking, 2, Zxid::ZERO, 2, 1));
+    assert_eq!(zab.role(), Role::Looking);
+    tick(zab, 200);
+    assert_eq!(zab.leader(), Some(S2));
+}
