@@ -23,7 +23,9 @@ pub(crate) async fn serve_probes(listener: TcpListener, probe: Arc<Probe>) {
 
 /// Serves `/metrics` until the task is dropped.
 pub(crate) async fn serve_metrics(listener: TcpListener, probe: Arc<Probe>) {
-    let router = Router::new().route("/metrics", get(show_metrics)).with_state(probe);
+    let router = Router::new()
+        .route("/metrics", get(show_metrics))
+        .with_state(probe);
     serve(listener, router).await;
 }
 
@@ -45,8 +47,17 @@ async fn ready(State(probe): State<Arc<Probe>>) -> Response {
 }
 
 fn answer(is_well: bool, body: &serde_json::Value) -> Response {
-    let code = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    let code = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        code,
+        [(header::CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }
 
 async fn show_metrics(State(probe): State<Arc<Probe>>) -> Response {

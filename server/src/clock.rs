@@ -12,7 +12,9 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// Monotonic time.
@@ -22,7 +24,10 @@ impl Clock {
 
     /// Both clocks, as the replica wants them.
     pub(crate) fn now(self) -> Now {
-        Now { mono: self.mono(), wall_ms: wall_ms() }
+        Now {
+            mono: self.mono(),
+            wall_ms: wall_ms(),
+        }
     }
 
     /// When `mono` will be reached.
@@ -34,5 +39,7 @@ impl Clock {
 /// Wall clock in ms since 1970; 0 before that.
 pub(crate) fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }

@@ -26,8 +26,16 @@ pub(crate) enum DiskOp {
     Append(Vec<LogEntry>),
     SaveEpoch(EpochFile, Epoch),
     Truncate(Zxid),
-    Install { zxid: Zxid, image: Bytes, digest: u64 },
-    SaveSnapshot { zxid: Zxid, image: Bytes, digest: u64 },
+    Install {
+        zxid: Zxid,
+        image: Bytes,
+        digest: u64,
+    },
+    SaveSnapshot {
+        zxid: Zxid,
+        image: Bytes,
+        digest: u64,
+    },
 }
 
 /// The driver's end of the queue. What may be queued is bounded by what the
@@ -86,13 +94,19 @@ pub(crate) fn load(
     Ok((store, recovered))
 }
 
-fn recover(store: &mut Store<RealDisk>, tail_max: usize, metrics: &Metrics) -> Result<Recovered, LoadError> {
+fn recover(
+    store: &mut Store<RealDisk>,
+    tail_max: usize,
+    metrics: &Metrics,
+) -> Result<Recovered, LoadError> {
     let loaded = store.recover(tail_max)?;
     let entry = |(zxid, data)| LogEntry { zxid, data };
     metrics.txns_loaded.record(loaded.entries.len() as u64, 1);
     let is_fresh = loaded.snapshot.is_none() && loaded.entries.is_empty();
     let recovered = Recovered::rebuild(
-        loaded.snapshot.map(|snapshot| (snapshot.zxid, snapshot.image)),
+        loaded
+            .snapshot
+            .map(|snapshot| (snapshot.zxid, snapshot.image)),
         loaded.entries.into_iter().map(entry),
         loaded.tail.into_iter().map(entry).collect(),
         loaded.accepted_epoch,
@@ -131,7 +145,11 @@ impl Disk {
         let thread = thread::Builder::new()
             .name("disk".into())
             .spawn(move || worker.run(&queue))?;
-        Ok(Self { ops: Some(ops), thread: Some(thread), health })
+        Ok(Self {
+            ops: Some(ops),
+            thread: Some(thread),
+            health,
+        })
     }
 
     /// Queues an operation.
@@ -190,7 +208,9 @@ impl Worker {
             match first {
                 Ok(op) => batch.push(op),
                 Err(RecvTimeoutError::Timeout) => {
-                    purge_at = self.purge_interval.map(|interval| Instant::now() + interval);
+                    purge_at = self
+                        .purge_interval
+                        .map(|interval| Instant::now() + interval);
                     let removed = self.store.purge(self.snapshots_kept)?;
                     tracing::info!(removed, "old snapshots and logs purged");
                     continue;
@@ -210,7 +230,9 @@ impl Worker {
     fn perform(&mut self, batch: &mut Vec<DiskOp>) -> Result<(), LoadError> {
         let mut ops = batch.drain(..).peekable();
         while let Some(op) = ops.next() {
-            self.health.busy_since_ms.store(self.clock.mono().0 + 1, Ordering::Relaxed);
+            self.health
+                .busy_since_ms
+                .store(self.clock.mono().0 + 1, Ordering::Relaxed);
             match op {
                 DiskOp::Append(mut entries) => {
                     while let Some(DiskOp::Append(more)) =
@@ -228,7 +250,11 @@ impl Worker {
                     self.store.save_epoch(name, epoch)?;
                     self.inbox.push_input(Input::EpochSaved(file, epoch));
                 }
-                DiskOp::SaveSnapshot { zxid, image, digest } => {
+                DiskOp::SaveSnapshot {
+                    zxid,
+                    image,
+                    digest,
+                } => {
                     self.store.roll()?;
                     self.start_snapshot(zxid, image, digest);
                 }
@@ -239,7 +265,11 @@ impl Worker {
                     tracing::info!(to = %zxid, last = %left.last_zxid, "log truncated");
                     self.inbox.push_input(Input::Truncated(Box::new(left)));
                 }
-                DiskOp::Install { zxid, image, digest } => {
+                DiskOp::Install {
+                    zxid,
+                    image,
+                    digest,
+                } => {
                     self.start_long_work();
                     self.store.install_snapshot(zxid, &image, digest)?;
                     tracing::info!(%zxid, bytes = image.len(), "the leader's snapshot installed");
@@ -256,14 +286,19 @@ impl Worker {
             return Ok(());
         };
         let start = Instant::now();
-        self.store.append(entries.iter().map(|entry| (entry.zxid, &entry.data[..])))?;
+        self.store
+            .append(entries.iter().map(|entry| (entry.zxid, &entry.data[..])))?;
         self.store.sync()?;
         let elapsed = start.elapsed();
         self.metrics.syncs.record_time(elapsed, 1);
         self.metrics.sync_batches.record(entries.len() as u64, 1);
         if elapsed >= SYNC_WARNING {
             let elapsed_ms = elapsed.as_millis();
-            tracing::warn!(elapsed_ms, entries = entries.len(), "syncing the log is slow");
+            tracing::warn!(
+                elapsed_ms,
+                entries = entries.len(),
+                "syncing the log is slow"
+            );
         }
         self.inbox.push_input(Input::Appended(last.zxid));
         Ok(())
@@ -315,7 +350,8 @@ struct ReportPanic(Arc<Inbox>);
 
 impl Drop for ReportPanic {
     fn drop(&mut self) {
-        self.0.push(Event::DiskFailed("the disk thread has panicked".into()));
+        self.0
+            .push(Event::DiskFailed("the disk thread has panicked".into()));
     }
 }
 

@@ -41,7 +41,10 @@ impl Heartbeat {
         if self.is_long.load(Ordering::Relaxed) {
             return 0;
         }
-        clock.mono().0.saturating_sub(self.at_ms.load(Ordering::Relaxed))
+        clock
+            .mono()
+            .0
+            .saturating_sub(self.at_ms.load(Ordering::Relaxed))
     }
 
     fn beat(&self, now: Millis) {
@@ -139,19 +142,37 @@ impl Driver {
     fn step(&mut self, batch: &mut Vec<Event>) -> Result<(), Failure> {
         let now = self.parts.clock.now();
         if !batch.is_empty() {
-            self.parts.metrics.driver_batches.record(batch.len() as u64, 1);
+            self.parts
+                .metrics
+                .driver_batches
+                .record(batch.len() as u64, 1);
             self.parts.metrics.driver_inputs.add(batch.len() as u64);
         }
         for event in batch.drain(..) {
             let input = match event {
                 Event::Input(input) => input,
-                Event::ClientConnect { conn, mailbox, request, ids } => {
-                    let client = Client { mailbox, session: None, reported: now.mono };
+                Event::ClientConnect {
+                    conn,
+                    mailbox,
+                    request,
+                    ids,
+                } => {
+                    let client = Client {
+                        mailbox,
+                        session: None,
+                        reported: now.mono,
+                    };
                     self.clients.insert(conn, client);
                     Input::ClientConnect { conn, request, ids }
                 }
                 Event::LinkAccepted { link, outbox } => {
-                    self.links.insert(link, Link { outbox, packets: Vec::new() });
+                    self.links.insert(
+                        link,
+                        Link {
+                            outbox,
+                            packets: Vec::new(),
+                        },
+                    );
                     Input::LinkAccepted(link)
                 }
                 Event::Report(asker) => {
@@ -184,7 +205,12 @@ impl Driver {
             self.touch(now.mono);
             self.next_touch = now.mono + (self.parts.tick_ms / 2).max(1);
         }
-        if self.parts.replica.next_deadline().is_some_and(|at| at <= now.mono) {
+        if self
+            .parts
+            .replica
+            .next_deadline()
+            .is_some_and(|at| at <= now.mono)
+        {
             self.parts.replica.step(now, Input::Tick, &mut self.outputs);
         }
         self.perform()
@@ -215,9 +241,22 @@ impl Driver {
 
     fn perform_one(&mut self, output: Output) -> Result<(), Failure> {
         match output {
-            Output::Connect { link, to, within_ms } => {
-                let outbox = self.parts.quorum.dial(link, to, Duration::from_millis(within_ms));
-                self.links.insert(link, Link { outbox, packets: Vec::new() });
+            Output::Connect {
+                link,
+                to,
+                within_ms,
+            } => {
+                let outbox = self
+                    .parts
+                    .quorum
+                    .dial(link, to, Duration::from_millis(within_ms));
+                self.links.insert(
+                    link,
+                    Link {
+                        outbox,
+                        packets: Vec::new(),
+                    },
+                );
             }
             Output::Close { link, reason } => {
                 tracing::debug!(link = link.0, reason, "closing a quorum connection");
@@ -247,11 +286,27 @@ impl Driver {
             }
             Output::SaveEpoch(file, epoch) => self.save_epoch(file, epoch),
             Output::Truncate(zxid) => self.parts.disk.ask(DiskOp::Truncate(zxid)),
-            Output::InstallSnapshot { zxid, image, digest } => {
-                self.parts.disk.ask(DiskOp::Install { zxid, image, digest });
+            Output::InstallSnapshot {
+                zxid,
+                image,
+                digest,
+            } => {
+                self.parts.disk.ask(DiskOp::Install {
+                    zxid,
+                    image,
+                    digest,
+                });
             }
-            Output::SaveSnapshot { zxid, image, digest } => {
-                self.parts.disk.ask(DiskOp::SaveSnapshot { zxid, image, digest });
+            Output::SaveSnapshot {
+                zxid,
+                image,
+                digest,
+            } => {
+                self.parts.disk.ask(DiskOp::SaveSnapshot {
+                    zxid,
+                    image,
+                    digest,
+                });
             }
             Output::ToClient(message) => {
                 let conn = message.conn;
@@ -263,7 +318,12 @@ impl Driver {
                     self.clients.remove(&conn);
                 }
             }
-            Output::SessionOpened { conn, session, timeout_ms, frame } => {
+            Output::SessionOpened {
+                conn,
+                session,
+                timeout_ms,
+                frame,
+            } => {
                 if let Some(client) = self.clients.get_mut(&conn) {
                     client.session = Some(session);
                     self.wakers.extend(client.mailbox.opened(timeout_ms, frame));
@@ -273,7 +333,12 @@ impl Driver {
             Output::CloseClient { conn, reason } => {
                 self.part(conn, Vec::new(), Farewell::Reason(reason));
             }
-            Output::RoleChanged { role, serving, epoch, leader } => {
+            Output::RoleChanged {
+                role,
+                serving,
+                epoch,
+                leader,
+            } => {
                 self.role_changed(role, serving, epoch, leader);
             }
             Output::Halt { reason } => return Err(Failure::Halt(reason)),
@@ -333,14 +398,21 @@ impl Driver {
             }
         }
         if !touched.is_empty() {
-            let now = zk_core::Now { mono: now, ..self.parts.clock.now() };
-            self.parts.replica.step(now, Input::Touched(touched), &mut self.outputs);
+            let now = zk_core::Now {
+                mono: now,
+                ..self.parts.clock.now()
+            };
+            self.parts
+                .replica
+                .step(now, Input::Touched(touched), &mut self.outputs);
         }
     }
 
     fn report(&self, asker: oneshot::Sender<Report>) {
         // An asker that has lost patience is gone.
-        let _ = asker.send(Report { status: self.parts.replica.status() });
+        let _ = asker.send(Report {
+            status: self.parts.replica.status(),
+        });
     }
 
     fn count(&self, packet: &QuorumPacket) {
@@ -354,7 +426,10 @@ impl Driver {
     fn count_proposals(&self, entries: &[LogEntry]) {
         self.parts.metrics.proposals.add(entries.len() as u64);
         for entry in entries {
-            self.parts.metrics.proposal_bytes.record(entry.data.len() as u64, 1);
+            self.parts
+                .metrics
+                .proposal_bytes
+                .record(entry.data.len() as u64, 1);
         }
     }
 
@@ -380,7 +455,11 @@ impl Driver {
             self.unavailable_since = Some(Instant::now());
         }
         let leads = role == Role::Leading && serving;
-        let since = if leads { self.parts.clock.mono().0 + 1 } else { 0 };
+        let since = if leads {
+            self.parts.clock.mono().0 + 1
+        } else {
+            0
+        };
         metrics.leading_since_ms.store(since, Ordering::Relaxed);
         self.role = role;
         self.is_serving = serving;
@@ -392,7 +471,8 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         for (_, client) in self.clients.drain() {
-            self.wakers.extend(client.mailbox.close(Vec::new(), Farewell::Shutdown));
+            self.wakers
+                .extend(client.mailbox.close(Vec::new(), Farewell::Shutdown));
         }
         for (_, link) in self.links.drain() {
             link.outbox.close();
@@ -410,7 +490,11 @@ struct Alarm {
 
 impl Alarm {
     fn new(clock: Clock) -> Self {
-        Self { clock, at: Millis(0), sleep: Box::pin(tokio::time::sleep(Duration::ZERO)) }
+        Self {
+            clock,
+            at: Millis(0),
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
     }
 
     fn set(&mut self, at: Millis) {

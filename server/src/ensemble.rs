@@ -82,7 +82,10 @@ impl Ensemble {
         let hosts: Vec<_> = (1..=self.servers)
             .map(|n| format!("127.0.0.1:{}", self.client_port + n - 1))
             .collect();
-        tracing::info!(elapsed_ms = start.elapsed().as_millis(), "all servers serve");
+        tracing::info!(
+            elapsed_ms = start.elapsed().as_millis(),
+            "all servers serve"
+        );
         writeln!(io::stdout(), "connect string: {}", hosts.join(","))?;
         io::stdout().flush()
     }

@@ -27,7 +27,10 @@ pub(crate) enum Event {
         ids: Vec<Id>,
     },
     /// A peer has connected to the quorum port.
-    LinkAccepted { link: LinkId, outbox: Arc<LinkOutbox> },
+    LinkAccepted {
+        link: LinkId,
+        outbox: Arc<LinkOutbox>,
+    },
     /// The disk can no longer be trusted: end the process.
     DiskFailed(Box<dyn std::error::Error + Send + Sync>),
     /// Stop, because the process is told to.
@@ -117,7 +120,10 @@ mod tests {
         let mut batch = Vec::new();
         assert!(inbox.poll_take(&cx, &mut batch).is_pending());
         inbox.push_input(Input::Tick);
-        inbox.append(&mut vec![Event::Input(Input::Tick), Event::Input(Input::Shutdown)]);
+        inbox.append(&mut vec![
+            Event::Input(Input::Tick),
+            Event::Input(Input::Shutdown),
+        ]);
         assert!(inbox.poll_take(&cx, &mut batch).is_ready());
         assert!(matches!(batch[2], Event::Input(Input::Shutdown)));
         assert!(inbox.poll_take(&cx, &mut Vec::new()).is_pending());

@@ -49,7 +49,10 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = process::start_logging(&arguments.log, matches!(arguments.log_format, LogFormat::Json)) {
+    if let Err(error) = process::start_logging(
+        &arguments.log,
+        matches!(arguments.log_format, LogFormat::Json),
+    ) {
         return process::refuse(&error);
     }
     let outcome = match arguments.command {

@@ -25,7 +25,8 @@ fn pod_name() -> anyhow::Result<String> {
     {
         return Ok(name);
     }
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host name")?;
+    let name =
+        fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the host name")?;
     Ok(name.trim().to_owned())
 }
 
@@ -51,7 +52,8 @@ fn write_myid(data_dir: &Path, myid: i64) -> anyhow::Result<()> {
         ),
         _ => {}
     }
-    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot create {}", data_dir.display()))?;
     let aside = data_dir.join("myid.tmp");
     fs::write(&aside, format!("{myid}\n"))
         .and_then(|()| fs::File::open(&aside)?.sync_all())

@@ -59,8 +59,19 @@ pub(crate) struct Files {
 pub(crate) const ROLES: [&str; 4] = ["follower", "leader", "looking", "standalone"];
 
 impl Probe {
-    pub(crate) fn new(sid: Sid, is_standalone: bool, clock: Clock, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { sid, is_standalone, clock, metrics, running: OnceLock::new() })
+    pub(crate) fn new(
+        sid: Sid,
+        is_standalone: bool,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            sid,
+            is_standalone,
+            clock,
+            metrics,
+            running: OnceLock::new(),
+        })
     }
 
     /// Data is loaded and the driver is about to run.
@@ -96,20 +107,32 @@ impl Probe {
             let (znodes, ephemerals) = (tree.znode_count(), tree.ephemerals_count());
             let data_bytes = tree.approximate_data_size();
             drop(guard);
-            TreeFacts { znodes, ephemerals, watches: running.view.watch_count(), data_bytes }
+            TreeFacts {
+                znodes,
+                ephemerals,
+                watches: running.view.watch_count(),
+                data_bytes,
+            }
         });
-        Facts { probe: self.clone(), status, tree, files: files() }
+        Facts {
+            probe: self.clone(),
+            status,
+            tree,
+            files: files(),
+        }
     }
 
     /// `leader`, `follower`, `standalone` or `looking`.
     pub(crate) fn role(&self, status: Option<&Status>) -> &'static str {
         match status {
-            Some(status) if status.is_serving || status.role != Role::Looking => match status.role {
-                _ if self.is_standalone => "standalone",
-                Role::Leading => "leader",
-                Role::Following => "follower",
-                Role::Looking => "looking",
-            },
+            Some(status) if status.is_serving || status.role != Role::Looking => {
+                match status.role {
+                    _ if self.is_standalone => "standalone",
+                    Role::Leading => "leader",
+                    Role::Following => "follower",
+                    Role::Looking => "looking",
+                }
+            }
             _ => "looking",
         }
     }
@@ -183,7 +206,9 @@ impl Facts {
 fn files() -> Option<Files> {
     let open = fs::read_dir("/proc/self/fd").ok()?.count();
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?;
     let max = line.split_whitespace().nth(3)?.parse().ok()?;
     Some(Files { open, max })
 }

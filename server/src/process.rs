@@ -16,7 +16,9 @@ use zk_server::config::ServerConfig;
 /// Starts logging to standard error, panics included.
 pub(crate) fn start_logging(filter: &str, json: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).context("--log is not a list of levels")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if json {
         lines.json().init();
     } else {
@@ -54,11 +56,19 @@ pub(crate) fn runtime(worker_threads: usize) -> anyhow::Result<Runtime> {
         0 => cores,
         given => given,
     };
-    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let mut builder = if threads == 1 {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    };
     if threads > 1 {
         builder.worker_threads(threads);
     }
-    builder.enable_all().build().map_err(Failure::Thread).map_err(Into::into)
+    builder
+        .enable_all()
+        .build()
+        .map_err(Failure::Thread)
+        .map_err(Into::into)
 }
 
 /// Ready at SIGTERM or SIGINT.

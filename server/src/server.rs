@@ -71,7 +71,10 @@ impl Server {
         };
         let metrics_address = match listen_http("metrics", config.metrics.as_ref()).await? {
             Some((listener, address)) => {
-                tasks.spawn(named("metrics", admin::serve_metrics(listener, probe.clone())));
+                tasks.spawn(named(
+                    "metrics",
+                    admin::serve_metrics(listener, probe.clone()),
+                ));
                 Some(address)
             }
             None => None,
@@ -96,7 +99,11 @@ impl Server {
             disk: disk.health(),
         });
 
-        let quorum = QuorumPort::new(inbox.clone(), config.ensemble.clone(), config.frame_bytes_max);
+        let quorum = QuorumPort::new(
+            inbox.clone(),
+            config.ensemble.clone(),
+            config.frame_bytes_max,
+        );
         let mut mesh = None;
         if !config.standalone {
             let own = &config.ensemble.members[&config.sid];
@@ -105,8 +112,12 @@ impl Server {
             let listener = listen_peer("votes", &config, &own.host, own.election_port).await?;
             let handshake_max =
                 Duration::from_millis(config.tick_ms.saturating_mul(config.sync_limit.into()));
-            let own_mesh =
-                Mesh::new(config.sid, config.ensemble.clone(), inbox.clone(), handshake_max);
+            let own_mesh = Mesh::new(
+                config.sid,
+                config.ensemble.clone(),
+                inbox.clone(),
+                handshake_max,
+            );
             tasks.spawn(named("election port", own_mesh.clone().accept(listener)));
             mesh = Some(own_mesh);
         }
@@ -123,7 +134,10 @@ impl Server {
             per_address_max: config.client_connections_per_address_max,
             outstanding_max: config.outstanding_max,
         });
-        tasks.spawn(named("client port", ClientPort::new(clients).accept(listener)));
+        tasks.spawn(named(
+            "client port",
+            ClientPort::new(clients).accept(listener),
+        ));
         let driver = Driver::new(DriverParts {
             sid: config.sid,
             replica,
@@ -138,12 +152,25 @@ impl Server {
         });
         let driver = tokio::spawn(driver.run());
         tracing::info!(sid = config.sid.0, %client_address, standalone = config.standalone, "server started");
-        Ok(Self { client_address, admin_address, metrics_address, probe, inbox, driver, tasks })
+        Ok(Self {
+            client_address,
+            admin_address,
+            metrics_address,
+            probe,
+            inbox,
+            driver,
+            tasks,
+        })
     }
 
     /// Waits until this server takes clients.
     pub async fn serving(&self) {
-        while !self.probe.status().await.is_some_and(|status| status.is_serving) {
+        while !self
+            .probe
+            .status()
+            .await
+            .is_some_and(|status| status.is_serving)
+        {
             sleep(SERVING_POLL).await;
         }
     }
@@ -204,8 +231,13 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
 
 /// Different at every start and on every server; not a secret.
 fn seed(sid: Sid) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.subsec_nanos() as u64 ^ now.as_secs() << 30 ^ (sid.0 as u64) << 56 ^ u64::from(std::process::id())
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.subsec_nanos() as u64
+        ^ now.as_secs() << 30
+        ^ (sid.0 as u64) << 56
+        ^ u64::from(std::process::id())
 }
 
 /// Clock in the middle, sid on top (`SessionTrackerImpl.initializeNextSessionId`).
@@ -222,7 +254,11 @@ async fn listen_http(
     let Some(HttpAddress { host, port }) = at else {
         return Ok(None);
     };
-    let refused = |source| Failure::Bind { what, port: *port, source };
+    let refused = |source| Failure::Bind {
+        what,
+        port: *port,
+        source,
+    };
     let listener = bind_host(host, *port).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     Ok(Some((listener, address)))
@@ -234,7 +270,11 @@ async fn listen_clients(config: &ServerConfig) -> Result<TcpListener, Failure> {
         Some(host) => bind_host(host, port).await,
         None => bind_any(port),
     };
-    bound.map_err(|source| Failure::Bind { what: "clients", port, source })
+    bound.map_err(|source| Failure::Bind {
+        what: "clients",
+        port,
+        source,
+    })
 }
 
 /// Binds a port for peers. A name that does not resolve yet is no reason not
@@ -271,7 +311,11 @@ async fn listen_peer(
 }
 
 fn reachable(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    let failed = |source| Failure::Bind { what: "clients", port: 0, source };
+    let failed = |source| Failure::Bind {
+        what: "clients",
+        port: 0,
+        source,
+    };
     let mut address = listener.local_addr().map_err(failed)?;
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());

@@ -36,7 +36,11 @@ impl Commands {
         if !facts.status().is_some_and(|status| status.is_serving) {
             return "This ZooKeeper instance is not currently serving requests\n".into();
         }
-        if word == "srvr" { srvr(&facts) } else { monitor(&facts) }
+        if word == "srvr" {
+            srvr(&facts)
+        } else {
+            monitor(&facts)
+        }
     }
 }
 
@@ -64,7 +68,8 @@ fn srvr(facts: &Facts) -> String {
         let size = |size: Option<u64>| size.map_or(-1, |size| size as i64);
         let sizes = &metrics.proposal_bytes;
         let (last, min, max) = (size(sizes.last()), size(sizes.min()), size(sizes.max()));
-        writeln!(text, "Proposal sizes last/min/max: {last}/{min}/{max}").expect("a string takes all text");
+        writeln!(text, "Proposal sizes last/min/max: {last}/{min}/{max}")
+            .expect("a string takes all text");
     }
     text
 }
@@ -72,7 +77,11 @@ fn srvr(facts: &Facts) -> String {
 fn monitor(facts: &Facts) -> String {
     let mut text = format!("zk_version\t{VERSION}\nzk_server_state\t{}\n", facts.role());
     if !facts.is_standalone() {
-        let role = if facts.role() == "leader" { "leading" } else { "following" };
+        let role = if facts.role() == "leader" {
+            "leading"
+        } else {
+            "following"
+        };
         writeln!(text, "zk_peer_state\t{role} - broadcast").expect("a string takes all text");
     }
     text + &mntr(facts)
@@ -80,11 +89,14 @@ fn monitor(facts: &Facts) -> String {
 
 /// The version whose behaviour this server has, then its own, in the
 /// reference's form: tools take it apart.
-pub(crate) const VERSION: &str =
-    concat!("3.9.4-quorate-", env!("CARGO_PKG_VERSION"), ", built on 2026-11-21 00:00 UTC");
+pub(crate) const VERSION: &str = concat!(
+    "3.9.4-quorate-",
+    env!("CARGO_PKG_VERSION"),
+    ", built on 2026-11-21 00:00 UTC"
+);
 
 /// Every word of the reference: none of them is the length of a frame.
 const WORDS: [&str; 18] = [
-    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr", "stat",
-    "stmk", "wchc", "wchp", "wchs",
+    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst",
+    "srvr", "stat", "stmk", "wchc", "wchp", "wchs",
 ];

@@ -120,10 +120,7 @@ mod tests {
             ("e", "=x"),
             ("f", "a b"),
         ];
-        assert_eq!(
-            pairs(text),
-            want.map(|(k, v)| (k.to_owned(), v.to_owned()))
-        );
+        assert_eq!(pairs(text), want.map(|(k, v)| (k.to_owned(), v.to_owned())));
     }
 
     #[test]
@@ -136,10 +133,7 @@ mod tests {
             ("u", "A\tx"),
             ("last", "x"),
         ];
-        assert_eq!(
-            pairs(text),
-            want.map(|(k, v)| (k.to_owned(), v.to_owned()))
-        );
+        assert_eq!(pairs(text), want.map(|(k, v)| (k.to_owned(), v.to_owned())));
         assert_eq!(read("a=1\\\n2\nb=1").unwrap()[1].line, 3);
     }
 

@@ -182,13 +182,17 @@ impl Reader<'_> {
         }
         let role = self.values.get("peerType");
         match role.filter(|role| !role.value.eq_ignore_ascii_case("participant")) {
-            Some(role) => Err(self.refused(role, "is not supported; allowed is participant".into())),
+            Some(role) => {
+                Err(self.refused(role, "is not supported; allowed is participant".into()))
+            }
             None => Ok(()),
         }
     }
 
     fn config(&self, sid: Option<Sid>) -> Result<ServerConfig, ConfigError> {
-        let data_dir = self.path("dataDir").ok_or_else(|| missing_data_dir(self.file))?;
+        let data_dir = self
+            .path("dataDir")
+            .ok_or_else(|| missing_data_dir(self.file))?;
         let alone = self.members.len() <= 1;
         let standalone = alone && self.switch("standaloneEnabled", true)?;
         let quorum = !standalone && !self.members.is_empty();
@@ -284,7 +288,10 @@ impl Reader<'_> {
     }
 
     fn client_address(&self, sid: Sid) -> Result<(Option<String>, u16), ConfigError> {
-        let own = self.members.get(&sid).and_then(|(member, _)| member.client.as_deref());
+        let own = self
+            .members
+            .get(&sid)
+            .and_then(|(member, _)| member.client.as_deref());
         let listed_port = own.and_then(member::client_port);
         let listed_host = own.and_then(member::client_host);
         let port = match (self.values.get("clientPort"), listed_port) {
@@ -485,18 +492,51 @@ const KNOWN: &[&str] = &[
 /// Keys that must not be set to anything but "off", and why.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("reconfigEnabled", "is not supported yet; allowed is false"),
-    ("dynamicConfigFile", "is not supported yet; list the servers in this file"),
-    ("secureClientPort", "is not supported yet; TLS for clients is not available"),
-    ("sslQuorum", "is not supported yet; TLS between servers is not available"),
-    ("portUnification", "is not supported yet; TLS between servers is not available"),
-    ("client.portUnification", "is not supported yet; TLS for clients is not available"),
-    ("quorum.auth.enableSasl", "is not supported; allowed is false"),
-    ("quorum.auth.learnerRequireSasl", "is not supported; allowed is false"),
-    ("quorum.auth.serverRequireSasl", "is not supported; allowed is false"),
-    ("sessionRequireClientSASLAuth", "is not supported; allowed is false"),
-    ("enforce.auth.enabled", "is not supported yet; allowed is false"),
+    (
+        "dynamicConfigFile",
+        "is not supported yet; list the servers in this file",
+    ),
+    (
+        "secureClientPort",
+        "is not supported yet; TLS for clients is not available",
+    ),
+    (
+        "sslQuorum",
+        "is not supported yet; TLS between servers is not available",
+    ),
+    (
+        "portUnification",
+        "is not supported yet; TLS between servers is not available",
+    ),
+    (
+        "client.portUnification",
+        "is not supported yet; TLS for clients is not available",
+    ),
+    (
+        "quorum.auth.enableSasl",
+        "is not supported; allowed is false",
+    ),
+    (
+        "quorum.auth.learnerRequireSasl",
+        "is not supported; allowed is false",
+    ),
+    (
+        "quorum.auth.serverRequireSasl",
+        "is not supported; allowed is false",
+    ),
+    (
+        "sessionRequireClientSASLAuth",
+        "is not supported; allowed is false",
+    ),
+    (
+        "enforce.auth.enabled",
+        "is not supported yet; allowed is false",
+    ),
     ("multiAddress.enabled", "is not supported; allowed is false"),
-    ("localSessionsEnabled", "is not supported yet; allowed is false"),
+    (
+        "localSessionsEnabled",
+        "is not supported yet; allowed is false",
+    ),
     ("observerMasterPort", "is not supported; allowed is 0"),
     ("oraclePath", "is not supported"),
 ];

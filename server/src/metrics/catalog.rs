@@ -196,15 +196,26 @@ mod tests {
     #[test]
     fn the_document_lists_the_catalog() {
         let mut want = HEAD.to_owned();
-        for Definition { name, kind, help, .. } in CATALOG {
-            let label = if *name == "zk_server_role" { "{role=…}" } else { "" };
+        for Definition {
+            name, kind, help, ..
+        } in CATALOG
+        {
+            let label = if *name == "zk_server_role" {
+                "{role=…}"
+            } else {
+                ""
+            };
             writeln!(want, "| `{name}{label}` | {} | {help} |", kind.name()).unwrap();
         }
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(file, &want).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(file).unwrap(), want, "UPDATE=1 rewrites {file}");
+        assert_eq!(
+            std::fs::read_to_string(file).unwrap(),
+            want,
+            "UPDATE=1 rewrites {file}"
+        );
     }
 
     #[test]

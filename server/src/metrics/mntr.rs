@@ -15,7 +15,10 @@ pub(crate) fn mntr(facts: &Facts) -> String {
         let Some(value) = (definition.read)(facts) else {
             continue;
         };
-        let name = definition.name.strip_prefix("zk_").unwrap_or(definition.name);
+        let name = definition
+            .name
+            .strip_prefix("zk_")
+            .unwrap_or(definition.name);
         let mut line = |name: std::fmt::Arguments<'_>, value: String| {
             writeln!(text, "zk_{name}\t{value}").expect("a string takes all text");
         };
@@ -24,14 +27,23 @@ pub(crate) fn mntr(facts: &Facts) -> String {
             Value::Float(number) => line(format_args!("{name}"), double(number)),
             Value::Labelled(label, values) => {
                 for (of, number) in values {
-                    line(format_args!("{name}{{{label}=\"{of}\"}}"), number.to_string());
+                    line(
+                        format_args!("{name}{{{label}=\"{of}\"}}"),
+                        number.to_string(),
+                    );
                 }
             }
             Value::Summary(shown, divisor) => {
                 let average = shown.sum as f64 / divisor / (shown.count.max(1)) as f64;
-                line(format_args!("avg_{name}"), double((average * 10_000.0).round() / 10_000.0));
+                line(
+                    format_args!("avg_{name}"),
+                    double((average * 10_000.0).round() / 10_000.0),
+                );
                 line(format_args!("cnt_{name}"), shown.count.to_string());
-                line(format_args!("sum_{name}"), ((shown.sum as f64 / divisor) as u64).to_string());
+                line(
+                    format_args!("sum_{name}"),
+                    ((shown.sum as f64 / divisor) as u64).to_string(),
+                );
                 let quantiles = QUANTILES.iter().zip(shown.quantiles);
                 for (quantile, at) in quantiles.take(definition.kind.quantiles()).skip(1) {
                     let percent = quantile * 100.0;
@@ -46,5 +58,9 @@ pub(crate) fn mntr(facts: &Facts) -> String {
 
 /// As Java prints it: always with a point.
 pub(crate) fn double(number: f64) -> String {
-    if number.fract() == 0.0 { format!("{number:.1}") } else { number.to_string() }
+    if number.fract() == 0.0 {
+        format!("{number:.1}")
+    } else {
+        number.to_string()
+    }
 }

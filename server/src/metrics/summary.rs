@@ -39,13 +39,17 @@ impl Summary {
     /// Records `times` occurrences of `value`.
     pub(crate) fn record(&self, value: u64, times: u64) {
         self.count.fetch_add(times, Ordering::Relaxed);
-        self.sum.fetch_add(value.saturating_mul(times), Ordering::Relaxed);
+        self.sum
+            .fetch_add(value.saturating_mul(times), Ordering::Relaxed);
         self.buckets[bucket(value)].fetch_add(times, Ordering::Relaxed);
     }
 
     /// Records a duration in µs.
     pub(crate) fn record_time(&self, elapsed: Duration, times: u64) {
-        self.record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), times);
+        self.record(
+            u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            times,
+        );
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -57,8 +61,7 @@ impl Summary {
     }
 
     pub(crate) fn show(&self) -> Shown {
-        let now: [u64; BUCKETS] =
-            std::array::from_fn(|i| self.buckets[i].load(Ordering::Relaxed));
+        let now: [u64; BUCKETS] = std::array::from_fn(|i| self.buckets[i].load(Ordering::Relaxed));
         let mut windows = self.windows.lock();
         if windows.since.elapsed() >= WINDOW {
             windows.older = windows.newer;

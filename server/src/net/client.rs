@@ -44,7 +44,8 @@ impl Clients {
     /// May a connection with this many outstanding writes send another?
     pub(super) fn has_room(&self, outstanding: u32) -> bool {
         outstanding == 0
-            || usize::try_from(self.metrics.outstanding.value()).unwrap_or(0) + (outstanding as usize)
+            || usize::try_from(self.metrics.outstanding.value()).unwrap_or(0)
+                + (outstanding as usize)
                 < self.outstanding_max
                 && self.metrics.outstanding_bytes.value() < OUTSTANDING_BYTES_MAX
                 && outstanding < OUTSTANDING_PER_CONNECTION_MAX
@@ -95,7 +96,10 @@ impl ClientPort {
         }
         *count += 1;
         self.clients.metrics.connections.add(1);
-        Some(Place { port: self.clone(), address })
+        Some(Place {
+            port: self.clone(),
+            address,
+        })
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, place: Place) {
@@ -148,7 +152,10 @@ impl ClientPort {
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let mailbox = Arc::new(Mailbox::default());
         mailbox.touch(self.clients.clock.mono());
-        let id = Id { scheme: "ip".into(), id: canonical(remote.ip()).to_string() };
+        let id = Id {
+            scheme: "ip".into(),
+            id: canonical(remote.ip()).to_string(),
+        };
         let ids = vec![id];
         let clients = self.clients.clone();
         clients.inbox.push(Event::ClientConnect {
@@ -157,7 +164,9 @@ impl ClientPort {
             request,
             ids: ids.clone(),
         });
-        Ok(Connection::new(conn, stream, clients, mailbox, ids, bytes).run().await)
+        Ok(Connection::new(conn, stream, clients, mailbox, ids, bytes)
+            .run()
+            .await)
     }
 
     /// Reads the four bytes that decide, then the rest of the frame.

@@ -155,7 +155,10 @@ impl Connection {
             self.clients.metrics.packets_sent.add(1);
         }
         if mail.replies + mail.events > 0 {
-            self.clients.metrics.packets_sent.add(u64::from(mail.replies + mail.events));
+            self.clients
+                .metrics
+                .packets_sent
+                .add(u64::from(mail.replies + mail.events));
             self.answered(mail.replies);
         }
         if let Some(farewell) = mail.close {
@@ -209,7 +212,10 @@ impl Connection {
 
     /// How much the frame at the front of the inbox lacks.
     fn missing_bytes(&self) -> usize {
-        let length = self.inbox.first_chunk().map_or(0, |head| i32::from_be_bytes(*head));
+        let length = self
+            .inbox
+            .first_chunk()
+            .map_or(0, |head| i32::from_be_bytes(*head));
         match usize::try_from(length) {
             Ok(length) if length <= self.clients.frame_bytes_max => {
                 (4 + length).saturating_sub(self.inbox.len())
@@ -237,7 +243,10 @@ impl Connection {
         let mut taken = Taken::All;
         while let Some(next) = self.next_frame() {
             let Ok((length, xid, op)) = next else {
-                let length = self.inbox.first_chunk().map_or(0, |head| i32::from_be_bytes(*head));
+                let length = self
+                    .inbox
+                    .first_chunk()
+                    .map_or(0, |head| i32::from_be_bytes(*head));
                 if usize::try_from(length).is_ok_and(|n| n > clients.frame_bytes_max) {
                     clients.metrics.requests_too_large.add(1);
                 }
@@ -280,7 +289,11 @@ impl Connection {
                 }
             }
             frames += 1;
-            if self.ending.as_ref().is_some_and(|ending| !matches!(ending, Ended::ByClient)) {
+            if self
+                .ending
+                .as_ref()
+                .is_some_and(|ending| !matches!(ending, Ended::ByClient))
+            {
                 break;
             }
         }
@@ -299,8 +312,15 @@ impl Connection {
             let count = u32::try_from(run.len()).expect("outstanding requests are bounded");
             metrics.outstanding.add(count.into());
             metrics.outstanding_bytes.add(run_bytes as i64);
-            self.awaited.push_back(Run { count, bytes: run_bytes, since: start });
-            clients.inbox.push_input(Input::ClientWrites { conn: self.conn, writes: run });
+            self.awaited.push_back(Run {
+                count,
+                bytes: run_bytes,
+                since: start,
+            });
+            clients.inbox.push_input(Input::ClientWrites {
+                conn: self.conn,
+                writes: run,
+            });
         }
         taken
     }
@@ -329,7 +349,9 @@ impl Drop for Connection {
         metrics.outstanding.add(-i64::from(self.outstanding));
         let bytes: usize = self.awaited.iter().map(|run| run.bytes).sum();
         metrics.outstanding_bytes.add(-(bytes as i64));
-        self.clients.inbox.push_input(Input::ClientClosed(self.conn));
+        self.clients
+            .inbox
+            .push_input(Input::ClientClosed(self.conn));
     }
 }
 
@@ -346,11 +368,7 @@ impl Outbox {
         }
     }
 
-    fn poll_flush(
-        &mut self,
-        stream: &mut TcpStream,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.bytes.len() {
             match ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

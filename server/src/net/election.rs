@@ -57,7 +57,12 @@ struct Connection {
 
 impl Mesh {
     /// `handshake_max` bounds the wait for a peer's introduction.
-    pub(crate) fn new(sid: Sid, ensemble: Ensemble, inbox: Arc<Inbox>, handshake_max: Duration) -> Arc<Self> {
+    pub(crate) fn new(
+        sid: Sid,
+        ensemble: Ensemble,
+        inbox: Arc<Inbox>,
+        handshake_max: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             sid,
             ensemble,
@@ -109,7 +114,10 @@ impl Mesh {
         prepare(&stream);
         let mut bytes = BytesMut::with_capacity(256);
         let hello = timeout(self.handshake_max, read_hello(&mut stream, &mut bytes));
-        let hello = match hello.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        let hello = match hello
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        {
             Ok(hello) => hello,
             Err(error) => {
                 tracing::warn!(%remote, reason = %error, "election connection closed: no introduction");
@@ -170,7 +178,9 @@ impl Mesh {
                 }
                 // The peer calls back.
                 Ok(None) => {}
-                Err(error) => tracing::debug!(to = to.0, %error, "cannot reach a peer's election port"),
+                Err(error) => {
+                    tracing::debug!(to = to.0, %error, "cannot reach a peer's election port")
+                }
             }
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
@@ -189,7 +199,11 @@ impl Mesh {
         let (host, port) = match self.ensemble.members.get(&to) {
             Some(member) => (member.host.clone(), member.election_port),
             None => {
-                let announced = self.peers.lock().get(&to).and_then(|peer| peer.announced.clone());
+                let announced = self
+                    .peers
+                    .lock()
+                    .get(&to)
+                    .and_then(|peer| peer.announced.clone());
                 announced.ok_or(io::ErrorKind::AddrNotAvailable)?
             }
         };
@@ -214,7 +228,10 @@ impl Mesh {
                 format!("{}:{}", own.host, own.election_port)
             }
         });
-        Hello { sid: self.sid, addresses: address.into_iter().collect() }
+        Hello {
+            sid: self.sid,
+            addresses: address.into_iter().collect(),
+        }
     }
 
     /// Makes this the connection of the pair and uses it until it ends or is replaced.
@@ -225,18 +242,26 @@ impl Mesh {
             let mut peers = self.peers.lock();
             let peer = peers.entry(with).or_default();
             peer.is_due = peer.newest.is_some();
-            let connection = Connection { number, changed: changed.clone() };
+            let connection = Connection {
+                number,
+                changed: changed.clone(),
+            };
             if let Some(old) = peer.connection.replace(connection) {
                 old.changed.notify_one();
             }
         }
         changed.notify_one();
         tracing::debug!(sid = with.0, "election connection stands");
-        let reason = self.exchange(with, number, &changed, &mut stream, &mut bytes).await;
+        let reason = self
+            .exchange(with, number, &changed, &mut stream, &mut bytes)
+            .await;
         tracing::debug!(sid = with.0, reason = %reason, "election connection closed");
         let mut peers = self.peers.lock();
         if let Some(peer) = peers.get_mut(&with)
-            && peer.connection.as_ref().is_some_and(|current| current.number == number)
+            && peer
+                .connection
+                .as_ref()
+                .is_some_and(|current| current.number == number)
         {
             peer.connection = None;
         }
@@ -278,7 +303,11 @@ impl Mesh {
         let Some(peer) = peers.get_mut(&with) else {
             return Due::Replaced;
         };
-        if peer.connection.as_ref().is_none_or(|current| current.number != number) {
+        if peer
+            .connection
+            .as_ref()
+            .is_none_or(|current| current.number != number)
+        {
             return Due::Replaced;
         }
         match &peer.newest {
@@ -301,7 +330,8 @@ impl Mesh {
             }
             match Notification::read(&bytes[4..4 + length]) {
                 Ok(notification) => {
-                    self.inbox.push_input(Input::Notification { from, notification });
+                    self.inbox
+                        .push_input(Input::Notification { from, notification });
                 }
                 Err(error) => tracing::warn!(sid = from.0, %error, "unreadable vote"),
             }

@@ -64,7 +64,11 @@ impl LinkOutbox {
         let mut signature = Vec::new();
         signature.put_str(SNAP_SIGNATURE);
         let mut state = self.state.lock();
-        state.chunks.extend([Chunk::Packets(head), Chunk::Image(image), Chunk::Packets(signature)]);
+        state.chunks.extend([
+            Chunk::Packets(head),
+            Chunk::Image(image),
+            Chunk::Packets(signature),
+        ]);
         state.wake();
     }
 
@@ -80,7 +84,11 @@ impl LinkOutbox {
         poll_fn(|cx| {
             let mut state = self.state.lock();
             state.waker = Some(cx.waker().clone());
-            if state.is_closed { Poll::Ready(()) } else { Poll::Pending }
+            if state.is_closed {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -225,7 +233,11 @@ impl Link {
                 image.truncate(end - 4 - SNAP_SIGNATURE.len());
                 let image = image.freeze();
                 self.snap = None;
-                self.events.push(Event::Input(Input::Snap { link: self.id, zxid, image }));
+                self.events.push(Event::Input(Input::Snap {
+                    link: self.id,
+                    zxid,
+                    image,
+                }));
             }
             if !self.may_hold_packet() {
                 return Ok(());
@@ -257,7 +269,10 @@ impl Link {
                 self.snap = Some((packet.zxid, SnapScanner::default()));
                 return Ok(());
             }
-            self.events.push(Event::Input(Input::Packet { link: self.id, packet }));
+            self.events.push(Event::Input(Input::Packet {
+                link: self.id,
+                packet,
+            }));
         }
         Ok(())
     }

@@ -8,11 +8,10 @@ use tokio::net::{TcpListener, lookup_host};
 
 /// Binds all addresses: IPv6 with IPv4 inside, or IPv4 where there is no IPv6.
 pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
-    bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port))
-        .or_else(|error| match error.kind() {
-            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
-            _ => bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
-        })
+    bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+        _ => bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+    })
 }
 
 /// Binds the first address that `host` resolves to.
@@ -35,7 +34,11 @@ pub(crate) async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> 
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }

@@ -51,7 +51,13 @@ pub(crate) enum Farewell {
 impl Mailbox {
     /// Adds frames. Returns the task to wake, once reads may see the change.
     pub(crate) fn deliver(&self, message: ToClient) -> Option<Waker> {
-        let ToClient { conn: _, frames, replies, events, close } = message;
+        let ToClient {
+            conn: _,
+            frames,
+            replies,
+            events,
+            close,
+        } = message;
         self.put(frames, |mail| {
             mail.replies += replies;
             mail.events += events;

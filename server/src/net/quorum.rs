@@ -42,7 +42,10 @@ impl QuorumPort {
                     prepare(&stream);
                     let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
                     let outbox = Arc::new(LinkOutbox::default());
-                    self.inbox.push(Event::LinkAccepted { link, outbox: outbox.clone() });
+                    self.inbox.push(Event::LinkAccepted {
+                        link,
+                        outbox: outbox.clone(),
+                    });
                     tokio::spawn(self.clone().carry(link, stream, outbox, remote));
                 }
                 Err(error) => {
@@ -54,13 +57,24 @@ impl QuorumPort {
     }
 
     /// Connects to a peer, trying again until `within` has passed.
-    pub(crate) fn dial(self: &Arc<Self>, link: LinkId, to: Sid, within: Duration) -> Arc<LinkOutbox> {
+    pub(crate) fn dial(
+        self: &Arc<Self>,
+        link: LinkId,
+        to: Sid,
+        within: Duration,
+    ) -> Arc<LinkOutbox> {
         let outbox = Arc::new(LinkOutbox::default());
         tokio::spawn(self.clone().connect(link, to, within, outbox.clone()));
         outbox
     }
 
-    async fn connect(self: Arc<Self>, link: LinkId, to: Sid, within: Duration, outbox: Arc<LinkOutbox>) {
+    async fn connect(
+        self: Arc<Self>,
+        link: LinkId,
+        to: Sid,
+        within: Duration,
+        outbox: Arc<LinkOutbox>,
+    ) {
         let attempt = self.attempt(to, within);
         let connected = tokio::select! {
             connected = attempt => connected,
@@ -87,21 +101,39 @@ impl QuorumPort {
             if left.is_zero() {
                 return None;
             }
-            match timeout(left.min(ATTEMPT_MAX), dial(&member.host, member.quorum_port)).await {
+            match timeout(
+                left.min(ATTEMPT_MAX),
+                dial(&member.host, member.quorum_port),
+            )
+            .await
+            {
                 Ok(Ok(connected)) => return Some(connected),
                 Ok(Err(error)) => {
                     tracing::debug!(to = to.0, host = %member.host, %error, "cannot connect to the leader yet");
                 }
-                Err(_) => tracing::debug!(to = to.0, host = %member.host, "the leader's host is silent"),
+                Err(_) => {
+                    tracing::debug!(to = to.0, host = %member.host, "the leader's host is silent")
+                }
             }
             sleep(RETRY_PAUSE.min(left)).await;
         }
     }
 
-    async fn carry(self: Arc<Self>, link: LinkId, stream: TcpStream, outbox: Arc<LinkOutbox>, remote: SocketAddr) {
+    async fn carry(
+        self: Arc<Self>,
+        link: LinkId,
+        stream: TcpStream,
+        outbox: Arc<LinkOutbox>,
+        remote: SocketAddr,
+    ) {
         let inbox = self.inbox.clone();
-        match Link::new(link, stream, inbox, outbox, self.data_bytes_max).run().await {
-            LinkEnd::ByReplica => tracing::debug!(link = link.0, %remote, "quorum connection closed"),
+        match Link::new(link, stream, inbox, outbox, self.data_bytes_max)
+            .run()
+            .await
+        {
+            LinkEnd::ByReplica => {
+                tracing::debug!(link = link.0, %remote, "quorum connection closed")
+            }
             LinkEnd::ByPeer => {
                 tracing::info!(link = link.0, %remote, reason = "closed by the peer", "quorum connection closed");
             }
@@ -129,9 +161,14 @@ pub(super) async fn dial(host: &str, port: u16) -> std::io::Result<(TcpStream, S
 
 /// No delay, and notice a peer whose host is gone.
 pub(super) fn prepare(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
     let socket = SockRef::from(stream);
-    if let Err(error) = stream.set_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive)) {
+    if let Err(error) = stream
+        .set_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
+    {
         tracing::debug!(%error, "cannot set socket options");
     }
 }

@@ -24,7 +24,10 @@ fn the_operators_file_is_read() {
     assert_eq!(unknown_keys, []);
     assert_eq!((config.sid, config.standalone), (Sid(2), false));
     assert_eq!(config.ensemble.members.len(), 3);
-    assert_eq!((config.tick_ms, config.init_limit, config.sync_limit), (2000, 10, 5));
+    assert_eq!(
+        (config.tick_ms, config.init_limit, config.sync_limit),
+        (2000, 10, 5)
+    );
     assert_eq!(
         (config.session_timeout_min_ms, config.session_timeout_max_ms),
         (4000, 40_000)
@@ -66,7 +69,10 @@ fn unknown_keys_are_named() {
     let loaded = read(&format!("{THREE}nonsense=1\nfsync.warningthresholdms=9")).unwrap();
     assert_eq!(
         loaded.unknown_keys,
-        [("nonsense".to_owned(), 9), ("fsync.warningthresholdms".to_owned(), 10)]
+        [
+            ("nonsense".to_owned(), 9),
+            ("fsync.warningthresholdms".to_owned(), 10)
+        ]
     );
 }
 
@@ -101,7 +107,10 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "minSessionTimeout=50000",
             "zoo.cfg:9: minSessionTimeout=50000 makes the range of session timeouts empty: 50000 to 40000 ms",
         ),
-        ("a=\\uzzzz", "zoo.cfg:9: \\u needs four hexadecimal digits of one character"),
+        (
+            "a=\\uzzzz",
+            "zoo.cfg:9: \\u needs four hexadecimal digits of one character",
+        ),
     ] {
         assert_eq!(message(&format!("{THREE}{line}\n")), want);
     }
@@ -122,7 +131,12 @@ fn the_myid_file_must_name_a_listed_server() {
     let dir = tempfile::tempdir().unwrap();
     let text = THREE.replace("/data", &dir.path().display().to_string());
     let load = || ServerConfig::read(Path::new("zoo.cfg"), &text, None);
-    assert!(load().unwrap_err().to_string().contains("cannot read this server's id"));
+    assert!(
+        load()
+            .unwrap_err()
+            .to_string()
+            .contains("cannot read this server's id")
+    );
     for (content, want) in [
         ("x\n", "holds \"x\"; allowed is a number"),
         ("9\n", "holds 9, but zoo.cfg has no server.9 line"),

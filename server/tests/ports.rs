@@ -1,0 +1,220 @@
+//! Four-letter words, probes, metrics, and garbage on every port.
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use support::*;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use zk_proto::client::OpCode;
+
+#[tokio::test]
+async fn four_letter_words() {
+    let running = standalone("").await;
+    let address = running.server.client_address;
+    assert_eq!(word(address, "ruok").await, "imok");
+    let text = word(address, "srvr").await;
+    let keys: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, _)| key)
+        .collect();
+    let want = [
+        "Zookeeper version",
+        "Latency min/avg/max",
+        "Received",
+        "Sent",
+        "Connections",
+        "Outstanding",
+        "Zxid",
+        "Mode",
+        "Node count",
+    ];
+    assert_eq!(keys, want);
+    assert!(text.contains("\nMode: standalone\n"), "{text}");
+    let text = word(address, "mntr").await;
+    assert!(text.starts_with("zk_version\t3.9.4-"), "{text}");
+    assert!(text.contains("\nzk_server_state\tstandalone\n"), "{text}");
+    assert!(text.contains("\nzk_num_alive_connections\t1\n"), "{text}");
+    assert_eq!(
+        word(address, "conf").await,
+        "conf is not executed because it is not in the whitelist.\n"
+    );
+}
+
+#[tokio::test]
+async fn only_listed_words_are_answered() {
+    let running = standalone("4lw.commands.whitelist=mntr\n").await;
+    let address = running.server.client_address;
+    assert!(word(address, "srvr").await.starts_with("Zookeeper version"));
+    assert!(word(address, "mntr").await.starts_with("zk_version"));
+    let refused = "ruok is not executed because it is not in the whitelist.\n";
+    assert_eq!(word(address, "ruok").await, refused);
+}
+
+#[tokio::test]
+async fn probes_and_metrics() {
+    let running = standalone("").await;
+    let mut client = Client::connect(running.server.client_address).await;
+    client.call(1, OpCode::Create, &create("/m", b"", 0)).await;
+    let admin = running.server.admin_address.unwrap();
+    for path in ["/live", "/ready"] {
+        let (status, body) = get(admin, path).await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (status, &body["state"], &body["role"]),
+            (200, &"serving".into(), &"standalone".into())
+        );
+        assert_eq!(body["sid"], 1);
+        assert!(body["zxid"].as_str().unwrap().starts_with("0x"), "{body}");
+    }
+    let (status, text) = get(running.server.metrics_address.unwrap(), "/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "zk_server_role{role=\"standalone\"} 1",
+        "zk_server_role{role=\"leader\"} 0",
+        "num_alive_connections 1",
+        "global_sessions 1",
+        "updatelatency_count 1",
+        "# TYPE packets_received gauge",
+    ] {
+        assert!(
+            text.lines().any(|it| it == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    assert!(text.contains("updatelatency{quantile=\"0.99\"} "), "{text}");
+    assert!(
+        !text.contains("synced_followers"),
+        "a leader's gauge on a server without followers\n{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_a_quorum_lives_but_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = member(&free_ports::<3>(), 1, dir.path());
+    let server = zk_server::Server::start(config).await.unwrap();
+    let admin = server.admin_address.unwrap();
+    let (status, body) = get(admin, "/live").await;
+    assert_eq!(status, 200, "{body}");
+    let (status, body) = get(admin, "/ready").await;
+    assert_eq!(status, 503);
+    assert!(
+        body.contains("\"electing\"") && body.contains("\"looking\""),
+        "{body}"
+    );
+    let mut stream = TcpStream::connect(server.client_address).await.unwrap();
+    let mut payload = Vec::new();
+    connect_request().write(&mut payload);
+    send_frame(&mut stream, &payload).await;
+    assert_eq!(
+        read_frame(&mut stream).await,
+        None,
+        "no answer, which would mean an expired session"
+    );
+    let not_serving = "This ZooKeeper instance is not currently serving requests\n";
+    assert_eq!(word(server.client_address, "srvr").await, not_serving);
+    assert_eq!(word(server.client_address, "ruok").await, "imok");
+}
+
+#[tokio::test]
+async fn garbage_on_every_port_ends_in_a_clean_close() {
+    let ports = free_ports::<1>();
+    let dir = tempfile::tempdir().unwrap();
+    // One voter with all its ports.
+    let mut config = member(&ports, 1, dir.path());
+    config.standalone = false;
+    let server = zk_server::Server::start(config).await.unwrap();
+    tokio::time::timeout(PATIENCE, server.serving())
+        .await
+        .unwrap();
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let (client, quorum, election) = (server.client_address, local(ports[0].0), local(ports[0].1));
+
+    let negative = (-5_i32).to_be_bytes().to_vec();
+    let huge = i32::MAX.to_be_bytes().to_vec();
+    let short = [0, 0, 0, 4, 1, 2, 3, 4].to_vec();
+    for garbage in [
+        negative,
+        huge,
+        short,
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        vec![0xff; 200],
+    ] {
+        assert_closes(client, &garbage).await;
+    }
+    // An election peer with an unknown version, and one whose votes have no length.
+    assert_closes(election, &[0xff; 64]).await;
+    assert_closes(election, &[&2_i64.to_be_bytes()[..], &[0; 4]].concat()).await;
+    assert_closes(election, &[&2_i64.to_be_bytes()[..], &[0x7f; 4]].concat()).await;
+    // A learner with a packet beyond the limit, and one that starts in the middle.
+    assert_closes(quorum, &[&[0; 12][..], &i32::MAX.to_be_bytes()].concat()).await;
+    assert_closes(
+        quorum,
+        &[&7_i32.to_be_bytes()[..], &[0; 8], &[0xff; 8]].concat(),
+    )
+    .await;
+
+    let mut honest = Client::connect(client).await;
+    assert_eq!(
+        honest
+            .call(1, OpCode::Create, &create("/alive", b"", 0))
+            .await
+            .header
+            .err,
+        0
+    );
+    assert_eq!(get(server.admin_address.unwrap(), "/ready").await.0, 200);
+}
+
+async fn assert_closes(address: SocketAddr, garbage: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(garbage).await.unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!(answer, b"", "to {garbage:x?} on {address}");
+}
+
+#[tokio::test]
+async fn a_stopped_server_starts_again_with_its_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || {
+        let text = zoo_cfg(dir.path(), "");
+        zk_server::config::ServerConfig::read("zoo.cfg".as_ref(), &text, None)
+            .unwrap()
+            .config
+    };
+    for round in 0..3 {
+        let server = zk_server::Server::start(config()).await.unwrap();
+        tokio::time::timeout(PATIENCE, server.serving())
+            .await
+            .unwrap();
+        let mut client = Client::connect(server.client_address).await;
+        for earlier in 0..round {
+            let path = format!("/r{earlier}");
+            assert_eq!(
+                client
+                    .call(1, OpCode::Exists, &path_watch(&path, false))
+                    .await
+                    .header
+                    .err,
+                0
+            );
+        }
+        let path = format!("/r{round}");
+        assert_eq!(
+            client
+                .call(2, OpCode::Create, &create(&path, b"", 0))
+                .await
+                .header
+                .err,
+            0
+        );
+        tokio::time::timeout(Duration::from_secs(10), server.stop())
+            .await
+            .unwrap();
+        client.assert_closed().await;
+    }
+}

@@ -1,0 +1,76 @@
+//! Rules of the house that no compiler checks: layers and file sizes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Below the server's own directory; each crate has its sources in one of these.
+const SOURCES: [&str; 5] = ["src", "proto/src", "core/src", "store/src", "sim/src"];
+/// A file holds one kind of thing.
+const LINES_MAX: usize = 800;
+
+#[test]
+fn files_hold_one_kind_of_thing() {
+    for source in SOURCES {
+        for (file, text) in files(source) {
+            let lines = text.lines().count();
+            assert!(lines <= LINES_MAX, "{} has {lines} lines", file.display());
+        }
+    }
+}
+
+#[test]
+fn zab_knows_no_tree_session_or_watch() {
+    assert_names_none("core/src/zab", &["tree", "session", "watch", "request"]);
+}
+
+#[test]
+fn the_tree_knows_no_other_part() {
+    assert_names_none("core/src/tree", &["zab", "session", "watch", "request"]);
+}
+
+#[test]
+fn only_the_shell_knows_tokio_and_sockets() {
+    for source in SOURCES.iter().skip(1) {
+        for (file, text) in files(source) {
+            for (number, line) in text.lines().enumerate() {
+                let sockets = ["use tokio", "std::net::Tcp", "std::net::Udp"];
+                let uses = sockets.iter().any(|it| line.contains(it));
+                assert!(!uses, "{}:{}: {line}", file.display(), number + 1);
+            }
+        }
+    }
+}
+
+fn assert_names_none(dir: &str, others: &[&str]) {
+    for (file, text) in files(dir) {
+        let uses = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim_start().starts_with("//"));
+        for (number, line) in uses {
+            for other in others {
+                let names = line.contains(&format!("crate::{other}"));
+                assert!(!names, "{}:{}: {line}", file.display(), number + 1);
+            }
+        }
+    }
+}
+
+fn files(below: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(below);
+    let mut found = Vec::new();
+    let mut dirs = vec![root];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no sources below {below}");
+    found
+}
