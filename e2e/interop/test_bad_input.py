@@ -207,7 +207,7 @@ def survives_undecodable_writes(peer):
     [
         (wire.CREATE, b"\0\0\0\x7f/short"),
         (wire.CREATE, struct.pack(">i", 0x7FFF_FFFF)),
-        (wire.CREATE, wire.create_body("/x")[:-8] + struct.pack(">ii", 0x7FFF_FFFF, 0)),
+        (wire.CREATE, b"\0\0\0\2/x" + struct.pack(">iii", 0, 0x7FFF_FFFF, 0)),
         (wire.SET_DATA, b""),
         (wire.MULTI, b"\0\0\0\1\0\xff"),
         (wire.GET_DATA, b"\0\0"),

@@ -62,9 +62,10 @@ def normal(text):
     return lines + sorted(events)
 
 
-def test_same_output_as_on_the_reference(standalone, peer):
-    ours = run(standalone(peer).start().wait_serving())
-    java = run(standalone("java").start().wait_serving())
+def test_same_output_as_on_the_reference(ensemble, peer):
+    """On a follower of each, so that the zxids are the same too."""
+    ours = run(ensemble({1: peer, 2: peer, 3: peer})[1])
+    java = run(ensemble({1: "java", 2: "java", 3: "java"})[1])
     assert ours == java
     text = "\n".join(java[1])
     for expected in ("Created /cli", "some data", "dataVersion = 2", "Node does not exist: /missing", "NodeDataChanged"):

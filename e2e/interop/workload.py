@@ -44,6 +44,16 @@ def create_many(connection, prefix, count):
             connection.reply(xid)
 
 
+def set_many(connection, path, count, data):
+    """Creates a znode and sets its data `count` times, many in flight."""
+    connection.create(path, b"")
+    for start in range(0, count, BATCH):
+        body = wire.set_body(path, data)
+        xids = [connection.send(wire.SET_DATA, body) for _ in range(start, min(start + BATCH, count))]
+        for xid in xids:
+            connection.reply(xid)
+
+
 def error_of(call, *args, **kwargs):
     """The error code with which a request fails, 0 when it succeeds."""
     try:
