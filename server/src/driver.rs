@@ -259,10 +259,9 @@ impl Driver {
                 );
             }
             Output::Close { link, reason } => {
-                tracing::debug!(link = link.0, reason, "closing a quorum connection");
                 self.flush_links();
                 if let Some(link) = self.links.remove(&link) {
-                    link.outbox.close();
+                    link.outbox.close(reason);
                 }
             }
             Output::Send { link, packet } => self.send(link, &packet),
@@ -378,7 +377,7 @@ impl Driver {
             link.packets.clear();
             if !kept {
                 tracing::warn!(link = id.0, "a peer takes nothing; closing its connection");
-                link.outbox.close();
+                link.outbox.close("the peer takes nothing");
                 self.links.remove(&id);
                 self.parts.inbox.push_input(Input::LinkClosed(id));
             }
@@ -475,7 +474,7 @@ impl Drop for Driver {
                 .extend(client.mailbox.close(Vec::new(), Farewell::Shutdown));
         }
         for (_, link) in self.links.drain() {
-            link.outbox.close();
+            link.outbox.close("this server ends");
         }
         self.wakers.drain(..).for_each(Waker::wake);
     }

@@ -25,14 +25,8 @@ pub(crate) fn mntr(facts: &Facts) -> String {
         match value {
             Value::Int(number) => line(format_args!("{name}"), number.to_string()),
             Value::Float(number) => line(format_args!("{name}"), double(number)),
-            Value::Labelled(label, values) => {
-                for (of, number) in values {
-                    line(
-                        format_args!("{name}{{{label}=\"{of}\"}}"),
-                        number.to_string(),
-                    );
-                }
-            }
+            // The one metric of this kind says what `zk_server_state` said.
+            Value::Labelled(..) => {}
             Value::Summary(shown, divisor) => {
                 let average = shown.sum as f64 / divisor / (shown.count.max(1)) as f64;
                 line(

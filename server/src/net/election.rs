@@ -251,11 +251,16 @@ impl Mesh {
             }
         }
         changed.notify_one();
+        let remote = stream.peer_addr().ok();
         tracing::debug!(sid = with.0, "election connection stands");
         let reason = self
             .exchange(with, number, &changed, &mut stream, &mut bytes)
             .await;
-        tracing::debug!(sid = with.0, reason = %reason, "election connection closed");
+        if reason.kind() == io::ErrorKind::InvalidData {
+            tracing::warn!(?remote, sid = with.0, reason = %reason, "election connection closed");
+        } else {
+            tracing::debug!(sid = with.0, reason = %reason, "election connection closed");
+        }
         let mut peers = self.peers.lock();
         if let Some(peer) = peers.get_mut(&with)
             && peer
@@ -324,7 +329,7 @@ impl Mesh {
             let length = usize::try_from(length)
                 .ok()
                 .filter(|length| (1..=Notification::FRAME_BYTES_MAX).contains(length))
-                .ok_or_else(|| io::Error::other(format!("a frame of {length} bytes")))?;
+                .ok_or_else(|| bad_frame(length))?;
             if bytes.len() < 4 + length {
                 break;
             }
@@ -339,6 +344,13 @@ impl Mesh {
         }
         Ok(())
     }
+}
+
+fn bad_frame(length: i32) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a frame of {length} bytes"),
+    )
 }
 
 enum Due {

@@ -30,7 +30,8 @@ struct State {
     chunks: VecDeque<Chunk>,
     /// Bytes of packets in `chunks`.
     packet_bytes: usize,
-    is_closed: bool,
+    /// Why the driver has closed the link.
+    closed: Option<&'static str>,
     waker: Option<Waker>,
 }
 
@@ -73,9 +74,9 @@ impl LinkOutbox {
     }
 
     /// Ends the link after one more attempt to send what is queued.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, reason: &'static str) {
         let mut state = self.state.lock();
-        state.is_closed = true;
+        state.closed = Some(reason);
         state.wake();
     }
 
@@ -84,7 +85,7 @@ impl LinkOutbox {
         poll_fn(|cx| {
             let mut state = self.state.lock();
             state.waker = Some(cx.waker().clone());
-            if state.is_closed {
+            if state.closed.is_some() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -94,8 +95,8 @@ impl LinkOutbox {
     }
 
     /// Refills `unsent` once it is empty; until then packets wait here, where
-    /// they are counted. Returns whether the link is to end.
-    fn take(&self, cx: &Context<'_>, unsent: &mut VecDeque<Chunk>) -> bool {
+    /// they are counted. Returns why the link is to end, if it is.
+    fn take(&self, cx: &Context<'_>, unsent: &mut VecDeque<Chunk>) -> Option<&'static str> {
         let mut state = self.state.lock();
         if unsent.is_empty() {
             state.packet_bytes = 0;
@@ -105,7 +106,7 @@ impl LinkOutbox {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             _ => state.waker = Some(cx.waker().clone()),
         }
-        state.is_closed
+        state.closed
     }
 }
 
@@ -137,7 +138,7 @@ pub(super) struct Link {
 /// Why a link has ended.
 #[derive(Debug)]
 pub(super) enum LinkEnd {
-    ByReplica,
+    ByReplica(&'static str),
     ByPeer,
     Socket(std::io::Error),
     BadPacket(DecodeError),
@@ -172,7 +173,7 @@ impl Link {
     pub(super) async fn run(mut self) -> LinkEnd {
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.inbox.append(&mut self.events);
-        if !matches!(end, LinkEnd::ByReplica) {
+        if !matches!(end, LinkEnd::ByReplica(_)) {
             self.inbox.push_input(Input::LinkClosed(self.id));
         }
         end
@@ -180,11 +181,11 @@ impl Link {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         loop {
-            let is_closed = self.outbox.take(cx, &mut self.unsent);
+            let closed = self.outbox.take(cx, &mut self.unsent);
             let is_idle = self.unsent.is_empty();
             let flushed = self.poll_flush(cx);
-            if is_closed {
-                return Poll::Ready(LinkEnd::ByReplica);
+            if let Some(reason) = closed {
+                return Poll::Ready(LinkEnd::ByReplica(reason));
             }
             match flushed {
                 Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Socket(error)),

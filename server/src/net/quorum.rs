@@ -131,8 +131,8 @@ impl QuorumPort {
             .run()
             .await
         {
-            LinkEnd::ByReplica => {
-                tracing::debug!(link = link.0, %remote, "quorum connection closed")
+            LinkEnd::ByReplica(reason) => {
+                tracing::info!(link = link.0, %remote, reason, "quorum connection closed by this server");
             }
             LinkEnd::ByPeer => {
                 tracing::info!(link = link.0, %remote, reason = "closed by the peer", "quorum connection closed");
