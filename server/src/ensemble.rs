@@ -39,7 +39,10 @@ impl Ensemble {
             Some(_) => None,
             None => Some(Scratch::new()?),
         };
-        let dir = self.dir.as_deref().or(temporary.as_ref().map(|it| &*it.0));
+        let dir = self
+            .dir
+            .as_deref()
+            .or_else(|| temporary.as_ref().map(|it| &*it.0));
         let dir = dir.expect("one of the two was given");
         let (stop, stopped) = watch::channel(false);
         let (ready, mut readies) = mpsc::unbounded_channel();

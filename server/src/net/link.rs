@@ -246,12 +246,9 @@ impl Link {
             let bytes = self.received.split().freeze();
             let mut at = 0;
             let decoded = self.decode_all(&bytes, &mut at);
-            // What is left is the start of a packet, or of a stream.
-            self.received = bytes.slice(at..).try_into_mut().unwrap_or_else(|rest| {
-                let mut copy = BytesMut::with_capacity(rest.len() + READ_BYTES);
-                copy.extend_from_slice(&rest);
-                copy
-            });
+            // What is left is the start of a packet, or of a stream. It moves to
+            // the rest of the same allocation, which lasts for many packets.
+            self.received.extend_from_slice(&bytes[at..]);
             decoded?;
             if self.snap.is_none() {
                 return Ok(());
@@ -292,18 +289,16 @@ impl Link {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while let Some(chunk) = self.unsent.front() {
-            let bytes: &[u8] = match chunk {
-                Chunk::Packets(bytes) => bytes,
-                Chunk::Image(bytes) => {
-                    self.has_moved = true;
-                    bytes
-                }
+            let (bytes, is_image): (&[u8], bool) = match chunk {
+                Chunk::Packets(bytes) => (bytes, false),
+                Chunk::Image(bytes) => (bytes, true),
             };
             while self.sent < bytes.len() {
                 match ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.sent..]))? {
                     0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                     n => self.sent += n,
                 }
+                self.has_moved |= is_image;
             }
             self.sent = 0;
             self.unsent.pop_front();
