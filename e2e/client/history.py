@@ -7,6 +7,7 @@ ensemble; told to stop by a file or by SIGTERM.
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ HEAL_SECONDS_MAX = 90
 
 def main():
     options = arguments()
+    # What each client did about a lost connection explains a gap.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s.%(msecs)03d %(threadName)s %(message)s", datefmt="%T")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     members = options.members.split(",")
@@ -42,9 +45,9 @@ def main():
         progress(writers, started)
         if os.path.exists(options.stop_file) or time.monotonic() - started > options.seconds_max:
             stop.set()
+    ended = time.monotonic()
     for thread in samplers + writers:
         thread.join()
-    ended = time.monotonic()
 
     violations = [text for writer in writers for text in writer.violations]
     leaders = leaders_by_epoch(samplers)
@@ -59,6 +62,7 @@ def main():
         "gaps": gaps(writers, started, ended),
         "leaders": {str(epoch): who for epoch, who in leaders.items()},
         "roles": {name(sampler.member): sampler.changes for sampler in samplers},
+        "connections": {writer.name: writer.connection for writer in writers},
         "samples": {name(sampler.member): [sampler.samples, sampler.answers] for sampler in samplers},
         "violations": violations[:50],
     }

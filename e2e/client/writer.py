@@ -18,7 +18,7 @@ from kazoo.exceptions import (
     OperationTimeoutError,
     SessionExpiredError,
 )
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 
 UNKNOWN_OUTCOME = (
     ConnectionLoss,
@@ -28,8 +28,17 @@ UNKNOWN_OUTCOME = (
     KazooTimeoutError,
 )
 ANSWER_SECONDS_MAX = 20
+CONNECT_SECONDS_MAX = 1
 SESSION_SECONDS = 10
 REGISTERS = 4
+
+
+class ImpatientHandler(SequentialThreadingHandler):
+    """Gives up soon on the address of a pod that is gone; kazoo waits a whole session timeout for it."""
+
+    def create_connection(self, *arguments, **options):
+        options["timeout"] = min(options["timeout"], CONNECT_SECONDS_MAX)
+        return super().create_connection(*arguments, **options)
 
 
 def connect(hosts, session_seconds=SESSION_SECONDS):
@@ -37,6 +46,7 @@ def connect(hosts, session_seconds=SESSION_SECONDS):
     client = KazooClient(
         hosts=hosts,
         timeout=session_seconds,
+        handler=ImpatientHandler(),
         connection_retry={"max_tries": -1, "delay": 0.05, "backoff": 1.5, "max_delay": 0.3},
     )
     client.start(timeout=60)
@@ -78,6 +88,7 @@ class Writer(threading.Thread):
         self.acks = []  # monotonic seconds
         self.unknown = self.failed = self.sessions_lost = 0
         self.violations = []
+        self.connection = []  # (unix seconds, state of the session)
         self._last_zxid = 0
         self._serial = 0
 
@@ -191,6 +202,7 @@ class Writer(threading.Thread):
         self.violations.append(f"writer {self.index}: {text}")
 
     def _state(self, state):
+        self.connection.append((round(time.time(), 2), state))
         if state == KazooState.LOST and not self.stop_event.is_set():
             self.sessions_lost += 1
 

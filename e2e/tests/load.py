@@ -3,7 +3,7 @@
 import json
 import re
 
-from cluster import CLIENT_IMAGE, apply, kubectl, kubectl_json, restricted_pod, say, until
+from cluster import CACHE, CLIENT_IMAGE, apply, kubectl, kubectl_json, restricted_pod, say, until
 
 FLOWING_SECONDS_MAX = 60
 
@@ -60,6 +60,8 @@ class Load:
             return  # the pod stays for the diagnostics
         kubectl("-n", self.ensemble.namespace, "exec", self.name, "--", "/bin/sh", "-c", ": >/tmp/stop")
         output, succeeded = self.pod.wait_end(180)
+        saved = CACHE / "log" / f"{self.ensemble.namespace}-{self.name}.log"
+        saved.write_text(output)
         line = next((line for line in output.splitlines() if line.startswith("REPORT ")), None)
         assert line, f"no report:\n{output[-3000:]}"
         self.report = json.loads(line.removeprefix("REPORT "))
