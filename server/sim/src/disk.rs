@@ -11,7 +11,6 @@ use zk_store::{EpochName, Loaded, MemDisk, Store, StoreError};
 
 use crate::Broken;
 use crate::rng::Rng;
-use crate::scenario::SimConfig;
 
 /// Something for the disk to do.
 #[derive(Debug)]
@@ -36,6 +35,22 @@ pub(crate) struct DiskQueue {
 impl DiskQueue {
     pub(crate) fn is_idle(&self) -> bool {
         self.works.is_empty() && self.syncing.is_none()
+    }
+
+    /// Is there anything in it by which the server commits itself to a leader?
+    pub(crate) fn has_promise(&self) -> bool {
+        let is_promise =
+            |work: &DiskWork| !matches!(work, DiskWork::Append(_) | DiskWork::SaveSnapshot(..));
+        self.works.iter().any(is_promise)
+    }
+
+    /// Is there history to be made durable, and then the promise that it is?
+    pub(crate) fn has_history_before_promise(&self) -> bool {
+        let saves = |work: &DiskWork| matches!(work, DiskWork::SaveEpoch(EpochFile::Current, _));
+        let front = self.works.front();
+        let is_history =
+            |work: &DiskWork| matches!(work, DiskWork::Append(_) | DiskWork::Install(..));
+        (self.is_syncing() || front.is_some_and(is_history)) && self.works.iter().any(saves)
     }
 
     /// Does the next event finish an append?
@@ -109,11 +124,22 @@ impl DiskQueue {
 }
 
 /// How long the next part of the work takes, in µs.
-pub(crate) fn duration_us(rng: &mut Rng, is_slow: bool, config: &SimConfig) -> u64 {
+pub(crate) fn duration_us(
+    rng: &mut Rng,
+    queue: &DiskQueue,
+    is_slow: bool,
+    broken: Option<Broken>,
+) -> u64 {
+    // What a broken build has promised too early it does at leisure.
+    let is_late = match broken {
+        Some(Broken::AckBeforeSync) => queue.is_syncing(),
+        Some(Broken::EpochBeforeLog) => queue.has_history_before_promise(),
+        _ => false,
+    };
     let scale = if is_slow { 60 } else { 1 };
-    // A broken build is given more time to be caught in the act.
-    let scale = scale * if config.broken.is_some() { 4 } else { 1 };
-    if rng.percent(4) {
+    if is_late {
+        rng.within(20_000, 300_000)
+    } else if rng.percent(4) {
         rng.within(5_000, 60_000) * scale.min(4)
     } else {
         rng.within(50, 3_000) * scale

@@ -143,11 +143,6 @@ impl World {
         {
             stream.is_synced = true;
         }
-        let way = (stream.ends[1 - to].server, stream.ends[to].server);
-        if self.network.cuts.contains(&way) {
-            stream.stalled[to].push(wire);
-            return;
-        }
         let delay = self.delay_us();
         self.deliver_in(id, to, delay, wire);
     }
@@ -301,8 +296,7 @@ impl World {
         let ids: Vec<_> = self.network.streams.keys().copied().collect();
         for id in ids {
             let stream = self.network.streams.get_mut(&id).expect("just listed");
-            let stalled = std::mem::take(&mut stream.stalled);
-            if stalled.iter().all(Vec::is_empty) {
+            if stream.stalled.iter().all(Vec::is_empty) {
                 continue;
             }
             let ends = stream.ends;
@@ -311,15 +305,27 @@ impl World {
                 self.break_stream(id);
                 continue;
             }
-            for (to, wires) in stalled.into_iter().enumerate() {
-                for wire in wires {
-                    let delay = self.delay_us();
-                    self.deliver_in(id, to, delay, wire);
-                }
+            for to in 0..2 {
+                let delay = self.delay_us();
+                self.after(delay, Event::Unstall { id, to });
             }
         }
         for (from, to) in cuts {
             self.repeat_vote(from, to);
+        }
+    }
+
+    /// What has stalled arrives, unless the servers are cut off again.
+    pub(crate) fn unstall(&mut self, id: u64, to: usize) {
+        let Some(stream) = self.network.streams.get_mut(&id) else {
+            return;
+        };
+        let (here, there) = (stream.ends[to].server, stream.ends[1 - to].server);
+        if self.network.cuts.contains(&(there, here)) {
+            return;
+        }
+        for wire in std::mem::take(&mut stream.stalled[to]) {
+            self.stream(id, to, wire);
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) role: Role,
     pub(crate) is_serving: bool,
     epoch: Epoch,
+    /// In which epoch it led when the batch began.
+    led: Option<Epoch>,
     delivered: Option<Zxid>,
 }
 
@@ -83,10 +85,10 @@ impl Server {
         }
     }
 
-    pub(crate) fn is_leader(&self) -> bool {
-        self.process
-            .as_ref()
-            .is_some_and(|process| process.is_serving && process.role == Role::Leading)
+    /// Does it lead, or is it about to?
+    pub(crate) fn leads(&self) -> bool {
+        let process = self.process.as_ref();
+        process.is_some_and(|process| process.replica.status().role == Role::Leading)
     }
 }
 
@@ -169,6 +171,7 @@ impl World {
             role: Role::Looking,
             is_serving: false,
             epoch: found.1,
+            led: None,
             delivered: None,
         });
         let life = who.life;
@@ -189,6 +192,11 @@ impl World {
     /// The process ends, perhaps with its host's memory, and is started again
     /// after a while.
     pub(crate) fn die(&mut self, server: usize, is_power_cut: bool) {
+        let down_us = self.rng.within(20_000, 1_500_000);
+        self.die_for(server, is_power_cut, down_us);
+    }
+
+    pub(crate) fn die_for(&mut self, server: usize, is_power_cut: bool, down_us: u64) {
         if is_power_cut {
             let rng = &mut self.rng;
             self.servers[server].disk.power_cut(&mut |n| rng.below(n));
@@ -197,7 +205,6 @@ impl World {
         self.servers[server].process = None;
         self.drop_streams(server, !is_power_cut);
         self.drop_sessions(server);
-        let down_us = self.rng.within(20_000, 1_500_000);
         self.after(down_us, Event::Start { server });
     }
 
@@ -231,6 +238,7 @@ impl World {
             return Ok(());
         };
         process.is_run_planned = false;
+        process.led = (process.role == Role::Leading).then_some(process.epoch);
         let mut outputs = Vec::new();
         for input in std::mem::take(&mut process.inbox) {
             self.trace.line(self.now_us, || {
@@ -457,7 +465,9 @@ impl World {
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());
         };
+        // It may have proposed and then given up within one batch.
         let leads = (process.role == Role::Leading).then_some(process.epoch);
+        let leads = leads.or(process.led);
         for entry in entries {
             self.checks
                 .append(who, process.tip, entry.zxid, &entry.data, leads)?;
@@ -486,23 +496,33 @@ impl World {
             return;
         }
         process.disk_queue.is_busy = true;
-        let delay = duration_us(&mut self.rng, is_slow, &self.config);
+        let delay = duration_us(
+            &mut self.rng,
+            &process.disk_queue,
+            is_slow,
+            self.config.broken,
+        );
         self.after(delay, Event::Disk { server, life });
     }
 
     /// The disk has had time for the next part of its work.
     pub(crate) fn disk(&mut self, server: usize) -> Result<(), Violation> {
         let (tail_max, broken) = (self.commit_log_count, self.config.broken);
-        let fails_after = (self.is_faulty() && self.rng.below(400) == 0).then(|| self.rng.below(6));
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());
         };
-        process.disk_queue.is_busy = false;
-        let is_truncation = !process.disk_queue.is_syncing()
-            && matches!(
-                process.disk_queue.works.front(),
-                Some(DiskWork::Truncate(_))
-            );
+        let queue = &mut process.disk_queue;
+        queue.is_busy = false;
+        let is_promise = queue.has_promise();
+        let is_truncation =
+            !queue.is_syncing() && matches!(queue.works.front(), Some(DiskWork::Truncate(_)));
+        let odds = match (queue.has_history_before_promise(), is_promise) {
+            (true, _) => 3,
+            (_, true) => 12,
+            _ => 400,
+        };
+        let fails_after =
+            (self.is_faulty() && self.rng.below(odds) == 0).then(|| self.rng.below(6));
         let disk = self.servers[server].disk.clone();
         disk.fail_after(fails_after);
         let process = self.servers[server]
@@ -516,9 +536,13 @@ impl World {
         let told = match told {
             Ok(told) => told,
             Err(_) if fails_after.is_some() => {
-                let is_power_cut = self.rng.percent(50);
                 self.trace(|| format!("fault: disk of server {} fails", server + 1));
-                self.die(server, is_power_cut);
+                if is_promise {
+                    self.fault_at_a_promise(server);
+                } else {
+                    let is_power_cut = self.rng.percent(50);
+                    self.die(server, is_power_cut);
+                }
                 return Ok(());
             }
             Err(error) => {

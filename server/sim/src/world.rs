@@ -53,6 +53,10 @@ pub(crate) enum Event {
         at: End,
         wire: Wire,
     },
+    Unstall {
+        id: u64,
+        to: usize,
+    },
     Vote {
         from: usize,
         life: u64,
@@ -77,6 +81,9 @@ pub(crate) enum Event {
         close: bool,
     },
     Fault,
+    Crash {
+        server: usize,
+    },
     Heal,
     Look,
 }
@@ -223,6 +230,7 @@ impl World {
             Event::Run { .. } | Event::Disk { .. } | Event::Tick { .. } | Event::Touch { .. } => {}
             Event::Dial { from, to, until } => self.dialing(from, to, until),
             Event::Stream { id, to, wire } => self.stream(id, to, wire),
+            Event::Unstall { id, to } => self.unstall(id, to),
             Event::Arrived { at, wire } => self.arrived(at, wire),
             Event::Vote {
                 from,
@@ -244,6 +252,8 @@ impl World {
                 return self.at_client(client, conn, &frames, close);
             }
             Event::Fault => self.fault(),
+            Event::Crash { server } if self.is_faulty() => self.crash(server),
+            Event::Crash { .. } => {}
             Event::Heal => self.heal(),
             Event::Look => {}
         }
