@@ -1,15 +1,13 @@
 """The same after `helm install`, in another namespace."""
 
-import time
-
 import pytest
 
 import cluster
-from cluster import HELM, ROOT, kubectl, run, say
+from cluster import HELM, ROOT, kubectl, run
 from conftest import HELM_NAMESPACES
 from ensemble import Ensemble
-from load import Load, recipes
-from test_faults import kill_leader
+from load import recipes
+from test_faults import leader_killed_under_load, rolling_restart_under_load
 
 RELEASE = "quorate"
 KEPT = ("CustomResourceDefinition", "Namespace")
@@ -34,15 +32,19 @@ def helm_ensemble():
         cluster.install_operator()
 
 
-def test_helm_install_then_leader_killed_under_load(helm_ensemble):
-    before = helm_ensemble.wait_serving()
+def test_kazoo_works_after_helm_install(helm_ensemble):
+    helm_ensemble.wait_serving()
     recipes(helm_ensemble)
-    with Load(helm_ensemble) as load:
-        killed = time.time()
-        kill_leader(helm_ensemble, before)
-        helm_ensemble.wait_serving()
-        load.wait_acknowledged(300)
-    say(f"write gap of the leader's death: {load.longest_gap_since(killed):.2f} s")
+
+
+def test_leader_killed_under_load_after_helm_install(helm_ensemble):
+    helm_ensemble.wait_serving()
+    leader_killed_under_load(helm_ensemble)
+
+
+def test_rolling_restart_under_load_after_helm_install(helm_ensemble):
+    helm_ensemble.wait_serving()
+    rolling_restart_under_load(helm_ensemble)
 
 
 def test_data_outlives_the_ensemble(helm_ensemble):
