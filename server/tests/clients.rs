@@ -150,44 +150,72 @@ async fn replies_come_in_the_order_of_requests() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_watch_event_comes_before_the_change_can_be_read() {
-    const ROUNDS: u32 = 200;
+    const WATCHERS: usize = 6;
+    const ROUNDS: u32 = 150;
     let running = standalone("").await;
     let address = running.server.client_address;
-    let (mut writer, mut watcher) = (
-        Client::connect(address).await,
-        Client::connect(address).await,
-    );
+    let mut writer = Client::connect(address).await;
     writer.call(1, OpCode::Create, &create("/w", b"0", 0)).await;
+    let watchers: Vec<_> = (0..WATCHERS)
+        .map(|_| tokio::spawn(watch_until_deleted(address)))
+        .collect();
     for round in 1..=ROUNDS {
-        let old = watcher
+        let data = round.to_string();
+        let set = writer
+            .call(2, OpCode::SetData, &set_data("/w", data.as_bytes()))
+            .await;
+        assert_eq!(set.header.err, 0);
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let mut delete = path_only("/w");
+    delete.extend_from_slice(&(-1_i32).to_be_bytes());
+    assert_eq!(writer.call(3, OpCode::Delete, &delete).await.header.err, 0);
+    for watcher in watchers {
+        assert!(
+            watcher.await.unwrap() > 0,
+            "a watcher that saw no change proves nothing"
+        );
+    }
+}
+
+/// Leaves a watch and reads on until the change shows, which must be after
+/// the event. Returns how many changes it saw.
+async fn watch_until_deleted(address: std::net::SocketAddr) -> u32 {
+    const PIPELINE: usize = 16;
+    let mut client = Client::connect(address).await;
+    let reads = request(3, OpCode::GetData.code(), &path_watch("/w", false)).repeat(PIPELINE);
+    let mut changes = 0;
+    loop {
+        let old = client
             .call(1, OpCode::GetData, &path_watch("/w", true))
             .await;
-        writer
-            .send(
-                2,
-                OpCode::SetData,
-                &set_data("/w", round.to_string().as_bytes()),
-            )
-            .await;
-        // Reads race with the change; whichever shows it must follow the event.
+        if old.header.err != 0 {
+            return changes;
+        }
         let mut has_seen_event = false;
-        loop {
-            watcher
-                .send(3, OpCode::GetData, &path_watch("/w", false))
-                .await;
-            let mut frame = watcher.receive().await;
-            if frame.header.xid == special_xid::NOTIFICATION {
-                has_seen_event = true;
-                frame = watcher.receive().await;
-            }
-            if data_of(&frame) != data_of(&old) {
-                assert!(has_seen_event, "round {round}");
-                break;
+        let mut has_seen_change = false;
+        while !has_seen_change {
+            client.stream.write_all(&reads).await.unwrap();
+            let mut answered = 0;
+            while answered < PIPELINE {
+                let frame = client.receive().await;
+                if frame.header.xid == special_xid::NOTIFICATION {
+                    has_seen_event = true;
+                    continue;
+                }
+                answered += 1;
+                if frame.header.err != 0 || frame.body != old.body {
+                    assert!(
+                        has_seen_event,
+                        "the change after {changes} others came first"
+                    );
+                    has_seen_change = true;
+                }
             }
         }
-        assert_eq!(writer.receive().await.header.err, 0);
+        changes += 1;
     }
 }
 
