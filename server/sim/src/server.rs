@@ -45,6 +45,8 @@ pub(crate) struct Process {
     tip: Zxid,
     pub(crate) role: Role,
     pub(crate) is_serving: bool,
+    /// When the last batch ended.
+    was_serving: bool,
     epoch: Epoch,
     /// In which epoch it led when the batch began.
     led: Option<Epoch>,
@@ -170,6 +172,7 @@ impl World {
             tip,
             role: Role::Looking,
             is_serving: false,
+            was_serving: false,
             epoch: found.1,
             led: None,
             delivered: None,
@@ -260,7 +263,8 @@ impl World {
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());
         };
-        if !process.is_serving {
+        // What it delivered before it gave up in the same batch counts.
+        if !std::mem::replace(&mut process.was_serving, process.is_serving) && !process.is_serving {
             process.delivered = None;
             return Ok(());
         }

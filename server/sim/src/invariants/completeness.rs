@@ -1,12 +1,13 @@
-//! An established leader has everything that was ever committed (`Zab.tla`:
-//! PrimaryIntegrity).
+//! An established leader has everything that was committed in earlier epochs
+//! (`Zab.tla`: PrimaryIntegrity). A leader may learn late that it had a quorum,
+//! when that has gone on to a later epoch; it can commit nothing then.
 
 use zk_proto::{Epoch, Zxid};
 
 use super::{Life, Violation};
 
-/// `committed` is the newest transaction that any server has delivered. That
-/// it lies on the leader's path is for the total order to check.
+/// `committed` is the newest transaction of earlier epochs that any server has
+/// delivered. That it lies on the leader's path is for the total order to check.
 pub(super) fn leader_has_all(
     who: Life,
     epoch: Epoch,

@@ -59,6 +59,12 @@ impl Ledger {
         self.tip
     }
 
+    /// The newest committed one of earlier epochs.
+    pub(super) fn tip_before(&self, epoch: Epoch) -> Zxid {
+        let earlier = self.committed.range(..Zxid::new(epoch, 0));
+        earlier.last().copied().unwrap_or_default()
+    }
+
     pub(super) fn committed(&self) -> usize {
         self.committed.len()
     }

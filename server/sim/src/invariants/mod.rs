@@ -126,7 +126,7 @@ impl Invariants {
         tip: Zxid,
     ) -> Result<(), Violation> {
         self.leadership.established(who, epoch)?;
-        completeness::leader_has_all(who, epoch, tip, self.ledger.tip())?;
+        completeness::leader_has_all(who, epoch, tip, self.ledger.tip_before(epoch))?;
         self.ledger.start(epoch, tip);
         total_order::deliver(&mut self.ledger, who, tip)
     }
