@@ -4,6 +4,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${QUORATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/quorate}
 mkdir -p "$cache"
+# Each run of a continuous integration has a new checkout; what it compiles is
+# of use to the next.
+[ -z "${CI:-}" ] || export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 
 # The test bed has a cluster and a kubeconfig of its own: no script here reads
 # or writes the user's.
