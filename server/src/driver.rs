@@ -47,7 +47,8 @@ impl Heartbeat {
             .saturating_sub(self.at_ms.load(Ordering::Relaxed))
     }
 
-    fn beat(&self, now: Millis) {
+    /// The driver answers at this moment.
+    pub(crate) fn beat(&self, now: Millis) {
         self.at_ms.store(now.0, Ordering::Relaxed);
         self.is_long.store(false, Ordering::Relaxed);
     }

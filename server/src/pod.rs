@@ -11,12 +11,17 @@ use crate::process;
 
 /// Writes myid from the pod's name, then serves.
 pub(crate) fn serve(config: &Path) -> anyhow::Result<()> {
+    let data_dir = ServerConfig::data_dir_of(config).map_err(Failure::from)?;
+    become_member(&data_dir).map_err(|error| Failure::Member(error.into()))?;
+    process::serve(config)
+}
+
+fn become_member(data_dir: &Path) -> anyhow::Result<()> {
     let pod = pod_name()?;
     let myid = myid_of(&pod)?;
-    let data_dir = ServerConfig::data_dir_of(config).map_err(Failure::from)?;
-    write_myid(&data_dir, myid)?;
+    write_myid(data_dir, myid)?;
     tracing::info!(pod, myid, "member of the ensemble");
-    process::serve(config)
+    Ok(())
 }
 
 fn pod_name() -> anyhow::Result<String> {

@@ -92,6 +92,8 @@ impl Server {
         let replica = Replica::new(replica_config(&config), recovered, clock.now());
         let view = replica.view();
         let heartbeat = Arc::new(Heartbeat::default());
+        // Silence counts from here, not from before the loading.
+        heartbeat.beat(clock.mono());
         probe.set_running(Running {
             inbox: inbox.clone(),
             view: view.clone(),

@@ -80,45 +80,42 @@ pub enum ConfigError {
 impl ServerConfig {
     /// Reads a zoo.cfg and, in quorum mode, the myid file beside the data.
     pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
-        let text = fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
-            file: file.to_owned(),
-            source,
-        })?;
-        Self::read(file, &text, None)
+        Self::read(file, &text_of(file)?, None)
     }
 
     /// Reads the text of a zoo.cfg. `file` is for messages; `sid` replaces the
     /// myid file.
     pub fn read(file: &Path, text: &str, sid: Option<Sid>) -> Result<Loaded, ConfigError> {
-        let properties = properties::read(text).map_err(|error| ConfigError::Syntax {
-            file: file.to_owned(),
-            line: error.line,
-            reason: error.reason,
-        })?;
         Reader {
             file,
             values: BTreeMap::new(),
             members: BTreeMap::new(),
         }
-        .run(properties, sid)
+        .run(properties_of(file, text)?, sid)
     }
 
     /// `dataDir` of a zoo.cfg that is otherwise not looked at.
     pub fn data_dir_of(file: &Path) -> Result<PathBuf, ConfigError> {
-        // Any sid of the file will do, and none needs to be there yet.
-        let text = fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
-            file: file.to_owned(),
-            source,
-        })?;
-        let properties = properties::read(&text).map_err(|error| ConfigError::Syntax {
-            file: file.to_owned(),
-            line: error.line,
-            reason: error.reason,
-        })?;
+        let properties = properties_of(file, &text_of(file)?)?;
         let dir = properties.into_iter().rev().find(|p| p.key == "dataDir");
         dir.map(|p| PathBuf::from(p.value))
             .ok_or_else(|| missing_data_dir(file))
     }
+}
+
+fn text_of(file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+        file: file.to_owned(),
+        source,
+    })
+}
+
+fn properties_of(file: &Path, text: &str) -> Result<Vec<Property>, ConfigError> {
+    properties::read(text).map_err(|error| ConfigError::Syntax {
+        file: file.to_owned(),
+        line: error.line,
+        reason: error.reason,
+    })
 }
 
 struct Reader<'a> {
