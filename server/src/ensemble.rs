@@ -105,9 +105,15 @@ impl Ensemble {
             let runtime = process::runtime(1)?;
             let outcome = runtime.block_on(async {
                 let server = Server::start(config).await?;
-                server.serving().await;
-                // The announcer is gone only when everything ends.
-                let _ = ready.send(());
+                // A server that loses its peers to the same signal serves no more.
+                let mut ended_early = stopped.clone();
+                tokio::select! {
+                    () = server.serving() => {
+                        // The announcer is gone only when everything ends.
+                        let _ = ready.send(());
+                    }
+                    _ = ended_early.wait_for(|stopped| *stopped) => {}
+                }
                 let stop = async move {
                     let _ = stopped.wait_for(|stopped| *stopped).await;
                 };
