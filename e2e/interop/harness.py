@@ -325,7 +325,15 @@ class Ensemble:
         A session is opened and closed first: before the first transaction of an epoch a leader and
         its followers show different zxids for the same tree.
         """
-        self.wait_leader(patience).connect().close_session()
+
+        def one_write():
+            leader = self.leader()
+            try:
+                return leader and not leader.connect().close_session()
+            except (OSError, wire.Closed, wire.ServerError):
+                return False  # deposed, but not yet aware of it
+
+        wait_until(one_write, patience, lambda: "no leader takes a session\n" + self.tails())
 
         def same():
             zxids = {server.zxid() for server in self.running()}

@@ -78,3 +78,11 @@ def test_ends_on_sigterm(ensemble_command):
     assert process.wait(timeout=10) in (0, -signal.SIGTERM), output()
     with pytest.raises(OSError):
         wire.four_letter_word(port, "ruok")
+
+
+@pytest.mark.parametrize("after", [0.02, 0.1, 0.15, 0.2, 0.25, 0.3])
+def test_ends_on_sigterm_while_starting(ensemble_command, after):
+    process, _, _, output = ensemble_command
+    time.sleep(after)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) in (0, -signal.SIGTERM), output()
