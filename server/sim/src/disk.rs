@@ -30,6 +30,8 @@ pub(crate) struct DiskQueue {
     syncing: Option<Zxid>,
     /// Is an event under way?
     pub(crate) is_busy: bool,
+    /// Written beside the log.
+    snapshot: Option<(Zxid, Bytes, u64)>,
 }
 
 impl DiskQueue {
@@ -78,17 +80,17 @@ impl DiskQueue {
         store: &mut Store<MemDisk>,
         tail_max: usize,
         broken: Option<Broken>,
-    ) -> Result<Option<Input>, StoreError> {
+    ) -> Result<Vec<Input>, StoreError> {
+        let tells_early = broken == Some(Broken::AckBeforeSync);
+        let mut told = Vec::new();
         if let Some(last) = self.syncing.take() {
             store.sync()?;
-            let told_before = broken == Some(Broken::AckBeforeSync);
-            return Ok((!told_before).then_some(Input::Appended(last)));
+            told.extend((!tells_early).then_some(Input::Appended(last)));
+            return Ok(told);
         }
-        let Some(work) = self.works.pop_front() else {
-            return Ok(None);
-        };
-        Ok(Some(match work {
-            DiskWork::Append(mut entries) => {
+        match self.works.pop_front() {
+            None => {}
+            Some(DiskWork::Append(mut entries)) => {
                 // What has queued becomes one write and one sync.
                 while let Some(DiskWork::Append(more)) = self.works.front_mut() {
                     entries.append(more);
@@ -96,32 +98,55 @@ impl DiskQueue {
                 }
                 store.append(entries.iter().map(|entry| (entry.zxid, &entry.data[..])))?;
                 self.syncing = entries.last().map(|entry| entry.zxid);
-                let at_once = broken == Some(Broken::AckBeforeSync);
-                return Ok(self.syncing.filter(|_| at_once).map(Input::Appended));
+                told.extend(self.syncing.filter(|_| tells_early).map(Input::Appended));
             }
-            DiskWork::SaveEpoch(file, epoch) => {
+            Some(DiskWork::SaveEpoch(file, epoch)) => {
                 if !matches!(broken, Some(Broken::EpochBeforeLog | Broken::EpochNotSaved)) {
                     store.save_epoch(name(file), epoch)?;
                 }
-                Input::EpochSaved(file, epoch)
+                told.push(Input::EpochSaved(file, epoch));
             }
-            DiskWork::Truncate(zxid) => {
+            Some(DiskWork::Truncate(zxid)) => {
+                told.extend(self.finish_snapshot(store)?);
                 store.truncate(zxid)?;
                 let loaded = store.recover(tail_max)?;
-                Input::Truncated(Box::new(rebuild(&loaded)))
+                told.push(Input::Truncated(Box::new(rebuild(&loaded))));
             }
-            DiskWork::Install(zxid, image, digest) => {
+            Some(DiskWork::Install(zxid, image, digest)) => {
+                told.extend(self.finish_snapshot(store)?);
                 store.install_snapshot(zxid, &image, digest)?;
-                Input::SnapshotInstalled(zxid)
+                told.push(Input::SnapshotInstalled(zxid));
             }
-            DiskWork::SaveSnapshot(zxid, image, digest) => {
-                store.save_snapshot(zxid, &image, digest)?;
-                store.purge(3)?;
-                Input::SnapshotSaved(zxid)
+            Some(DiskWork::SaveSnapshot(zxid, image, digest)) => {
+                store.roll()?;
+                self.snapshot = Some((zxid, image, digest));
             }
-        }))
+        }
+        Ok(told)
+    }
+
+    /// The snapshot that is written beside the log is done. Before history is
+    /// rewritten the shell waits for that.
+    pub(crate) fn finish_snapshot(
+        &mut self,
+        store: &Store<MemDisk>,
+    ) -> Result<Option<Input>, StoreError> {
+        let Some((zxid, image, digest)) = self.snapshot.take() else {
+            return Ok(None);
+        };
+        store.snapshots().write(zxid, &image, digest)?;
+        store.purge(SNAPSHOTS_KEPT)?;
+        Ok(Some(Input::SnapshotSaved(zxid)))
+    }
+
+    /// Is a snapshot being written beside the log?
+    pub(crate) const fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
     }
 }
+
+/// As few as a server may keep.
+const SNAPSHOTS_KEPT: usize = 3;
 
 /// How long the next part of the work takes, in µs.
 pub(crate) fn duration_us(

@@ -560,18 +560,59 @@ impl World {
         if is_truncation {
             process.tip = self.checks.transaction(process.store.last_zxid());
         }
-        if let Some(Input::EpochSaved(file, epoch)) = &told {
-            let confirmed = &mut self.servers[server].confirmed;
-            match file {
-                EpochFile::Accepted => confirmed.0 = *epoch,
-                EpochFile::Current => confirmed.1 = *epoch,
+        for told in told {
+            if let Input::EpochSaved(file, epoch) = &told {
+                let confirmed = &mut self.servers[server].confirmed;
+                match file {
+                    EpochFile::Accepted => confirmed.0 = *epoch,
+                    EpochFile::Current => confirmed.1 = *epoch,
+                }
             }
-        }
-        if let Some(told) = told {
             self.input(server, told);
         }
         self.plan_disk(server);
+        self.plan_snapshot(server);
         Ok(())
+    }
+
+    fn plan_snapshot(&mut self, server: usize) {
+        let life = self.servers[server].life;
+        let process = self.servers[server].process.as_mut();
+        if process.is_some_and(|process| process.disk_queue.has_snapshot()) {
+            let delay = self.rng.within(1_000, 100_000);
+            self.after(delay, Event::Snapshot { server, life });
+        }
+    }
+
+    /// The second disk thread has written its snapshot.
+    pub(crate) fn snapshot(&mut self, server: usize) -> Result<(), Violation> {
+        let fails_after = (self.is_faulty() && self.rng.below(20) == 0).then(|| self.rng.below(8));
+        let host = &mut self.servers[server];
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
+        host.disk.fail_after(fails_after);
+        let told = process.disk_queue.finish_snapshot(&process.store);
+        host.disk.fail_after(None);
+        match told {
+            Ok(told) => {
+                told.into_iter().for_each(|told| self.input(server, told));
+                Ok(())
+            }
+            Err(_) if fails_after.is_some() => {
+                self.trace(|| format!("fault: disk of server {} fails", server + 1));
+                let is_power_cut = self.rng.percent(50);
+                self.die(server, is_power_cut);
+                Ok(())
+            }
+            Err(error) => {
+                let detail = format!("server {}: {error}", server + 1);
+                Err(Violation::new(
+                    "the store does what it is asked for",
+                    detail,
+                ))
+            }
+        }
     }
 }
 

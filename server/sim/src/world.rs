@@ -39,6 +39,10 @@ pub(crate) enum Event {
         server: usize,
         life: u64,
     },
+    Snapshot {
+        server: usize,
+        life: u64,
+    },
     Dial {
         from: End,
         to: usize,
@@ -227,7 +231,14 @@ impl World {
                 self.hand_in_touched(server);
                 self.after(TICK_MS * 500, Event::Touch { server, life });
             }
-            Event::Run { .. } | Event::Disk { .. } | Event::Tick { .. } | Event::Touch { .. } => {}
+            Event::Snapshot { server, life } if self.is_alive(server, life) => {
+                return self.snapshot(server);
+            }
+            Event::Run { .. }
+            | Event::Disk { .. }
+            | Event::Tick { .. }
+            | Event::Touch { .. }
+            | Event::Snapshot { .. } => {}
             Event::Dial { from, to, until } => self.dialing(from, to, until),
             Event::Stream { id, to, wire } => self.stream(id, to, wire),
             Event::Unstall { id, to } => self.unstall(id, to),
