@@ -7,7 +7,7 @@ import time
 
 import pytest
 import wire
-from harness import STARTED, free_ports, quorate_binary
+from harness import STARTED, free_ports, quorate_binary, wait_until
 from kazoo.client import KazooClient
 
 SERVING_WITHIN = 2.0  # seconds from the start of the process to the first acknowledged write
@@ -51,8 +51,10 @@ def test_serves_in_two_seconds(ensemble_command):
     print(f"first write acknowledged after {took:.2f} s")
     assert took < SERVING_WITHIN
 
-    hosts = re.search(r"127\.0\.0\.1:\d+(?:,127\.0\.0\.1:\d+){2}", output())
-    assert hosts, f"no connect string in:\n{output()}"
+    def connect_string():
+        return re.search(r"127\.0\.0\.1:\d+(?:,127\.0\.0\.1:\d+){2}", output())
+
+    hosts = wait_until(connect_string, SERVING_WITHIN, lambda: f"no connect string in:\n{output()}")
     assert f"127.0.0.1:{port}" in hosts[0]
     for host in hosts[0].split(","):
         one = KazooClient(hosts=host, timeout=8)
