@@ -45,11 +45,11 @@ impl Ensemble {
             .or_else(|| temporary.as_ref().map(|it| &*it.0));
         let dir = dir.expect("one of the two was given");
         let (stop, stopped) = watch::channel(false);
-        let (ready, mut readies) = mpsc::unbounded_channel();
+        let (news, mut heard) = mpsc::unbounded_channel();
         let servers = (1..=self.servers)
-            .map(|n| self.spawn(n, dir, stopped.clone(), ready.clone()))
+            .map(|n| self.spawn(n, dir, stopped.clone(), news.clone()))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        drop(ready);
+        drop(news);
         let waited = process::runtime(1)?.block_on(async {
             let signal = process::stop_signal()?;
             tokio::pin!(signal);
@@ -57,14 +57,15 @@ impl Ensemble {
             loop {
                 tokio::select! {
                     () = &mut signal => return anyhow::Ok(()),
-                    server = readies.recv() => match server {
-                        Some(()) => {
+                    server = heard.recv() => match server {
+                        Some(News::Serving) => {
                             serving += 1;
                             if serving == self.servers {
                                 self.announce(start)?;
                             }
                         }
-                        None => return Ok(()),
+                        // One that ends unasked takes the others with it.
+                        Some(News::Ended) | None => return Ok(()),
                     },
                 }
             }
@@ -97,29 +98,14 @@ impl Ensemble {
         &self,
         n: u16,
         dir: &Path,
-        mut stopped: watch::Receiver<bool>,
-        ready: mpsc::UnboundedSender<()>,
+        stopped: watch::Receiver<bool>,
+        news: mpsc::UnboundedSender<News>,
     ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
         let config = self.config(n, dir)?;
         let body = move || {
-            let runtime = process::runtime(1)?;
-            let outcome = runtime.block_on(async {
-                let server = Server::start(config).await?;
-                // A server that loses its peers to the same signal serves no more.
-                let mut ended_early = stopped.clone();
-                tokio::select! {
-                    () = server.serving() => {
-                        // The announcer is gone only when everything ends.
-                        let _ = ready.send(());
-                    }
-                    _ = ended_early.wait_for(|stopped| *stopped) => {}
-                }
-                let stop = async move {
-                    let _ = stopped.wait_for(|stopped| *stopped).await;
-                };
-                Ok(server.run_until(stop).await?)
-            });
-            runtime.shutdown_background();
+            let outcome = serve(config, stopped, &news);
+            // The announcer is gone only when everything ends.
+            let _ = news.send(News::Ended);
             outcome
         };
         let thread = thread::Builder::new().name(format!("server-{n}"));
@@ -151,6 +137,41 @@ impl Ensemble {
         let loaded = ServerConfig::read(Path::new("embedded zoo.cfg"), &text, Some(Sid(n.into())));
         Ok(loaded.map_err(Failure::from)?.config)
     }
+}
+
+/// What a server's thread tells.
+enum News {
+    Serving,
+    Ended,
+}
+
+/// Runs a server on this thread.
+fn serve(
+    config: ServerConfig,
+    mut stopped: watch::Receiver<bool>,
+    news: &mpsc::UnboundedSender<News>,
+) -> anyhow::Result<()> {
+    let runtime = process::runtime(1)?;
+    let outcome = runtime.block_on(async {
+        let stop = async move {
+            // An announcer that is gone wants everything to stop, too.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        tokio::pin!(stop);
+        let server = Server::start(config).await?;
+        tokio::select! {
+            () = server.serving() => {
+                let _ = news.send(News::Serving);
+            }
+            () = &mut stop => {
+                server.stop().await;
+                return Ok(());
+            }
+        }
+        Ok(server.run_until(stop).await?)
+    });
+    runtime.shutdown_background();
+    outcome
 }
 
 /// A directory that goes away with its owner.
