@@ -15,9 +15,11 @@
 //! ```
 #![warn(missing_docs)]
 
+mod brief;
 mod broken;
 mod client;
 mod disk;
+mod disk_thread;
 mod faults;
 mod invariants;
 mod network;

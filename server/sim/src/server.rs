@@ -4,19 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zk_core::config::ReplicaConfig;
 use zk_core::tree::Tree;
-use zk_core::{
-    Ensemble, EpochFile, Input, LinkId, LogEntry, Member, Millis, Output, Replica, Role,
-};
+use zk_core::{Ensemble, Input, LinkId, LogEntry, Member, Millis, Output, Replica, Role};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 use zk_store::{MemDisk, Store, StoreConfig};
 
-use crate::disk::{DiskQueue, DiskWork, duration_us, rebuild};
+use crate::disk::{DiskQueue, DiskWork, rebuild};
 use crate::invariants::{Invariants, Life};
 use crate::network::{End, Wire};
 use crate::scenario::{INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS};
 use crate::world::{Event, World};
-use crate::{Broken, Violation};
+use crate::{Broken, Violation, brief};
 
 /// A host and the process on it.
 pub(crate) struct Server {
@@ -28,21 +26,21 @@ pub(crate) struct Server {
     /// Stands still until then.
     pub(crate) paused_until_us: u64,
     /// Epochs that the disk has confirmed.
-    confirmed: (Epoch, Epoch),
+    pub(crate) confirmed: (Epoch, Epoch),
 }
 
 /// A running server.
 pub(crate) struct Process {
     pub(crate) replica: Replica,
-    store: Store<MemDisk>,
-    disk_queue: DiskQueue,
+    pub(crate) store: Store<MemDisk>,
+    pub(crate) disk_queue: DiskQueue,
     inbox: Vec<Input>,
     is_run_planned: bool,
     planned_tick_us: u64,
     links: BTreeSet<LinkId>,
     touched: BTreeMap<SessionId, Millis>,
     /// Newest transaction of the log, whether written or not.
-    tip: Zxid,
+    pub(crate) tip: Zxid,
     pub(crate) role: Role,
     pub(crate) is_serving: bool,
     /// When the last batch ended.
@@ -245,7 +243,7 @@ impl World {
         let mut outputs = Vec::new();
         for input in std::mem::take(&mut process.inbox) {
             self.trace.line(self.now_us, || {
-                format!("{} <- {}", server + 1, brief_input(&input))
+                format!("{} <- {}", server + 1, brief::input(&input))
             });
             process.replica.step(now, input, &mut outputs);
         }
@@ -353,7 +351,7 @@ impl World {
             if !self.servers[server].is_up() {
                 return Ok(());
             }
-            self.trace(|| format!("{} -> {}", server + 1, brief_output(&output)));
+            self.trace(|| format!("{} -> {}", server + 1, brief::output(&output)));
             match output {
                 Output::Connect {
                     link,
@@ -479,141 +477,6 @@ impl World {
         }
         Ok(())
     }
-
-    fn hand_to_disk(&mut self, server: usize, work: DiskWork) {
-        let broken = self.config.broken;
-        let Some(process) = &mut self.servers[server].process else {
-            return;
-        };
-        let pushed = process.disk_queue.push(work, &mut process.store, broken);
-        pushed.expect("faults are planned with the works only");
-        self.plan_disk(server);
-    }
-
-    fn plan_disk(&mut self, server: usize) {
-        let host = &mut self.servers[server];
-        let (life, is_slow) = (host.life, host.is_disk_slow);
-        let Some(process) = &mut host.process else {
-            return;
-        };
-        if process.disk_queue.is_busy || process.disk_queue.is_idle() {
-            return;
-        }
-        process.disk_queue.is_busy = true;
-        let delay = duration_us(
-            &mut self.rng,
-            &process.disk_queue,
-            is_slow,
-            self.config.broken,
-        );
-        self.after(delay, Event::Disk { server, life });
-    }
-
-    /// The disk has had time for the next part of its work.
-    pub(crate) fn disk(&mut self, server: usize) -> Result<(), Violation> {
-        let (tail_max, broken) = (self.commit_log_count, self.config.broken);
-        let Some(process) = &mut self.servers[server].process else {
-            return Ok(());
-        };
-        let queue = &mut process.disk_queue;
-        queue.is_busy = false;
-        let is_promise = queue.has_promise();
-        let is_truncation =
-            !queue.is_syncing() && matches!(queue.works.front(), Some(DiskWork::Truncate(_)));
-        let odds = match (queue.has_history_before_promise(), is_promise) {
-            (true, _) => 3,
-            (_, true) => 12,
-            _ => 400,
-        };
-        let fails_after =
-            (self.is_faulty() && self.rng.below(odds) == 0).then(|| self.rng.below(6));
-        let disk = self.servers[server].disk.clone();
-        disk.fail_after(fails_after);
-        let process = self.servers[server]
-            .process
-            .as_mut()
-            .expect("looked at above");
-        let told = process
-            .disk_queue
-            .advance(&mut process.store, tail_max, broken);
-        disk.fail_after(None);
-        let told = match told {
-            Ok(told) => told,
-            Err(_) if fails_after.is_some() => {
-                self.trace(|| format!("fault: disk of server {} fails", server + 1));
-                if is_promise {
-                    self.fault_at_a_promise(server);
-                } else {
-                    let is_power_cut = self.rng.percent(50);
-                    self.die(server, is_power_cut);
-                }
-                return Ok(());
-            }
-            Err(error) => {
-                let detail = format!("server {}: {error}", server + 1);
-                return Err(Violation::new(
-                    "the store does what it is asked for",
-                    detail,
-                ));
-            }
-        };
-        if is_truncation {
-            process.tip = self.checks.transaction(process.store.last_zxid());
-        }
-        for told in told {
-            if let Input::EpochSaved(file, epoch) = &told {
-                let confirmed = &mut self.servers[server].confirmed;
-                match file {
-                    EpochFile::Accepted => confirmed.0 = *epoch,
-                    EpochFile::Current => confirmed.1 = *epoch,
-                }
-            }
-            self.input(server, told);
-        }
-        self.plan_disk(server);
-        self.plan_snapshot(server);
-        Ok(())
-    }
-
-    fn plan_snapshot(&mut self, server: usize) {
-        let life = self.servers[server].life;
-        let process = self.servers[server].process.as_mut();
-        if process.is_some_and(|process| process.disk_queue.has_snapshot()) {
-            let delay = self.rng.within(1_000, 100_000);
-            self.after(delay, Event::Snapshot { server, life });
-        }
-    }
-
-    /// The second disk thread has written its snapshot.
-    pub(crate) fn snapshot(&mut self, server: usize) -> Result<(), Violation> {
-        let fails_after = (self.is_faulty() && self.rng.below(20) == 0).then(|| self.rng.below(8));
-        let host = &mut self.servers[server];
-        let Some(process) = &mut host.process else {
-            return Ok(());
-        };
-        host.disk.fail_after(fails_after);
-        let told = process.disk_queue.finish_snapshot(&process.store);
-        host.disk.fail_after(None);
-        match told {
-            Ok(told) => {
-                told.into_iter().for_each(|told| self.input(server, told));
-                Ok(())
-            }
-            Err(_) if fails_after.is_some() => {
-                self.trace(|| format!("fault: disk of server {} fails", server + 1));
-                let is_power_cut = self.rng.percent(50);
-                self.die(server, is_power_cut);
-                Ok(())
-            }
-            Err(error) => {
-                let detail = format!("server {}: {error}", server + 1);
-                Err(Violation::new(
-                    "the store does what it is asked for",
-                    detail,
-                ))
-            }
-        }
-    }
 }
 
 /// Opens the store; a fresh one gets its first snapshot.
@@ -667,56 +530,5 @@ fn config(
         outstanding_max: 1000,
         seed,
         first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),
-    }
-}
-
-fn brief_input(input: &Input) -> String {
-    match input {
-        Input::Packet { link, packet } => {
-            format!("{:?} {} on {:x}", packet.known_kind(), packet.zxid, link.0)
-        }
-        Input::Snap { zxid, .. } => format!("Snap {zxid}"),
-        Input::Truncated(recovered) => format!("Truncated to {}", recovered.last_zxid),
-        Input::Touched(_) => "Touched".to_owned(),
-        Input::ClientWrites { conn, writes } => {
-            format!("{} writes of client {}", writes.len(), conn.0)
-        }
-        Input::ClientConnect { conn, .. } => format!("client {} connects", conn.0),
-        Input::Notification { from, notification } => {
-            let (leader, zxid) = (notification.leader, notification.zxid);
-            format!(
-                "vote of {from}, {:?}: {leader} with {zxid} round {}",
-                notification.state, notification.round.0
-            )
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn brief_output(output: &Output) -> String {
-    match output {
-        Output::Send { link, packet } => {
-            format!("{:?} {} on {:x}", packet.known_kind(), packet.zxid, link.0)
-        }
-        Output::SendSnap { zxid, .. } => format!("Snap {zxid}"),
-        Output::Append(entries) => {
-            let zxids: Vec<_> = entries.iter().map(|entry| entry.zxid.to_string()).collect();
-            format!("append {}", zxids.join(" "))
-        }
-        Output::InstallSnapshot { zxid, .. } => format!("install snapshot {zxid}"),
-        Output::SaveSnapshot { zxid, .. } => format!("save snapshot {zxid}"),
-        Output::ToClient(to) => format!("{} replies to client {}", to.replies, to.conn.0),
-        Output::SessionOpened { conn, session, .. } => {
-            format!("session {session} of client {}", conn.0)
-        }
-        Output::SessionRefused { conn, .. } => format!("refuses session of client {}", conn.0),
-        Output::Notify { to, notification } => {
-            let (leader, zxid) = (notification.leader, notification.zxid);
-            format!(
-                "vote to {to}, {:?}: {leader} with {zxid} round {}",
-                notification.state, notification.round.0
-            )
-        }
-        other => format!("{other:?}"),
     }
 }
