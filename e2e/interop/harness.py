@@ -131,10 +131,6 @@ class Server:
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)
 
-    def restart(self):
-        self.stop()
-        return self.start()
-
     def wipe(self):
         """Loses the data directory, keeps the identity."""
         assert not self.running()
