@@ -15,6 +15,8 @@ context=kind-$cluster
 export KUBECONFIG=$cache/kubeconfig
 export PATH="$cache/kind/bin:$PATH"
 
+target=${CARGO_TARGET_DIR:-$root/target}
+
 tag=dev # of every image built here
 server_image=quorate/quorate:$tag
 operator_image=quorate/quorate-operator:$tag
@@ -76,6 +78,12 @@ apt_lists() {
 	[ -z "$(find "$cache/apt-updated" -mmin -120 2>/dev/null)" ] || return 0
 	logged apt-update apt-get update -qq || die 'apt-get update failed'
 	touch "$cache/apt-updated"
+}
+
+# release_build: every program at once, for one choice of features in what they
+# share: asked for apart, cargo would compile that again for each choice.
+release_build() {
+	(cd "$root" && cargo build --release --locked --workspace --bins)
 }
 
 k() { kubectl --context "$context" "$@"; }
