@@ -33,7 +33,7 @@ FLOORS = {
 }
 # A quick run measures a few seconds twice, on cores that the generator and the rest of the machine
 # share, so one disturbance moves its figures. Its floors are this share easier; a full run's are not.
-QUICK_TOLERANCE = 0.25
+QUICK_TOLERANCE = 0.4
 # More than this share of the machine used by others makes a run worth repeating.
 DISTURBED_SHARE = 0.10
 
