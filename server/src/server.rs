@@ -225,7 +225,6 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
         session_timeout_max_ms: config.session_timeout_max_ms,
         snap_count: config.snap_count,
         commit_log_count: config.commit_log_count,
-        outstanding_max: config.outstanding_max,
         seed: seed(config.sid),
         first_session_id: first_session_id(wall_ms(), config.sid),
     }

@@ -25,8 +25,6 @@ pub struct ReplicaConfig {
     pub snap_count: u64,
     /// `commitLogCount`: committed transactions kept in memory for DIFF.
     pub commit_log_count: usize,
-    /// `globalOutstandingLimit`.
-    pub outstanding_max: usize,
     /// Seed of the replica's own generator.
     pub seed: u64,
     /// First session id this server hands out; the shell derives it from the

@@ -48,7 +48,6 @@ impl Server {
             session_timeout_max_ms: 20_000,
             snap_count: 100_000,
             commit_log_count: 500,
-            outstanding_max: 1000,
             seed: 1,
             first_session_id: 0x0100_0000_0000_0001,
         };

@@ -527,7 +527,6 @@ fn config(
         session_timeout_max_ms: SESSION_TIMEOUT_MS.1,
         snap_count,
         commit_log_count,
-        outstanding_max: 1000,
         seed,
         first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),
     }

@@ -22,7 +22,7 @@ use crate::request::{Prep, SharedView};
 use crate::session::SessionTracker;
 use crate::tree::Tree;
 use crate::zab::{Effects, Zab, ZabEvent, ZabInput, ZabState};
-use crate::{CloseReason, ConnId, EpochFile, Input, LogEntry, Millis, Now, Output, Recovered};
+use crate::{CloseReason, ConnId, Input, LogEntry, Millis, Now, Output, Recovered};
 
 pub use self::status::Status;
 
@@ -176,7 +176,7 @@ impl Replica {
                 }
             },
             Input::Appended(zxid) => self.zab(now, ZabInput::Appended(zxid), out),
-            Input::EpochSaved(file, epoch) => self.epoch_saved(now, file, epoch, out),
+            Input::EpochSaved(file, epoch) => self.zab(now, ZabInput::EpochSaved(file, epoch), out),
             Input::Truncated(recovered) => self.truncated(now, *recovered, out),
             Input::SnapshotInstalled(zxid) => self.zab(now, ZabInput::SnapshotInstalled(zxid), out),
             Input::SnapshotSaved(_) => self.snapshots.is_running = false,
@@ -267,16 +267,6 @@ impl Replica {
             ZabEvent::PingFromLeader { packet } => self.answer_ping(now, &packet, out),
             ZabEvent::SyncReady(token) => self.sync_ready(token, out),
         }
-    }
-
-    fn epoch_saved(
-        &mut self,
-        now: Now,
-        file: EpochFile,
-        epoch: zk_proto::Epoch,
-        out: &mut Vec<Output>,
-    ) {
-        self.zab(now, ZabInput::EpochSaved(file, epoch), out);
     }
 
     fn truncated(&mut self, now: Now, recovered: Recovered, out: &mut Vec<Output>) {

@@ -101,7 +101,6 @@ pub(in crate::zab) fn config(sid: i64, voters: i64) -> ReplicaConfig {
         session_timeout_max_ms: 40_000,
         snap_count: 100,
         commit_log_count: 500,
-        outstanding_max: 1_000,
         seed: 1,
         first_session_id: 1,
     }
