@@ -1,4 +1,4 @@
-"""Three servers on loopback, of one kind, with data directories of their own."""
+"""Servers on loopback, of one kind, with data directories of their own."""
 
 import os
 import random
@@ -31,12 +31,12 @@ class Kind:
     is_java: bool
 
 
-def java(root: Path) -> Kind:
+def java(root: Path, options: list[str] = JAVA_OPTIONS) -> Kind:
     """Apache ZooKeeper 3.9.4; it logs at INFO, as its own start script makes it."""
     class_path = subprocess.run(
         [root / "e2e/reference/classpath"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout.strip()
-    command = [java_program(), *JAVA_OPTIONS, "-cp", class_path, JAVA_MAIN]
+    command = [java_program(), *options, "-cp", class_path, JAVA_MAIN]
     return Kind("Java 3.9.4", command, is_java=True)
 
 
@@ -50,16 +50,29 @@ def quorate(binary: Path) -> Kind:
 
 
 class Ensemble:
-    """Running servers; use as a context manager, which also removes their data."""
+    """Running servers; use as a context manager, which also removes their data.
 
-    def __init__(self, kind: Kind, directory: Path):
+    One server is a standalone one. With `keep` the data of an earlier run is served and left."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        directory: Path,
+        size: int = SERVERS,
+        settings: tuple[str, ...] = (),
+        keep: bool = False,
+    ):
         self.kind = kind
         self.directory = directory
+        self.size = size
+        self.settings = settings
+        self.keep = keep
         self.processes: list[subprocess.Popen] = []
         self.addresses: list[str] = []
 
     def __enter__(self):
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
         try:
             self._start()
         except BaseException:
@@ -69,7 +82,7 @@ class Ensemble:
 
     def __exit__(self, error_type, error, traceback):
         self._stop()
-        if error_type is None:
+        if error_type is None and not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
@@ -85,15 +98,16 @@ class Ensemble:
         return self.modes().index("leader")
 
     def _start(self):
-        ports = free_ports(5 * SERVERS)
+        ports = free_ports(5 * self.size)
         client, quorum, election, admin, metrics = (ports[i::5] for i in range(5))
         members = [
-            f"server.{i + 1}=127.0.0.1:{quorum[i]}:{election[i]}" for i in range(SERVERS)
+            f"server.{i + 1}=127.0.0.1:{quorum[i]}:{election[i]}"
+            for i in range(self.size if self.size > 1 else 0)
         ]
-        for i in range(SERVERS):
+        for i in range(self.size):
             home = self.directory / f"server{i + 1}"
             data = home / "data"
-            data.mkdir(parents=True)
+            data.mkdir(parents=True, exist_ok=True)
             (data / "myid").write_text(f"{i + 1}\n")
             config = home / "zoo.cfg"
             config.write_text(
@@ -110,6 +124,7 @@ class Ensemble:
                         "admin.serverAddress=127.0.0.1",
                         *self._metrics(metrics[i]),
                         *members,
+                        *self.settings,
                         "",
                     ]
                 )
@@ -144,14 +159,19 @@ class Ensemble:
                         + self._log_tail(i)
                     )
             modes = self.modes()
-            if sorted(modes) == ["follower"] * (SERVERS - 1) + ["leader"]:
+            if sorted(modes) == self._modes_of_a_quorum():
                 return
             if time.monotonic() > deadline:
                 raise Failure(
                     f"{self.kind.name} has no quorum after {START_SECONDS_MAX} s, modes {modes}; "
                     f"logs are in {self.directory}:\n" + self._log_tail(0)
                 )
-            time.sleep(0.2)
+            time.sleep(0.2 if self.size > 1 else 0.002)
+
+    def _modes_of_a_quorum(self) -> list[str]:
+        if self.size == 1:
+            return ["standalone"]
+        return ["follower"] * (self.size - 1) + ["leader"]
 
     def _log_tail(self, index: int) -> str:
         log = (self.directory / f"server{index + 1}" / "log").read_text(errors="replace")

@@ -63,14 +63,19 @@ QUICK = Pace(
 
 
 def run_workload(
-    generator: Path, ensemble: Ensemble, workload: str, warm_up: WarmUp, seconds: float
+    generator: Path,
+    ensemble: Ensemble,
+    workload: str,
+    warm_up: WarmUp,
+    seconds: float,
+    options: tuple[str, ...] = (),
 ) -> dict:
     """Figures of one workload, as the generator prints them."""
     # The slack covers opening sessions, laying out znodes and waiting for the last replies.
     limit = warm_up.max + seconds + 90
     try:
         done = subprocess.run(
-            command(generator, ensemble, workload, warm_up, seconds),
+            [*command(generator, ensemble, workload, warm_up, seconds), *options],
             stdout=subprocess.PIPE,
             text=True,
             timeout=limit,
@@ -96,6 +101,7 @@ def command(
         addresses = [addresses[index]]
     return [
         str(generator),
+        "load",
         name,
         f"--servers={','.join(addresses)}",
         f"--pids={','.join(map(str, ensemble.pids))}",

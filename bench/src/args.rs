@@ -3,15 +3,48 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 
 use crate::load::Workload;
 use crate::warm_up::Rule;
 
-/// Loads the given servers with one workload and prints one JSON line of figures.
+/// Loads servers that speak the ZooKeeper client protocol; prints one JSON line.
 #[derive(Debug, Parser)]
 #[command(name = "zk-bench", version)]
-pub(crate) struct Args {
+pub(crate) enum Command {
+    /// One workload on the given servers; prints its figures.
+    Load(LoadArgs),
+    /// Creates znodes of 100 bytes, 1000 in each parent.
+    Fill(BulkArgs),
+    /// Sets one data watch on each of the znodes that `fill` made, then waits for the end of its
+    /// standard input.
+    Watch(BulkArgs),
+    /// Opens sessions, one connection each, then waits for the end of its standard input.
+    Hold(BulkArgs),
+    /// Writes and reads back one znode of so many bytes.
+    Large(BulkArgs),
+}
+
+/// What to bring a server to.
+#[derive(Debug, Args)]
+pub(crate) struct BulkArgs {
+    /// Client address.
+    #[arg(long)]
+    pub(crate) server: SocketAddr,
+
+    /// How many znodes, watches, sessions or bytes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=9_999_999))]
+    pub(crate) count: u32,
+
+    /// Connections that share the work of `fill` and `watch`, threads that open sessions for
+    /// `hold`.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) threads: u32,
+}
+
+/// The workload and how it is measured.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
     /// What to send.
     #[arg(value_enum)]
     pub(crate) workload: Workload,
@@ -40,6 +73,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(7..=65_536))]
     pub(crate) data_bytes: u32,
 
+    /// Requests per second in all, sent whether replies have come or not; without it every reply
+    /// makes room for the next request.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+
     /// Length of the measured window in seconds.
     #[arg(long, default_value_t = 15.0, value_parser = positive_seconds)]
     seconds: f64,
@@ -61,7 +99,7 @@ pub(crate) struct Args {
     warm_up_rise: f64,
 }
 
-impl Args {
+impl LoadArgs {
     pub(crate) fn connections(&self) -> usize {
         usize::from(self.connections.unwrap_or(match self.workload {
             Workload::Single => 1,

@@ -114,6 +114,13 @@ pub(crate) fn get_data(xid: i32, path: &str) -> Vec<u8> {
     })
 }
 
+/// getData that leaves a watch.
+pub(crate) fn get_data_and_watch(xid: i32, path: &str) -> Vec<u8> {
+    let mut request = get_data(xid, path);
+    *request.last_mut().expect("a request is not empty") = 1;
+    request
+}
+
 /// setData of any version.
 pub(crate) fn set_data(xid: i32, path: &str, data: &[u8]) -> Vec<u8> {
     request(xid, OP_SET_DATA, |out| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::args::Args;
+use crate::args::LoadArgs;
 use crate::connection::{Connection, Finished};
 use crate::cpu;
 use crate::histogram::Histogram;
@@ -19,10 +19,13 @@ use crate::warm_up::WarmUp;
 /// # Errors
 /// When a session cannot be opened, a server process ends, replies stop coming or one of them is
 /// not the answer to its request. Error codes in replies are counted, not errors here.
-pub(crate) fn run(args: &Args) -> Result<Report> {
+pub(crate) fn run(args: &LoadArgs) -> Result<Report> {
     let run_id = lay_out(args)?;
     let mut generator = Generator::new(args, run_id)?;
-    generator.fill(args.outstanding())?;
+    match args.rate {
+        Some(rate) => generator.pace = Some(Pace::new(rate, ns_since(generator.started))),
+        None => generator.fill(args.outstanding())?,
+    }
 
     let mut warm_up = WarmUp::new(args.warm_up());
     loop {
@@ -58,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<Report> {
 }
 
 /// Creates the znodes and gives a number that no other run has.
-fn lay_out(args: &Args) -> Result<u64> {
+fn lay_out(args: &LoadArgs) -> Result<u64> {
     let server = *args.servers.first().context("no server given")?;
     let mut session = Session::open(server)?;
     session
@@ -79,12 +82,14 @@ struct Generator {
     errors: u64,
     first_error: Option<i32>,
     is_draining: bool,
+    /// Set when requests leave by the clock.
+    pace: Option<Pace>,
     /// Set while latencies are recorded.
     histogram: Option<Histogram>,
 }
 
 impl Generator {
-    fn new(args: &Args, run_id: u64) -> Result<Self> {
+    fn new(args: &LoadArgs, run_id: u64) -> Result<Self> {
         let poll = Poll::new()?;
         let mut connections = Vec::with_capacity(args.connections());
         for index in 0..args.connections() {
@@ -108,6 +113,7 @@ impl Generator {
             errors: 0,
             first_error: None,
             is_draining: false,
+            pace: None,
             histogram: None,
         })
     }
@@ -132,8 +138,35 @@ impl Generator {
             if elapsed >= length {
                 return Ok(elapsed);
             }
-            self.turn(&mut events, length - elapsed)?;
+            if self.pace.is_some() {
+                self.send_due()?;
+                self.turn(&mut events, Duration::ZERO)?;
+                std::thread::sleep(PACED_TURN);
+            } else {
+                self.turn(&mut events, length - elapsed)?;
+            }
         }
+    }
+
+    /// Sends what is due, spread over the connections in turn. A request counts from the moment
+    /// at which it was due, so a server that stalls does not get away with fewer requests.
+    fn send_due(&mut self) -> Result<()> {
+        let now_ns = ns_since(self.started);
+        let Some(pace) = &mut self.pace else {
+            return Ok(());
+        };
+        let mut touched = Vec::new();
+        while let Some((number, due_ns)) = pace.next_due(now_ns) {
+            let index = number as usize % self.connections.len();
+            self.connections[index].queue(&mut self.load, due_ns);
+            touched.push(index);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for index in touched {
+            self.connections[index].send()?;
+        }
+        Ok(())
     }
 
     /// Awaits the replies of everything outstanding.
@@ -200,7 +233,7 @@ impl Generator {
             let Some(now_ns) = now_ns else { continue };
             self.replies += finished;
             self.last_reply_ns = now_ns;
-            if !self.is_draining {
+            if !self.is_draining && self.pace.is_none() {
                 for _ in 0..finished {
                     connection.queue(&mut self.load, now_ns);
                 }
@@ -210,11 +243,55 @@ impl Generator {
     }
 }
 
+/// Requests at a fixed rate.
+struct Pace {
+    interval_ns: f64,
+    begin_ns: u64,
+    sent: u64,
+}
+
+impl Pace {
+    fn new(per_second: u32, begin_ns: u64) -> Self {
+        Self {
+            interval_ns: 1e9 / f64::from(per_second),
+            begin_ns,
+            sent: 0,
+        }
+    }
+
+    /// Number and time of the next request, if it is due.
+    fn next_due(&mut self, now_ns: u64) -> Option<(u64, u64)> {
+        let due_ns = self.begin_ns + (self.sent as f64 * self.interval_ns) as u64;
+        if due_ns > now_ns {
+            return None;
+        }
+        self.sent += 1;
+        Some((self.sent, due_ns))
+    }
+}
+
 fn ns_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Paced requests leave and their replies are taken up to this late.
+const PACED_TURN: Duration = Duration::from_micros(200);
 const EVENTS_PER_WAIT: usize = 64;
 /// Longest silence of all servers before the run fails.
 const STALL_MAX: Duration = Duration::from_secs(20);
 const STALL_CHECK: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_fall_due_at_the_rate_and_are_never_dropped() {
+        let mut pace = Pace::new(1000, 5);
+        assert_eq!(pace.next_due(5), Some((1, 5)));
+        assert_eq!(pace.next_due(5), None);
+        assert_eq!(pace.next_due(1_000_004), None);
+        let late: Vec<_> = std::iter::from_fn(|| pace.next_due(3_000_005)).collect();
+        assert_eq!(late, [(2, 1_000_005), (3, 2_000_005), (4, 3_000_005)]);
+    }
+}

@@ -1,12 +1,14 @@
 //! `zk-bench`: a lean load generator for servers that speak the ZooKeeper client protocol.
 //!
-//! One thread, one epoll, closed loop: every connection keeps a fixed number of requests
-//! outstanding. It shares the machine with the servers it loads, so it counts its own CPU too.
+//! `load` is one thread around one epoll: every connection keeps a fixed number of requests
+//! outstanding, or requests leave at a fixed rate. `fill`, `watch` and `hold` bring a server into
+//! a state whose memory or start is to be measured. It shares the machine with the servers it loads, so it counts its own CPU too.
 //!
 //! It has a codec of its own and must never use the server's (`zk-proto`): a mistake shared by
 //! both sides would agree with itself and go unseen.
 
 mod args;
+mod bulk;
 mod codec;
 mod connection;
 mod cpu;
@@ -22,12 +24,29 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::Args;
+use crate::args::{Command, LoadArgs};
 
 /// Prints one JSON line and exits with 0, or with 1 when a reply carried an error code or the
 /// run could not be finished.
 fn main() -> ExitCode {
-    match generator::run(&Args::parse()) {
+    let done = match Command::parse() {
+        Command::Load(args) => return load(&args),
+        Command::Fill(args) => bulk::fill(&args),
+        Command::Watch(args) => bulk::watch(&args),
+        Command::Hold(args) => bulk::hold(&args),
+        Command::Large(args) => bulk::large(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zk-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(args: &LoadArgs) -> ExitCode {
+    match generator::run(args) {
         Ok(report) => {
             if writeln!(std::io::stdout().lock(), "{}", report.to_json()).is_err() {
                 return ExitCode::FAILURE;

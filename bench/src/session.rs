@@ -16,6 +16,8 @@ pub(crate) struct Session {
     next_xid: i32,
     last_zxid: i64,
     received: Vec<u8>,
+    /// Bytes at the front of `received` that were returned already.
+    taken: usize,
 }
 
 impl Session {
@@ -50,17 +52,37 @@ impl Session {
         Ok(())
     }
 
+    /// Sends requests at once, made by `encode` from their xids, and takes all replies.
+    /// `check` sees each body.
+    pub(crate) fn batch(
+        &mut self,
+        count: usize,
+        mut encode: impl FnMut(i32, usize) -> Vec<u8>,
+        mut check: impl FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut requests = Vec::new();
+        for (xid, index) in (self.next_xid..).zip(0..count) {
+            requests.extend(encode(xid, index));
+        }
+        self.stream.write_all(&requests)?;
+        for index in 0..count {
+            let body = self.accept_reply(&format!("request {index} of a batch"))?;
+            check(index, &body)?;
+        }
+        Ok(())
+    }
+
     /// Returns when this server has applied every write acknowledged anywhere before the call.
     pub(crate) fn sync(&mut self) -> Result<()> {
         let request = codec::sync(self.next_xid, load::PARENT);
         self.stream.write_all(&request)?;
-        self.accept_reply(load::PARENT)
+        self.accept_reply(load::PARENT).map(drop)
     }
 
     pub(crate) fn close(mut self) -> Result<()> {
         self.stream
             .write_all(&codec::close_session(self.next_xid))?;
-        self.accept_reply("the closing of a session")
+        self.accept_reply("the closing of a session").map(drop)
     }
 
     pub(crate) fn id(&self) -> i64 {
@@ -84,6 +106,7 @@ impl Session {
             next_xid: 1,
             last_zxid: 0,
             received: Vec::new(),
+            taken: 0,
         };
         let response = session.receive()?;
         let granted = codec::connect_response(&response)?;
@@ -97,13 +120,15 @@ impl Session {
         Ok(session)
     }
 
-    fn create(&mut self, path: &str, data: &[u8]) -> Result<()> {
+    /// Creates a persistent znode unless there is one.
+    pub(crate) fn create(&mut self, path: &str, data: &[u8]) -> Result<()> {
         let request = codec::create(self.next_xid, path, data);
         self.stream.write_all(&request)?;
-        self.accept_reply(path)
+        self.accept_reply(path).map(drop)
     }
 
-    fn accept_reply(&mut self, what: &str) -> Result<()> {
+    /// The body of the next reply.
+    fn accept_reply(&mut self, what: &str) -> Result<Vec<u8>> {
         let frame = self.receive()?;
         let reply = codec::reply(&frame)?;
         ensure!(
@@ -115,19 +140,21 @@ impl Session {
         self.next_xid += 1;
         self.last_zxid = reply.zxid;
         match reply.err {
-            0 | ERR_NODE_EXISTS => Ok(()),
+            0 | ERR_NODE_EXISTS => Ok(reply.body.to_vec()),
             code => bail!("error code {code} for {what}"),
         }
     }
 
     fn receive(&mut self) -> Result<Vec<u8>> {
         loop {
-            if let Some(frame) = codec::first_frame(&self.received)? {
+            if let Some(frame) = codec::first_frame(&self.received[self.taken..])? {
                 let frame = frame.to_vec();
-                self.received.drain(..4 + frame.len());
+                self.taken += 4 + frame.len();
                 return Ok(frame);
             }
-            let mut bytes = [0; 4096];
+            self.received.drain(..self.taken);
+            self.taken = 0;
+            let mut bytes = [0; 16 * 1024];
             let count = self
                 .stream
                 .read(&mut bytes)
@@ -138,6 +165,6 @@ impl Session {
     }
 }
 
-const SESSION_TIMEOUT_MS: i32 = 30_000;
+const SESSION_TIMEOUT_MS: i32 = 40_000;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 const LAY_OUT_BATCH: usize = 100;

@@ -182,6 +182,19 @@ class Server:
         connection.connect(timeout_ms, **kwargs)
         return connection
 
+    def come_back(self, timeout_ms, last_zxid, patience=5.0, **kwargs):
+        """A connection of a client that has seen `last_zxid`. A member that is behind closes it
+        without a word, and clients try again."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self.connect(timeout_ms, last_zxid=last_zxid, **kwargs)
+            except wire.Closed:
+                zxid = self.zxid()
+                if time.monotonic() > end:
+                    raise AssertionError(f"server {self.sid} at {zxid} turns away a client at {last_zxid:#x}") from None
+                time.sleep(0.02)
+
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 

@@ -294,7 +294,7 @@ def test_set_watches_after_reconnect(members):
     other.delete("/sw-gone")
     other.sync("/")
     first.drop()
-    again = members[2].connect(session=first.session, passwd=first.passwd, last_zxid=seen)
+    again = members[2].come_back(10_000, seen, session=first.session, passwd=first.passwd)
     again.sync("/")
     again.set_watches(seen, data=["/sw-changed", "/sw-gone", "/sw-same"], exist=["/sw-later"])
     assert again.events == [(3, 3, "/sw-changed", -1), (2, 3, "/sw-gone", -1)]

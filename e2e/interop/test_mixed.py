@@ -196,7 +196,7 @@ def test_session_moves_between_kinds(ensemble, peer, java):
     for number, sid in enumerate([3, 1, 2, 3, 1]):
         seen = at.last_zxid
         at.drop()
-        at = members[sid].connect(4000, session=session, passwd=passwd, last_zxid=seen)
+        at = members[sid].come_back(4000, seen, session=session, passwd=passwd)
         assert at.session == session and at.passwd == passwd and at.timeout_ms == 4000
         assert at.exists("/mine").ephemeral_owner == session
         at.set("/mine", b"%d" % number)
