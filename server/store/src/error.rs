@@ -22,6 +22,12 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// A directory is missing that may not be made.
+    #[error("{dir} is missing, and datadir.autocreate=false forbids to make it")]
+    NoDirectory {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Bytes that were once written are not what is read.
     #[error("{path} is damaged at byte {offset}: {what}; {REMEDY}")]
     Damaged {

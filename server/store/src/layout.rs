@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use zk_proto::Zxid;
 
-use crate::{Disk, StoreError};
+use crate::{Compression, Disk, StoreError};
 
 /// Directory below dataDir and dataLogDir.
 pub(crate) const VERSION_DIR: &str = "version-2";
@@ -23,15 +23,15 @@ pub(crate) const TEMPORARY: &str = "tmp.";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SnapshotName {
     pub(crate) zxid: Zxid,
-    /// "", "gz" or "snappy".
-    pub(crate) compression: &'static str,
+    pub(crate) compression: Compression,
 }
 
 impl SnapshotName {
     pub(crate) fn path(self, dir: &Path) -> PathBuf {
         let Self { zxid, compression } = self;
-        let dot = if compression.is_empty() { "" } else { "." };
-        dir.join(format!("snapshot.{:x}{dot}{compression}", zxid.0))
+        let end = compression.method();
+        let dot = if end.is_empty() { "" } else { "." };
+        dir.join(format!("snapshot.{:x}{dot}{end}", zxid.0))
     }
 }
 
@@ -66,10 +66,9 @@ fn log_name(name: &str) -> Option<Zxid> {
 fn snapshot_name(name: &str) -> Option<SnapshotName> {
     let rest = name.strip_prefix("snapshot.")?;
     let (number, compression) = match rest.split_once('.') {
-        None => (rest, ""),
-        Some((number, "gz")) => (number, "gz"),
-        Some((number, "snappy")) => (number, "snappy"),
-        Some(_) => return None,
+        None => (rest, Compression::None),
+        Some((_, "")) => return None,
+        Some((number, end)) => (number, Compression::from_method(end)?),
     };
     Some(SnapshotName {
         zxid: hex(number)?,
@@ -106,9 +105,15 @@ mod tests {
                 compression,
             })
         };
-        assert_eq!(snapshot_name("snapshot.0"), name(0, ""));
-        assert_eq!(snapshot_name("snapshot.1f.gz"), name(0x1f, "gz"));
-        assert_eq!(snapshot_name("snapshot.1f.snappy"), name(0x1f, "snappy"));
+        assert_eq!(snapshot_name("snapshot.0"), name(0, Compression::None));
+        assert_eq!(
+            snapshot_name("snapshot.1f.gz"),
+            name(0x1f, Compression::Gzip)
+        );
+        assert_eq!(
+            snapshot_name("snapshot.1f.snappy"),
+            name(0x1f, Compression::Snappy)
+        );
         for other in [
             "snapshot.1.tmp",
             "tmp.snapshot.1",
@@ -119,7 +124,7 @@ mod tests {
         }
         let dir = Path::new("d");
         assert_eq!(
-            name(0x1f, "gz").unwrap().path(dir),
+            name(0x1f, Compression::Gzip).unwrap().path(dir),
             dir.join("snapshot.1f.gz")
         );
         assert_eq!(

@@ -41,5 +41,5 @@ pub use error::StoreError;
 pub use mem::{MemDisk, MemFile};
 pub use real::{RealDisk, RealFile};
 pub use recover::Loaded;
-pub use snapshot::{LoadedSnapshot, Snapshots};
+pub use snapshot::{Compression, LoadedSnapshot, SnapshotWriter, Snapshots};
 pub use store::{Store, StoreConfig};

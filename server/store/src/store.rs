@@ -8,7 +8,7 @@ use crate::epochs::{self, EpochName};
 use crate::layout::{TEMPORARY, VERSION_DIR, logs, snapshots};
 use crate::purge::purge;
 use crate::recover::{Dirs, Loaded};
-use crate::snapshot::Snapshots;
+use crate::snapshot::{Compression, Snapshots};
 use crate::txn_log::{LogWriter, drop_after};
 use crate::{Disk, StoreError};
 
@@ -25,6 +25,10 @@ pub struct StoreConfig {
     pub force_sync: bool,
     /// `snapshot.trust.empty`: replay logs without a snapshot.
     pub trust_empty_snapshot: bool,
+    /// `snapshot.compression.method`: how snapshots are written. Every form is read.
+    pub snapshot_compression: Compression,
+    /// `datadir.autocreate`: make missing directories.
+    pub create_dirs: bool,
 }
 
 impl StoreConfig {
@@ -37,6 +41,8 @@ impl StoreConfig {
             pre_alloc_kib: PRE_ALLOC_KIB,
             force_sync: true,
             trust_empty_snapshot: false,
+            snapshot_compression: Compression::None,
+            create_dirs: true,
         }
     }
 }
@@ -66,8 +72,12 @@ impl<D: Disk> Store<D> {
         let data = config.data_dir.join(VERSION_DIR);
         let log = config.log_dir.join(VERSION_DIR);
         for dir in [&data, &log] {
-            disk.create_dir(dir)
-                .map_err(StoreError::io("create", dir))?;
+            if config.create_dirs {
+                disk.create_dir(dir)
+                    .map_err(StoreError::io("create", dir))?;
+            } else if disk.list(dir).is_err() {
+                return Err(StoreError::NoDirectory { dir: dir.clone() });
+            }
         }
         if config.force_sync {
             for dir in [&config.data_dir, &config.log_dir] {
@@ -203,7 +213,17 @@ impl<D: Disk> Store<D> {
     /// across a call of [`Self::truncate`] or [`Self::install_snapshot`].
     #[must_use]
     pub fn snapshots(&self) -> Snapshots<D> {
-        Snapshots::new(self.disk.clone(), &self.data, self.config.force_sync)
+        let StoreConfig {
+            snapshot_compression,
+            force_sync,
+            ..
+        } = self.config;
+        Snapshots::new(
+            self.disk.clone(),
+            &self.data,
+            snapshot_compression,
+            force_sync,
+        )
     }
 
     /// Keeps the newest `retain` snapshots (at least 3) that can be loaded and

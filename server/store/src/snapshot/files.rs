@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use adler2::Adler32;
 use bytes::Bytes;
 use zk_proto::Zxid;
 
-use super::format;
-use crate::layout::{SnapshotName, TEMPORARY, snapshots};
-use crate::{Disk, DiskFile, StoreError};
+use super::writer::SnapshotWriter;
+use super::{Compression, format};
+use crate::layout::{SnapshotName, snapshots};
+use crate::{Disk, StoreError};
 
 /// A tree that was read from a snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,58 +29,35 @@ pub struct LoadedSnapshot {
 pub struct Snapshots<D> {
     disk: D,
     dir: PathBuf,
+    compression: Compression,
     force_sync: bool,
 }
 
 impl<D: Disk> Snapshots<D> {
-    pub(crate) fn new(disk: D, dir: &Path, force_sync: bool) -> Self {
+    pub(crate) fn new(disk: D, dir: &Path, compression: Compression, force_sync: bool) -> Self {
         Self {
             disk,
             dir: dir.to_owned(),
+            compression,
             force_sync,
         }
     }
 
-    /// Writes the image of the tree at `zxid` under a temporary name, syncs
-    /// it, gives it its name and syncs the directory: a file by the final name
-    /// is whole. (The reference writes periodic snapshots in place.) Blocks
-    /// for as long as the disk takes.
-    pub fn write(&self, zxid: Zxid, image: &[u8], digest: u64) -> Result<(), StoreError> {
+    /// Begins to write the image of the tree at `zxid`, block by block.
+    pub fn begin(&self, zxid: Zxid) -> Result<SnapshotWriter<D>, StoreError> {
         let name = SnapshotName {
             zxid,
-            compression: "",
+            compression: self.compression,
         };
-        let path = name.path(&self.dir);
-        let aside = self.dir.join(format!("{TEMPORARY}snapshot.{:x}", zxid.0));
-        self.publish(&aside, &path, image, zxid, digest)
-            .map_err(StoreError::io("write", &path))
+        SnapshotWriter::create(&self.disk, &self.dir, name, self.force_sync)
     }
 
-    fn publish(
-        &self,
-        aside: &Path,
-        path: &Path,
-        image: &[u8],
-        zxid: Zxid,
-        digest: u64,
-    ) -> io::Result<()> {
-        let mut checksum = Adler32::new();
-        checksum.write_slice(&format::HEADER);
-        checksum.write_slice(image);
-        let image_at = format::HEADER.len() as u64;
-        let mut file = self.disk.create(aside)?;
-        file.write_at(0, &format::HEADER)?;
-        file.write_at(image_at, image)?;
-        let trailer = format::trailer(checksum, zxid, digest);
-        file.write_at(image_at + image.len() as u64, &trailer)?;
-        if self.force_sync {
-            file.sync_data()?;
-        }
-        self.disk.rename(aside, path)?;
-        if self.force_sync {
-            self.disk.sync_dir(&self.dir)?;
-        }
-        Ok(())
+    /// Writes the image of the tree at `zxid`. Blocks for as long as the disk
+    /// takes.
+    pub fn write(&self, zxid: Zxid, image: &[u8], digest: u64) -> Result<(), StoreError> {
+        let mut writer = self.begin(zxid)?;
+        writer.write(image)?;
+        writer.finish(digest)
     }
 }
 
@@ -96,7 +73,8 @@ pub(crate) struct Choice {
     pub(crate) newest: Option<Zxid>,
 }
 
-/// Loads the newest readable snapshot that is not after `limit`.
+/// Loads the newest readable snapshot that is not after `limit`. Looks at the
+/// newest [`CANDIDATES_MAX`] that pass the quick test, like the reference.
 pub(crate) fn choose<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -107,41 +85,41 @@ pub(crate) fn choose<D: Disk>(
         unreadable: Vec::new(),
         newest: None,
     };
+    let mut candidates = 0;
     let names = snapshots(disk, dir)?.into_iter();
     for name in names.filter(|name| limit.is_none_or(|limit| name.zxid <= limit)) {
+        if candidates == CANDIDATES_MAX {
+            break;
+        }
         choice.newest.get_or_insert(name.zxid);
+        let content = content(disk, dir, name)?;
         let path = name.path(dir);
-        if !name.compression.is_empty() {
-            let path = path.display();
-            tracing::error!(%path, "compressed snapshots cannot be read yet, it is skipped");
-            choice.unreadable.push(name.zxid);
-            continue;
-        }
-        let bytes = disk.read(&path).map_err(StoreError::io("read", &path))?;
         let path = path.display();
-        if !format::looks_whole(&bytes) {
-            tracing::warn!(%path, "snapshot was not written to its end, it is skipped");
-            continue;
-        }
-        match format::read(&bytes) {
-            // The reference serializes while it applies, up to this zxid.
-            Ok(format::Parts {
-                digest: Some((end, _)),
-                ..
-            }) if limit.is_some_and(|limit| end > limit) => {}
-            Ok(format::Parts { image, digest }) => {
-                choice.snapshot = Some(LoadedSnapshot {
-                    zxid: name.zxid,
-                    image: Bytes::from(bytes).slice(image),
-                    digest,
-                });
-                break;
+        let (bytes, parts) = match content {
+            Content::Whole(bytes, parts) => (bytes, parts),
+            Content::Unfinished => {
+                tracing::warn!(%path, "snapshot was not written to its end, it is skipped");
+                continue;
             }
-            Err((offset, what)) => {
+            Content::Damaged((offset, what)) => {
                 tracing::error!(%path, offset, what, "snapshot is damaged, it is skipped");
                 choice.unreadable.push(name.zxid);
+                candidates += 1;
+                continue;
             }
+        };
+        candidates += 1;
+        let format::Parts { image, digest } = parts;
+        // The reference serializes while it applies, up to this zxid.
+        if digest.is_some_and(|(end, _)| limit.is_some_and(|limit| end > limit)) {
+            continue;
         }
+        choice.snapshot = Some(LoadedSnapshot {
+            zxid: name.zxid,
+            image: Bytes::from(bytes).slice(image),
+            digest,
+        });
+        break;
     }
     Ok(choice)
 }
@@ -152,7 +130,40 @@ pub(crate) fn is_whole<D: Disk>(
     dir: &Path,
     name: SnapshotName,
 ) -> Result<bool, StoreError> {
-    let path = name.path(dir);
-    let bytes = disk.read(&path).map_err(StoreError::io("read", &path))?;
-    Ok(name.compression.is_empty() && format::looks_whole(&bytes) && format::read(&bytes).is_ok())
+    Ok(matches!(content(disk, dir, name)?, Content::Whole(..)))
 }
+
+/// What a snapshot file turned out to hold.
+enum Content {
+    /// All bytes, uncompressed, and where the parts lie.
+    Whole(Vec<u8>, format::Parts),
+    /// As a crash during the writing leaves it.
+    Unfinished,
+    /// It was whole once.
+    Damaged(format::Defect),
+}
+
+fn content<D: Disk>(disk: &D, dir: &Path, name: SnapshotName) -> Result<Content, StoreError> {
+    let path = name.path(dir);
+    let mut bytes = disk.read(&path).map_err(StoreError::io("read", &path))?;
+    if name.compression != Compression::None {
+        match name.compression.expand(&bytes) {
+            Ok(expanded) => bytes = expanded,
+            // The reference compresses in place, so that a crash cuts the stream.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Content::Unfinished);
+            }
+            Err(error) => return Ok(Content::Damaged((0, error.to_string()))),
+        }
+    }
+    if !format::looks_whole(&bytes) {
+        return Ok(Content::Unfinished);
+    }
+    Ok(match format::read(&bytes) {
+        Ok(parts) => Content::Whole(bytes, parts),
+        Err(defect) => Content::Damaged(defect),
+    })
+}
+
+/// How many snapshots are tried before a server gives up (`FileSnap`).
+const CANDIDATES_MAX: usize = 100;
