@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use zk_core::Replica;
+use zk_core::auth::AuthConfig;
 use zk_core::config::ReplicaConfig;
 use zk_proto::Sid;
 
@@ -225,6 +226,7 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
         session_timeout_max_ms: config.session_timeout_max_ms,
         snap_count: config.snap_count,
         commit_log_count: config.commit_log_count,
+        auth: AuthConfig::default(),
         seed: seed(config.sid),
         first_session_id: first_session_id(wall_ms(), config.sid),
     }

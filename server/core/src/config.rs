@@ -3,6 +3,7 @@
 use zk_proto::Sid;
 
 use crate::Ensemble;
+use crate::auth::AuthConfig;
 
 /// Settings of one replica. All durations are in ms unless they say ticks.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct ReplicaConfig {
     pub snap_count: u64,
     /// `commitLogCount`: committed transactions kept in memory for DIFF.
     pub commit_log_count: usize,
+    /// Who a client is and what it may do.
+    pub auth: AuthConfig,
     /// Seed of the replica's own generator.
     pub seed: u64,
     /// First session id this server hands out; the shell derives it from the

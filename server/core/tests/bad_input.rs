@@ -3,6 +3,7 @@
 mod support;
 
 use support::{Replica, SESSION, create, entry, grant};
+use zk_core::auth::AuthConfig;
 use zk_core::request::replay;
 use zk_core::tree::{Tree, TreeError};
 use zk_proto::Zxid;
@@ -88,9 +89,5 @@ fn images_that_are_no_tree_are_refused() {
     let tree = Tree::from_image(&whole, Zxid(1)).unwrap();
     let tree = Tree::from_image(&tree.image(), Zxid(1)).unwrap();
     let acl = tree.znode("/a").unwrap().acl();
-    assert!(!zk_core::tree::acl::check(
-        acl,
-        &[grant(0, "10.0.0.1").id],
-        perms::ALL
-    ));
+    assert!(!AuthConfig::default().allows(acl, &[grant(0, "10.0.0.1").id], perms::ALL));
 }

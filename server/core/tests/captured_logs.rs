@@ -104,7 +104,7 @@ fn a_snapshot_is_the_tree_at_its_zxid() {
 fn apply_quietly(tree: &mut Tree, entry: &[u8]) {
     let on_event =
         &mut |conn: ConnId, _: EventKind, path: &str| panic!("{conn:?} was told of {path}");
-    apply(tree, &mut WatchTable::new(), entry, on_event).unwrap();
+    apply(tree, &mut WatchTable::default(), entry, on_event).unwrap();
 }
 
 /// All but `/zookeeper/config`, which each server sets by itself.

@@ -2,6 +2,8 @@
 //! a batch leaves behind, and that the digest promised in each transaction is
 //! the digest of the tree that it makes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use zk_core::LogEntry;
 use zk_core::request::{Prep, WriteRequest, apply};
@@ -25,7 +27,7 @@ struct Leader {
 impl Leader {
     fn new() -> Self {
         let tree = Tree::new();
-        let prep = Prep::new(Epoch(1), tree.digest());
+        let prep = Prep::new(Epoch(1), tree.digest(), Arc::default());
         Self {
             tree,
             prep,
@@ -54,7 +56,7 @@ impl Leader {
 
     fn apply_one(&mut self) {
         let entry = self.unapplied.remove(0);
-        let mut watches = WatchTable::new();
+        let mut watches = WatchTable::default();
         apply(&mut self.tree, &mut watches, &entry.data, &mut |_, _, _| {}).unwrap();
         self.prep.applied(entry.zxid);
         assert_eq!(
@@ -293,12 +295,12 @@ fn sequence_numbers_follow_the_creations_and_overflow_as_in_java() {
     encode_txn(&mut data, &header, &Txn::Create(last), None);
     apply(
         &mut leader.tree,
-        &mut WatchTable::new(),
+        &mut WatchTable::default(),
         &data,
         &mut |_, _, _| {},
     )
     .unwrap();
-    leader.prep = Prep::new(Epoch(2), leader.tree.digest());
+    leader.prep = Prep::new(Epoch(2), leader.tree.digest(), Arc::default());
     for want in ["/q/2147483647", "/q/-2147483648", "/q/-2147483647"] {
         assert_eq!(
             path_of(&leader.propose(OpCode::Create, create("/q/", 2))),

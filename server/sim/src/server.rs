@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zk_core::auth::AuthConfig;
 use zk_core::config::ReplicaConfig;
 use zk_core::tree::Tree;
 use zk_core::{Ensemble, Input, LinkId, LogEntry, Member, Millis, Output, Replica, Role};
@@ -527,6 +528,7 @@ fn config(
         session_timeout_max_ms: SESSION_TIMEOUT_MS.1,
         snap_count,
         commit_log_count,
+        auth: AuthConfig::default(),
         seed,
         first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),
     }

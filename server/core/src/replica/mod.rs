@@ -11,6 +11,7 @@ mod peers;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::ArcRwLockWriteGuard;
@@ -105,7 +106,7 @@ impl Replica {
         snapshots.plan(config.snap_count);
         Self {
             zab: Zab::new(&config, state),
-            view: SharedView::new(tree),
+            view: SharedView::new(tree, Arc::new(config.auth.clone())),
             held: None,
             to_apply: Vec::new(),
             is_serving: false,
@@ -248,7 +249,10 @@ impl Replica {
                 let (prep, tracker) = self.tree(|tree| {
                     let tracker =
                         SessionTracker::new(self.config.tick_ms, tree.sessions(), now.mono);
-                    (Prep::new(epoch, tree.digest()), tracker)
+                    (
+                        Prep::new(epoch, tree.digest(), self.view.auth().clone()),
+                        tracker,
+                    )
                 });
                 self.leading = Some(Leading { prep, tracker });
                 self.is_serving = true;

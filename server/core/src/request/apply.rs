@@ -58,7 +58,7 @@ pub fn apply(
 /// When the entry is no transaction.
 pub fn replay(tree: &mut Tree, entry: &[u8]) -> Result<TxnHeader, DecodeError> {
     let (header, txn, _) = decode_txn(entry)?;
-    let watches = &mut WatchTable::new();
+    let watches = &mut WatchTable::default();
     Change {
         tree,
         watches,

@@ -4,6 +4,7 @@
 //! comes out is applied by every server without further questions.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_proto::client::{
@@ -16,7 +17,8 @@ use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
 use super::pending::{Edit, Pending, Seen};
 use crate::LogEntry;
-use crate::tree::{Tree, acl, path};
+use crate::auth::AuthConfig;
+use crate::tree::{Tree, path};
 
 /// A request that takes a zxid.
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ pub struct WriteRequest<'r> {
 pub struct Prep {
     last: Zxid,
     pending: Pending,
+    auth: Arc<AuthConfig>,
 }
 
 type Prepared<'a> = Result<Txn<'a>, ErrorCode>;
@@ -50,10 +53,11 @@ impl Prep {
     /// Starts numbering at the first zxid of `epoch`. `digest` is that of the
     /// tree, which holds all of the history.
     #[must_use]
-    pub fn new(epoch: Epoch, digest: u64) -> Self {
+    pub fn new(epoch: Epoch, digest: u64, auth: Arc<AuthConfig>) -> Self {
         Self {
             last: Zxid::new(epoch, 0),
             pending: Pending::new(digest),
+            auth,
         }
     }
 
@@ -70,6 +74,7 @@ impl Prep {
         self.last = zxid;
         let edit = self.pending.edit(tree, zxid);
         let mut run = Run {
+            auth: &self.auth,
             edit,
             request,
             zxid,
@@ -113,6 +118,7 @@ impl Prep {
 
 /// One request on its way.
 struct Run<'r, 'p> {
+    auth: &'p AuthConfig,
     edit: Edit<'p>,
     request: &'r WriteRequest<'r>,
     zxid: Zxid,
@@ -303,7 +309,7 @@ impl<'r> Run<'r, '_> {
     /// Does the list of this znode, which is there, grant it?
     fn permit(&self, path: &str, wanted: i32) -> Result<(), ErrorCode> {
         let list = self.edit.acl(path);
-        if acl::check(list, self.request.ids, wanted) {
+        if self.auth.allows(list, self.request.ids, wanted) {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)

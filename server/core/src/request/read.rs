@@ -15,7 +15,8 @@ use zk_proto::{DecodeError, Xid, Zxid};
 
 use super::reply::{frame, write_event};
 use crate::ConnId;
-use crate::tree::{Tree, ZnodeRef, acl};
+use crate::auth::AuthConfig;
+use crate::tree::{Tree, ZnodeRef};
 use crate::watch::WatchTable;
 
 /// The state that connection tasks read without passing through the driver.
@@ -24,12 +25,14 @@ use crate::watch::WatchTable;
 pub struct SharedView {
     tree: Arc<RwLock<Tree>>,
     watches: Arc<Mutex<WatchTable>>,
+    auth: Arc<AuthConfig>,
 }
 
 /// The right to read for a run of requests; nothing is applied while it lives.
 pub struct ReadGuard<'a> {
     tree: RwLockReadGuard<'a, Tree>,
     watches: &'a Mutex<WatchTable>,
+    auth: &'a AuthConfig,
 }
 
 /// What to do with the connection.
@@ -44,10 +47,11 @@ pub enum ReadOutcome {
 impl SharedView {
     /// A view of this tree, without watches.
     #[must_use]
-    pub fn new(tree: Tree) -> Self {
+    pub fn new(tree: Tree, auth: Arc<AuthConfig>) -> Self {
         Self {
             tree: Arc::new(RwLock::new(tree)),
-            watches: Arc::default(),
+            watches: Arc::new(Mutex::new(WatchTable::new(auth.clone()))),
+            auth,
         }
     }
 
@@ -58,6 +62,7 @@ impl SharedView {
         ReadGuard {
             tree: self.tree.read(),
             watches: &self.watches,
+            auth: &self.auth,
         }
     }
 
@@ -69,6 +74,12 @@ impl SharedView {
     /// The watches.
     pub(crate) fn watches(&self) -> &Mutex<WatchTable> {
         &self.watches
+    }
+
+    /// Who a client is and what it may do.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<AuthConfig> {
+        &self.auth
     }
 
     /// Number of watches of all connections.
@@ -101,6 +112,7 @@ impl ReadGuard<'_> {
         let read = Read {
             tree: &self.tree,
             watches: self.watches,
+            auth: self.auth,
             conn,
             ids,
             xid,
@@ -158,6 +170,7 @@ impl ReadGuard<'_> {
 struct Read<'a> {
     tree: &'a Tree,
     watches: &'a Mutex<WatchTable>,
+    auth: &'a AuthConfig,
     conn: ConnId,
     ids: &'a [Id],
     xid: Xid,
@@ -283,7 +296,7 @@ impl<'a> Read<'a> {
 
     fn readable(&self, path: &str) -> Result<ZnodeRef<'a>, ErrorCode> {
         let node = self.tree.znode(path).ok_or(ErrorCode::NoNode)?;
-        if acl::check(node.acl(), self.ids, perms::READ) {
+        if self.auth.allows(node.acl(), self.ids, perms::READ) {
             Ok(node)
         } else {
             Err(ErrorCode::NoAuth)

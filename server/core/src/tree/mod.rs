@@ -4,7 +4,6 @@
 //! transactions applied so far, in their order. The tree knows neither
 //! watches nor requests; those live beside it.
 
-pub mod acl;
 mod acl_table;
 mod change;
 mod data_tree;

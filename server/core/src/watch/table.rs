@@ -8,7 +8,8 @@ use hashbrown::{HashMap, HashSet};
 use zk_proto::client::{Acl, EventKind, Id, perms};
 
 use crate::ConnId;
-use crate::tree::{acl, path};
+use crate::auth::AuthConfig;
+use crate::tree::path;
 
 /// Most watches that one connection may hold. Beyond it the connection is to
 /// be closed; the reference knows no limit.
@@ -24,6 +25,7 @@ pub struct WatchTable {
     data: ByPath,
     children: ByPath,
     conns: BTreeMap<ConnId, Conn>,
+    auth: Arc<AuthConfig>,
     count: usize,
 }
 
@@ -54,8 +56,11 @@ enum Side {
 impl WatchTable {
     /// No connection, no watch.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(auth: Arc<AuthConfig>) -> Self {
+        Self {
+            auth,
+            ..Self::default()
+        }
     }
 
     /// Lets a connection have watches. `ids` decide which events it may see;
@@ -85,7 +90,7 @@ impl WatchTable {
 
     /// Drops all connections and watches.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.auth.clone());
     }
 
     /// Tell this connection when the znode is created, deleted or gets data.
@@ -238,7 +243,7 @@ impl WatchTable {
             };
             self.count -= 1;
             let knows = know.is_some_and(|know| know.contains(id));
-            if !knows && acl::check(acl, &conn.ids, perms::READ) {
+            if !knows && self.auth.allows(acl, &conn.ids, perms::READ) {
                 on_event(id, kind, path);
             }
         });

@@ -26,7 +26,7 @@ impl Replica {
     pub(crate) fn new() -> Self {
         Self {
             tree: Tree::new(),
-            watches: WatchTable::new(),
+            watches: WatchTable::default(),
             events: Vec::new(),
         }
     }

@@ -41,7 +41,10 @@ fn view() -> SharedView {
         .write(&mut image);
     }
     write_end(&mut image);
-    let view = SharedView::new(Tree::from_image(&image, Zxid(0x55)).unwrap());
+    let view = SharedView::new(
+        Tree::from_image(&image, Zxid(0x55)).unwrap(),
+        Arc::default(),
+    );
     view.watches()
         .lock()
         .register_conn(CONN, vec![ip("10.0.0.2")]);
@@ -407,7 +410,10 @@ fn set_watches_answers_as_captured() {
         .write(&mut image);
     }
     write_end(&mut image);
-    let view = SharedView::new(Tree::from_image(&image, Zxid(0x55)).unwrap());
+    let view = SharedView::new(
+        Tree::from_image(&image, Zxid(0x55)).unwrap(),
+        Arc::default(),
+    );
     view.watches().lock().register_conn(CONN, vec![]);
     let request = captured("set_watches.request");
     let mut out = Vec::new();

@@ -4,7 +4,7 @@ const A: ConnId = ConnId(1);
 const B: ConnId = ConnId(2);
 
 fn table() -> WatchTable {
-    let mut table = WatchTable::new();
+    let mut table = WatchTable::default();
     let ip = |id: &str| {
         vec![Id {
             scheme: "ip".into(),

@@ -7,6 +7,7 @@ use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 
 use super::super::{Effects, SyncToken, Zab, ZabEvent, ZabInput};
 use super::disk::{self, Disk, Operation, Tree};
+use crate::auth::AuthConfig;
 use crate::config::ReplicaConfig;
 use crate::{Ensemble, LinkId, LogEntry, Member, Now, Output};
 
@@ -101,6 +102,7 @@ pub(in crate::zab) fn config(sid: i64, voters: i64) -> ReplicaConfig {
         session_timeout_max_ms: 40_000,
         snap_count: 100,
         commit_log_count: 500,
+        auth: AuthConfig::default(),
         seed: 1,
         first_session_id: 1,
     }
