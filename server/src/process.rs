@@ -35,8 +35,9 @@ pub(crate) fn start_logging(filter: &str, json: bool) -> anyhow::Result<()> {
 /// Loads a zoo.cfg and runs its server until a signal stops it.
 pub(crate) fn serve(file: &Path) -> anyhow::Result<()> {
     let loaded = ServerConfig::load(file).map_err(Failure::from)?;
-    for (key, line) in &loaded.unknown_keys {
-        tracing::warn!(file = %file.display(), line, key, "this key has no effect");
+    for warning in &loaded.warnings {
+        let (line, key, reason) = (warning.line, &warning.key, warning.reason);
+        tracing::warn!(file = %file.display(), line, key, reason, "this key has no effect");
     }
     let runtime = runtime(loaded.config.worker_threads)?;
     let outcome = runtime.block_on(async {

@@ -23,7 +23,7 @@ use crate::driver::{Driver, DriverParts, Heartbeat};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::{ClientPort, Clients, Mesh, QuorumPort, bind_any, bind_host};
+use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, bind_any, bind_host};
 use crate::probe::{Probe, Running};
 
 /// Runs a server until `stop` is ready. Call it within a tokio runtime.
@@ -133,9 +133,7 @@ impl Server {
             metrics: metrics.clone(),
             clock,
             commands: Commands::new(config.commands.clone(), probe.clone()),
-            frame_bytes_max: config.frame_bytes_max,
-            per_address_max: config.client_connections_per_address_max,
-            outstanding_max: config.outstanding_max,
+            limits: config.limits.clone(),
         });
         tasks.spawn(named(
             "client port",
@@ -262,16 +260,17 @@ async fn listen_http(
         port: *port,
         source,
     };
-    let listener = bind_host(host, *port).await.map_err(refused)?;
+    let listener = bind_host(host, *port, BACKLOG).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     Ok(Some((listener, address)))
 }
 
 async fn listen_clients(config: &ServerConfig) -> Result<TcpListener, Failure> {
     let port = config.client_port;
+    let backlog = config.limits.listen_backlog;
     let bound = match &config.client_address {
-        Some(host) => bind_host(host, port).await,
-        None => bind_any(port),
+        Some(host) => bind_host(host, port, backlog).await,
+        None => bind_any(port, backlog),
     };
     bound.map_err(|source| Failure::Bind {
         what: "clients",
@@ -291,12 +290,12 @@ async fn listen_peer(
     let mut attempts_left = BIND_RETRIES;
     loop {
         let bound = if config.quorum_listen_on_all_addresses {
-            bind_any(port)
+            bind_any(port, BACKLOG)
         } else {
-            match bind_host(host, port).await {
+            match bind_host(host, port, BACKLOG).await {
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                     tracing::warn!(host, port, %error, "cannot listen on the own address; listening on all");
-                    bind_any(port)
+                    bind_any(port, BACKLOG)
                 }
                 bound => bound,
             }

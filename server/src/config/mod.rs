@@ -1,7 +1,11 @@
 //! What a server is told before it starts: zoo.cfg and myid.
 
+mod catalogue;
+mod error;
+mod limits;
 mod member;
 mod properties;
+mod values;
 mod zoo_cfg;
 
 use std::path::PathBuf;
@@ -9,7 +13,10 @@ use std::path::PathBuf;
 use zk_core::Ensemble;
 use zk_proto::Sid;
 
-pub use zoo_cfg::{ConfigError, Loaded};
+pub use error::ConfigError;
+pub use limits::{ClientLimits, ConnectionThrottle};
+pub use values::Warning;
+pub use zoo_cfg::Loaded;
 
 /// A validated zoo.cfg with its defaults filled in.
 #[derive(Clone, Debug)]
@@ -34,8 +41,8 @@ pub struct ServerConfig {
     pub client_address: Option<String>,
     /// `clientPort`.
     pub client_port: u16,
-    /// `maxClientCnxns`: connections of one address; 0 for any number.
-    pub client_connections_per_address_max: usize,
+    /// What clients may take.
+    pub limits: ClientLimits,
     /// `minSessionTimeout`, ms.
     pub session_timeout_min_ms: i32,
     /// `maxSessionTimeout`, ms.
@@ -54,9 +61,7 @@ pub struct ServerConfig {
     pub snapshots_kept: usize,
     /// `autopurge.purgeInterval`, hours; 0 for never.
     pub purge_interval_hours: u64,
-    /// `globalOutstandingLimit`, requests.
-    pub outstanding_max: usize,
-    /// `jute.maxbuffer`, bytes: longest frame of a client.
+    /// `jute.maxbuffer`, bytes: longest record.
     pub frame_bytes_max: usize,
     /// The admin port; `None` where `admin.enableServer=false`.
     pub admin: Option<HttpAddress>,

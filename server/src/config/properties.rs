@@ -19,10 +19,11 @@ pub(super) struct SyntaxError {
     pub(super) reason: &'static str,
 }
 
-/// Reads all properties in the order of the text.
+/// Reads all properties in the order of the text. Keys and values come without
+/// the blanks around them, as the reference trims them.
 pub(super) fn read(text: &str) -> Result<Vec<Property>, SyntaxError> {
     let mut properties = Vec::new();
-    let mut lines = text.lines().enumerate();
+    let mut lines = lines(text).enumerate();
     while let Some((number, first)) = lines.next() {
         let mut logical = first.trim_start_matches(BLANKS).to_owned();
         if logical.is_empty() || logical.starts_with(['#', '!']) {
@@ -35,16 +36,37 @@ pub(super) fn read(text: &str) -> Result<Vec<Property>, SyntaxError> {
                 None => break,
             }
         }
+        if logical.is_empty() {
+            continue;
+        }
         let line = number + 1;
         let (key, value) = split(&logical);
-        let unescape = |text| unescape(text).map_err(|reason| SyntaxError { line, reason });
+        let unescape = |text| match unescape(text) {
+            Ok(text) => Ok(text.trim_matches(|c| c <= ' ').to_owned()),
+            Err(reason) => Err(SyntaxError { line, reason }),
+        };
         properties.push(Property {
             key: unescape(key)?,
-            value: unescape(value)?.trim_end().to_owned(),
+            value: unescape(value)?,
             line,
         });
     }
     Ok(properties)
+}
+
+/// Lines that end in a line feed, a carriage return, or one after the other.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\n', '\r']) else {
+            rest = None;
+            return Some(text);
+        };
+        let (line, tail) = text.split_at(end);
+        rest = tail.strip_prefix("\r\n").or_else(|| tail.get(1..));
+        Some(line)
+    })
 }
 
 fn ends_in_continuation(line: &str) -> bool {
@@ -66,33 +88,33 @@ fn split(line: &str) -> (&str, &str) {
 }
 
 fn unescape(text: &str) -> Result<String, &'static str> {
-    let mut out = String::with_capacity(text.len());
+    // In units of UTF-16, because two escapes may make one character.
+    let mut out = Vec::with_capacity(text.len());
     let mut chars = text.chars();
+    let mut pair = [0; 2];
     while let Some(c) = chars.next() {
         if c != '\\' {
-            out.push(c);
+            out.extend_from_slice(c.encode_utf16(&mut pair));
             continue;
         }
         match chars.next() {
-            Some('t') => out.push('\t'),
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('f') => out.push('\x0c'),
+            Some('t') => out.push(b'\t'.into()),
+            Some('n') => out.push(b'\n'.into()),
+            Some('r') => out.push(b'\r'.into()),
+            Some('f') => out.push(0x0c),
             Some('u') => {
-                let digits: String = chars.by_ref().take(4).collect();
-                let code = u32::from_str_radix(&digits, 16)
-                    .ok()
-                    .filter(|_| digits.len() == 4);
-                out.push(
-                    code.and_then(char::from_u32)
-                        .ok_or("\\u needs four hexadecimal digits of one character")?,
-                );
+                let digits = chars.by_ref().take(4).map(|c| c.to_digit(16));
+                let digits = digits.collect::<Option<Vec<_>>>();
+                let digits = digits.filter(|digits| digits.len() == 4);
+                let digits = digits.ok_or("\\u needs four hexadecimal digits")?;
+                let unit = digits.iter().fold(0, |unit, digit| unit << 4 | digit);
+                out.push(u16::try_from(unit).expect("four digits make sixteen bits"));
             }
-            Some(other) => out.push(other),
+            Some(other) => out.extend_from_slice(other.encode_utf16(&mut pair)),
             None => {}
         }
     }
-    Ok(out)
+    String::from_utf16(&out).map_err(|_| "\\u names half a character")
 }
 
 const BLANKS: [char; 3] = [' ', '\t', '\x0c'];
@@ -135,6 +157,30 @@ mod tests {
         ];
         assert_eq!(pairs(text), want.map(|(k, v)| (k.to_owned(), v.to_owned())));
         assert_eq!(read("a=1\\\n2\nb=1").unwrap()[1].line, 3);
+    }
+
+    #[test]
+    fn every_end_of_line_and_odd_continuations() {
+        let text = "a=1\rb=2\r\nc=3\n\\\n\n\\\n#d=4\ne=5\\\n\nf=\\ 6\\ ";
+        let want = [
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("#d", "4"),
+            ("e", "5"),
+            ("f", "6"),
+        ];
+        assert_eq!(pairs(text), want.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        let lines: Vec<_> = read(text).unwrap().iter().map(|p| p.line).collect();
+        assert_eq!(lines, [1, 2, 3, 6, 8, 10]);
+    }
+
+    #[test]
+    fn two_escapes_make_one_character() {
+        assert_eq!(pairs("a=\\ud83d\\ude00")[0].1, "\u{1f600}");
+        for half in ["a=\\ud83d", "a=\\u+123", "a=\\u12g4"] {
+            read(half).expect_err(half);
+        }
     }
 
     #[test]

@@ -60,6 +60,8 @@ catalog! {
     connection_rejected Counter "Client connections closed at once because of a limit." =
         |f| count(&f.metrics().connections_rejected);
     connection_request_count Counter "Connect requests." = |f| count(&f.metrics().connection_requests);
+    connection_token_deficit Summary "Tokens that the connection throttle lacks." =
+        |f| summary(&f.metrics().connection_token_deficit, 1.0);
     commit_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
     dbinittime Summary "Time to load the data at start, ms." = |f| summary(&f.metrics().load_time, 1000.0);
     diff_count Counter "Synchronizations of learners by missing transactions." = |f| count(&f.metrics().diffs_sent);
@@ -67,7 +69,8 @@ catalog! {
     ephemerals_count Gauge "Ephemeral znodes." = |f| f.tree().map(|t| int(t.ephemerals));
     fsynctime Summary "Time of an append to the log with its sync, ms." = |f| summary(&f.metrics().syncs, 1000.0);
     global_sessions Gauge "Sessions of the ensemble." = |f| f.status().map(|s| int(s.global_sessions));
-    large_requests_rejected Counter "Frames beyond jute.maxbuffer." = |f| count(&f.metrics().requests_too_large);
+    large_requests_rejected Counter "Requests beyond largeRequestMaxBytes." =
+        |f| count(&f.metrics().large_requests_rejected);
     last_proposal_size Gauge "Bytes of the newest proposal; -1 before the first." =
         |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.last()));
     leader_uptime Gauge "For how long this server has been the leader, ms." = |f| f.leading_ms().map(|ms| int(ms as usize));
@@ -120,6 +123,8 @@ catalog! {
         |f| summary(&f.metrics().driver_batches, 1.0);
     zk_server_epoch Gauge "Epoch of the leader; the last one while looking." =
         |f| f.status().map(|s| Value::Int(s.epoch.0));
+    zk_server_frames_too_long_total Counter "Frames of clients beyond jute.maxbuffer." =
+        |f| count(&f.metrics().requests_too_large);
     zk_server_role Gauge "1 for the role that this server has, 0 for the others." =
         |f| Some(Value::Labelled("role", ROLES.iter().map(|role| (*role, i64::from(*role == f.role()))).collect()));
     zk_server_serving Gauge "1 while this server takes clients." =

@@ -109,9 +109,12 @@ pub(crate) struct Metrics {
     pub(crate) connections_rejected: Counter,
     pub(crate) connections_dropped: Counter,
     pub(crate) connection_requests: Counter,
+    pub(crate) connection_token_deficit: Summary,
     pub(crate) connections_without_session_expired: Counter,
     pub(crate) connections_closed_while_not_serving: Counter,
     pub(crate) requests_too_large: Counter,
+    pub(crate) large_requests_rejected: Counter,
+    pub(crate) large_request_bytes: Gauge,
     /// Writes of this server's clients without a reply, and their bytes.
     pub(crate) outstanding: Gauge,
     pub(crate) outstanding_bytes: Gauge,

@@ -10,17 +10,21 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use zk_core::request::SharedView;
 use zk_core::{CloseReason, ConnId};
+use zk_proto::SessionId;
 use zk_proto::client::{ConnectRequest, Id};
 
 use super::connection::{Connection, Ended};
 use super::mailbox::{Farewell, Mailbox};
+use super::throttle::Throttle;
 use crate::clock::Clock;
 use crate::command::Commands;
+use crate::config::ClientLimits;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
 
@@ -31,22 +35,29 @@ pub(crate) struct Clients {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     pub(crate) commands: Commands,
-    /// Longest frame of a client, inclusive.
-    pub(crate) frame_bytes_max: usize,
-    /// Connections of one address; 0 for any number.
-    pub(crate) per_address_max: usize,
-    /// Writes without a reply on this server above which a connection that
-    /// already has one must wait.
-    pub(crate) outstanding_max: usize,
+    pub(crate) limits: ClientLimits,
 }
 
 impl Clients {
+    /// Is there room for another request of this length?
+    pub(super) fn has_room_for_large(&self, length: usize) -> bool {
+        let bytes = self.metrics.large_request_bytes.value();
+        !self.is_large(length)
+            || bytes.saturating_add(length as i64) <= self.limits.large_requests_bytes_max
+    }
+
+    /// Does a request of this length count as large?
+    pub(super) fn is_large(&self, length: usize) -> bool {
+        let large = self.limits.large_request_bytes;
+        large.is_some_and(|large| length > large)
+    }
+
     /// May a connection with this many outstanding writes send another?
     pub(super) fn has_room(&self, outstanding: u32) -> bool {
         outstanding == 0
             || usize::try_from(self.metrics.outstanding.value()).unwrap_or(0)
                 + (outstanding as usize)
-                < self.outstanding_max
+                < self.limits.outstanding_max
                 && self.metrics.outstanding_bytes.value() < OUTSTANDING_BYTES_MAX
                 && outstanding < OUTSTANDING_PER_CONNECTION_MAX
     }
@@ -57,12 +68,20 @@ pub(crate) struct ClientPort {
     clients: Arc<Clients>,
     next_conn: AtomicU64,
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    throttle: Mutex<Throttle>,
 }
 
 impl ClientPort {
     pub(crate) fn new(clients: Arc<Clients>) -> Arc<Self> {
+        let settings = clients.limits.connection_throttle.clone();
+        let throttle = Throttle::new(
+            settings,
+            clients.clock.mono().0,
+            u64::from(std::process::id()),
+        );
         Arc::new(Self {
             clients,
+            throttle: Mutex::new(throttle),
             next_conn: AtomicU64::new(1),
             by_address: Mutex::default(),
         })
@@ -87,7 +106,13 @@ impl ClientPort {
     }
 
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let max = self.clients.per_address_max;
+        let limits = &self.clients.limits;
+        let (max, total_max) = (limits.connections_per_address_max, limits.connections_max);
+        let total = self.clients.metrics.connections.value();
+        if total_max > 0 && usize::try_from(total).is_ok_and(|total| total >= total_max) {
+            tracing::warn!(%address, max = total_max, "too many connections");
+            return None;
+        }
         let mut by_address = self.by_address.lock();
         let count = by_address.entry(address).or_default();
         if max > 0 && *count >= max {
@@ -125,6 +150,10 @@ impl ClientPort {
             Ok(Ended::BadFrame(length)) => {
                 tracing::warn!(%remote, length, reason = "not a request", "client connection closed");
             }
+            Ok(Ended::TooLarge(length)) => {
+                metrics.large_requests_rejected.add(1);
+                tracing::warn!(%remote, length, reason = "too many bytes of large requests", "client connection closed");
+            }
             Ok(reason @ (Ended::Unanswerable | Ended::NotReading)) => {
                 tracing::info!(%remote, ?reason, "client connection closed");
             }
@@ -134,19 +163,24 @@ impl ClientPort {
 
     async fn talk(&self, mut stream: TcpStream, remote: SocketAddr) -> Result<Ended, Early> {
         let _ = stream.set_nodelay(true);
+        if self.clients.limits.tcp_keep_alive {
+            let _ = SockRef::from(&stream).set_keepalive(true);
+        }
         let mut bytes = BytesMut::with_capacity(FIRST_READ_BYTES);
-        let first = timeout(HANDSHAKE_MAX, self.first_frame(&mut stream, &mut bytes));
+        let patience = self.clients.limits.sessionless_max;
+        let first = timeout(patience, self.first_frame(&mut stream, &mut bytes));
         let request = match first.await.map_err(|_| Early::Silent)?? {
             First::Word(word) => {
                 let answer = self.clients.commands.answer(word).await;
                 self.clients.metrics.packets_received.add(1);
                 self.clients.metrics.packets_sent.add(1);
-                let _ = timeout(HANDSHAKE_MAX, stream.write_all(answer.as_bytes())).await;
+                let _ = timeout(patience, stream.write_all(answer.as_bytes())).await;
                 let _ = stream.shutdown().await;
                 return Err(Early::Command);
             }
             First::Connect(request) => request,
         };
+        self.admit_session(&request)?;
         self.clients.metrics.connection_requests.add(1);
         self.clients.metrics.packets_received.add(1);
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
@@ -169,6 +203,22 @@ impl ClientPort {
             .await)
     }
 
+    fn admit_session(&self, request: &ConnectRequest) -> Result<(), Early> {
+        let mut throttle = self.throttle.lock();
+        let is_renewal = request.session_id != SessionId(0);
+        let admitted = throttle.admits(is_renewal, self.clients.clock.mono().0);
+        let deficit = throttle.deficit();
+        drop(throttle);
+        if !admitted {
+            return Err(Early::Throttled);
+        }
+        self.clients
+            .metrics
+            .connection_token_deficit
+            .record(deficit, 1);
+        Ok(())
+    }
+
     /// Reads the four bytes that decide, then the rest of the frame.
     async fn first_frame(
         &self,
@@ -183,7 +233,7 @@ impl ClientPort {
         let length = i32::from_be_bytes(head);
         let length = usize::try_from(length)
             .ok()
-            .filter(|length| *length <= self.clients.frame_bytes_max)
+            .filter(|length| *length <= self.clients.limits.frame_bytes_max)
             .ok_or(Early::BadLength(length))?;
         fill(stream, bytes, 4 + length).await?;
         let request = ConnectRequest::read(&bytes[4..4 + length]);
@@ -223,6 +273,7 @@ enum Early {
     Closed(Option<io::Error>),
     BadLength(i32),
     BadConnect,
+    Throttled,
 }
 
 impl Early {
@@ -239,6 +290,10 @@ impl Early {
             Self::BadLength(length) => {
                 metrics.requests_too_large.add(u64::from(length > 0));
                 tracing::warn!(%remote, length, reason = "not a connect request", "client connection closed");
+            }
+            Self::Throttled => {
+                metrics.connections_rejected.add(1);
+                tracing::warn!(%remote, reason = "too many sessions are asked for", "client connection closed");
             }
             Self::BadConnect => {
                 tracing::warn!(%remote, reason = "unreadable connect request", "client connection closed");
@@ -266,9 +321,6 @@ fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// A client has this long for its connect request
-/// (`zookeeper.nio.sessionlessCnxnTimeout`).
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, which usually means that files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_READ_BYTES: usize = 4096;

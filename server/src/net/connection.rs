@@ -33,6 +33,8 @@ pub(super) enum Ended {
     Socket(io::Error),
     /// What it sent is no request; the length that it announced.
     BadFrame(i32),
+    /// A request of this length would exceed what large requests may take.
+    TooLarge(usize),
     /// A request is not to be answered.
     Unanswerable,
     /// It does not read what it is sent.
@@ -62,6 +64,7 @@ pub(super) struct Connection {
 struct Run {
     count: u32,
     bytes: usize,
+    large_bytes: usize,
     since: Instant,
 }
 
@@ -179,6 +182,7 @@ impl Connection {
             run.count -= of_run;
             if run.count == 0 {
                 metrics.outstanding_bytes.add(-(run.bytes as i64));
+                metrics.large_request_bytes.add(-(run.large_bytes as i64));
                 self.awaited.pop_front();
             }
         }
@@ -217,7 +221,7 @@ impl Connection {
             .first_chunk()
             .map_or(0, |head| i32::from_be_bytes(*head));
         match usize::try_from(length) {
-            Ok(length) if length <= self.clients.frame_bytes_max => {
+            Ok(length) if length <= self.clients.limits.frame_bytes_max => {
                 (4 + length).saturating_sub(self.inbox.len())
             }
             _ => 0,
@@ -238,7 +242,7 @@ impl Connection {
         let start = Instant::now();
         let mut guard: Option<ReadGuard<'_>> = None;
         let mut run = Vec::new();
-        let mut run_bytes = 0;
+        let (mut run_bytes, mut large_bytes) = (0, 0);
         let (mut reads, mut frames) = (0, 0_u64);
         let mut taken = Taken::All;
         while let Some(next) = self.next_frame() {
@@ -247,7 +251,7 @@ impl Connection {
                     .inbox
                     .first_chunk()
                     .map_or(0, |head| i32::from_be_bytes(*head));
-                if usize::try_from(length).is_ok_and(|n| n > clients.frame_bytes_max) {
+                if usize::try_from(length).is_ok_and(|n| n > clients.limits.frame_bytes_max) {
                     clients.metrics.requests_too_large.add(1);
                 }
                 self.ending = Some(Ended::BadFrame(length));
@@ -256,6 +260,14 @@ impl Connection {
             if is_write(op) {
                 if !clients.has_room(self.outstanding) {
                     break;
+                }
+                if clients.is_large(length) {
+                    if !clients.has_room_for_large(length) {
+                        self.ending = Some(Ended::TooLarge(length));
+                        break;
+                    }
+                    clients.metrics.large_request_bytes.add(length as i64);
+                    large_bytes += length;
                 }
                 let mut body: Bytes = self.inbox.split_to(4 + length).freeze();
                 body.advance(FRAME_HEAD_BYTES);
@@ -315,6 +327,7 @@ impl Connection {
             self.awaited.push_back(Run {
                 count,
                 bytes: run_bytes,
+                large_bytes,
                 since: start,
             });
             clients.inbox.push_input(Input::ClientWrites {
@@ -333,7 +346,7 @@ impl Connection {
             Some(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         };
         let length = match usize::try_from(int(0)?) {
-            Ok(n) if (HEADER_BYTES..=self.clients.frame_bytes_max).contains(&n) => n,
+            Ok(n) if (HEADER_BYTES..=self.clients.limits.frame_bytes_max).contains(&n) => n,
             _ => return Some(Err(())),
         };
         if self.inbox.len() < 4 + length {
@@ -349,6 +362,8 @@ impl Drop for Connection {
         metrics.outstanding.add(-i64::from(self.outstanding));
         let bytes: usize = self.awaited.iter().map(|run| run.bytes).sum();
         metrics.outstanding_bytes.add(-(bytes as i64));
+        let large_bytes: usize = self.awaited.iter().map(|run| run.large_bytes).sum();
+        metrics.large_request_bytes.add(-(large_bytes as i64));
         self.clients
             .inbox
             .push_input(Input::ClientClosed(self.conn));

@@ -7,25 +7,26 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
 
 /// Binds all addresses: IPv6 with IPv4 inside, or IPv4 where there is no IPv6.
-pub(crate) fn bind_any(port: u16) -> io::Result<TcpListener> {
-    bind(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).or_else(|error| match error.kind() {
+pub(crate) fn bind_any(port: u16, backlog: i32) -> io::Result<TcpListener> {
+    let bind = |ip: IpAddr| bind(SocketAddr::new(ip, port), backlog);
+    bind(Ipv6Addr::UNSPECIFIED.into()).or_else(|error| match error.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
-        _ => bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+        _ => bind(Ipv4Addr::UNSPECIFIED.into()),
     })
 }
 
 /// Binds the first address that `host` resolves to.
-pub(crate) async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> {
+pub(crate) async fn bind_host(host: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return if address == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
-            bind_any(port)
+            bind_any(port, backlog)
         } else {
-            bind(SocketAddr::new(address, port))
+            bind(SocketAddr::new(address, port), backlog)
         };
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host((host, port)).await? {
-        match bind(address) {
+        match bind(address, backlog) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -33,7 +34,7 @@ pub(crate) async fn bind_host(host: &str, port: u16) -> io::Result<TcpListener> 
     Err(last)
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -45,9 +46,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     TcpListener::from_std(socket.into())
 }
 
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// Connections that wait to be accepted, where nothing else is asked for.
+pub(crate) const BACKLOG: i32 = 1024;

@@ -7,10 +7,11 @@ mod link;
 mod listen;
 mod mailbox;
 mod quorum;
+mod throttle;
 
 pub(crate) use client::{ClientPort, Clients};
 pub(crate) use election::Mesh;
 pub(crate) use link::LinkOutbox;
-pub(crate) use listen::{bind_any, bind_host};
+pub(crate) use listen::{BACKLOG, bind_any, bind_host};
 pub(crate) use mailbox::{Farewell, Mailbox};
 pub(crate) use quorum::QuorumPort;

@@ -17,11 +17,8 @@ fn the_operators_file_is_read() {
         "{THREE}quorumListenOnAllIPs=true\nadmin.serverPort=8080\n4lw.commands.whitelist=srvr, ruok,mntr\n\
          metricsProvider.className={PROMETHEUS_PROVIDER}\nmetricsProvider.httpPort=7000\n"
     );
-    let Loaded {
-        config,
-        unknown_keys,
-    } = read(&text).unwrap();
-    assert_eq!(unknown_keys, []);
+    let Loaded { config, warnings } = read(&text).unwrap();
+    assert_eq!(warnings, []);
     assert_eq!((config.sid, config.standalone), (Sid(2), false));
     assert_eq!(config.ensemble.members.len(), 3);
     assert_eq!(
@@ -65,15 +62,15 @@ fn both_spellings_of_properties_are_taken() {
 }
 
 #[test]
-fn unknown_keys_are_named() {
-    let loaded = read(&format!("{THREE}nonsense=1\nfsync.warningthresholdms=9")).unwrap();
+fn keys_without_effect_are_named() {
+    let text = format!("{THREE}nonsense=1\nzookeeper.nio.directBufferBytes=9");
+    let warnings = read(&text).unwrap().warnings;
+    let named: Vec<_> = warnings.iter().map(|it| (&*it.key, it.line)).collect();
     assert_eq!(
-        loaded.unknown_keys,
-        [
-            ("nonsense".to_owned(), 9),
-            ("fsync.warningthresholdms".to_owned(), 10)
-        ]
+        named,
+        [("nonsense", 9), ("zookeeper.nio.directBufferBytes", 10)]
     );
+    assert_eq!(warnings[0].reason, "it is unknown");
 }
 
 #[test]
@@ -97,20 +94,17 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "reconfigEnabled=true",
-            "zoo.cfg:9: reconfigEnabled=true is not supported yet; allowed is false",
+            "zoo.cfg:9: reconfigEnabled=true must be false: dynamic reconfiguration is not there yet",
         ),
         (
             "sslQuorum=true",
-            "zoo.cfg:9: sslQuorum=true is not supported yet; TLS between servers is not available",
+            "zoo.cfg:9: sslQuorum=true must be false: TLS between servers is not there yet",
         ),
         (
             "minSessionTimeout=50000",
             "zoo.cfg:9: minSessionTimeout=50000 makes the range of session timeouts empty: 50000 to 40000 ms",
         ),
-        (
-            "a=\\uzzzz",
-            "zoo.cfg:9: \\u needs four hexadecimal digits of one character",
-        ),
+        ("a=\\uzzzz", "zoo.cfg:9: \\u needs four hexadecimal digits"),
     ] {
         assert_eq!(message(&format!("{THREE}{line}\n")), want);
     }

@@ -1,0 +1,163 @@
+//! The table (reference: `QuorumPeerConfig`, `ZooKeeperServer` and the classes
+//! that read system properties, 3.9.4).
+
+use super::Kind::{Decimal, Int, OneOf, Switch, Text};
+use super::{Key, Kind, State};
+
+macro_rules! keys {
+    ($($state:ident $name:literal $kind:expr, $default:literal, $meaning:literal;)*) => {
+        &[$(Key {
+            name: $name,
+            kind: $kind,
+            default: $default,
+            state: State::$state,
+            meaning: $meaning,
+        }),*]
+    };
+}
+
+/// All keys, in the order of the documents.
+pub(in crate::config) const KEYS: &[Key] = keys! {
+    // Time and place.
+    Taken "tickTime" Int(1, 3_600_000), "3000", "ms; unit of the limits below";
+    Taken "initLimit" TICKS, "10", "ticks for finding and catching up with a leader; required in an ensemble";
+    Taken "syncLimit" TICKS, "5", "ticks of silence between leader and follower; required in an ensemble";
+    Taken "dataDir" Text, "", "snapshots, epoch files, `myid`; required";
+    Taken "dataLogDir" Text, "", "transaction logs; `dataDir` where absent";
+    Taken "clientPort" Int(0, 65_535), "", "port for clients; required here or in the server line; 0 lets the system choose";
+    Taken "clientPortAddress" Text, "", "host or address for clients; all addresses, IPv4 and IPv6, where absent";
+    Taken "clientPortListenBacklog" Int(-1, 65_535), "-1", "connections that wait to be accepted; -1 for 1024";
+    Taken "standaloneEnabled" Switch, "true", "false: a single voter runs the quorum protocol, too";
+    Taken "quorumListenOnAllIPs" Switch, "false", "listen for peers on all addresses instead of the own host's";
+    Taken "electionAlg" Int(3, 3), "3", "the one algorithm that is left";
+    Taken "peerType" OneOf(&["participant"]), "participant", "observers are not supported yet";
+    Taken "server.*" Text, "", "`host:quorumPort:electionPort[:participant][;[clientHost:]clientPort]`, N from 0 to 255, IPv6 in brackets";
+    Taken "quorate.workerThreads" Int(0, 1024), "0", "threads of the network; 0: one on up to two cores, else one a core";
+
+    // Clients.
+    Taken "minSessionTimeout" Int(-1, I32_MAX), "-1", "ms; -1 for 2 ticks";
+    Taken "maxSessionTimeout" Int(-1, I32_MAX), "-1", "ms; -1 for 20 ticks";
+    Taken "maxClientCnxns" COUNT, "60", "connections of one address; 0 for any number";
+    Taken "maxCnxns" COUNT, "0", "connections of all clients; 0 for any number";
+    Taken "nio.sessionlessCnxnTimeout" Int(1, 3_600_000), "10000", "ms in which a connection must ask for a session";
+    Taken "clientTcpKeepAlive" Switch, "false", "TCP keep-alive on connections of clients";
+    Taken "jute.maxbuffer" Int(1024, 1 << 30), "1048575", "bytes; longest frame of a client";
+    Taken "globalOutstandingLimit" Int(1, 1_000_000), "1000", "requests in work above which connections that have some must wait; in an ensemble divided by the other voters";
+    Taken "largeRequestThreshold" Int(-1, 1 << 30), "-1", "bytes from which a request is large; -1 for never";
+    Taken "largeRequestMaxBytes" Int(1, 1 << 40), "104857600", "bytes of all large requests in work; one more closes its connection";
+
+    Taken "connection_throttle_tokens" COUNT, "0", "sessions that may be asked for at once; 0 for any number";
+    Taken "connection_throttle_fill_time" Int(1, 3_600_000), "1", "ms after which tokens are added";
+    Taken "connection_throttle_fill_count" COUNT, "1", "tokens that are added then";
+    Taken "connection_throttle_freeze_time" Int(-1, 3_600_000), "-1", "ms between changes of the chance to be refused at random; -1: nobody is";
+    Taken "connection_throttle_drop_increase" Decimal(0.0, 1.0), "0.02", "how much that chance grows while there is no token";
+    Taken "connection_throttle_drop_decrease" Decimal(0.0, 1.0), "0.002", "how much it falls while hardly a token is missing";
+    Taken "connection_throttle_decrease_ratio" Decimal(0.0, 1.0), "0", "share of the tokens that may be missing then";
+    Taken "connection_throttle_weight_enabled" Switch, "false", "new and renewed sessions need different numbers of tokens";
+    Taken "connection_throttle_global_session_weight" Int(1, 1000), "3", "tokens of a new session; the counts above are multiplied by it";
+    Taken "connection_throttle_renew_session_weight" Int(1, 1000), "2", "tokens of a session that lost its connection";
+
+    // Storage.
+    Taken "snapCount" Int(2, U32_MAX), "100000", "a snapshot is due after about this many transactions";
+    Taken "commitLogCount" Int(500, 1_000_000), "500", "transactions kept in memory for followers that are behind";
+    Taken "preAllocSize" Int(1, 2_097_151), "65536", "KiB by which a log grows";
+    Taken "forceSync" OneOf(&["yes", "no"]), "yes", "`no`: acknowledge before the log is durable; loses data at a power cut";
+    Taken "autopurge.snapRetainCount" Int(3, 1_000_000), "3", "snapshots that a purge keeps";
+    Taken "autopurge.purgeInterval" Int(0, 1_000_000), "0", "hours between purges; 0 for never";
+
+    // Windows of the operator.
+    Taken "4lw.commands.whitelist" Text, "srvr", "comma list of four-letter words, or `*`";
+    Taken "admin.enableServer" Switch, "true", "serve the admin port";
+    Taken "admin.serverAddress" Text, "0.0.0.0", "host or address of the admin port";
+    Taken "admin.serverPort" Int(0, 65_535), "8080", "the admin port";
+    Taken "metricsProvider.className" Text, "", "`org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider` serves metrics";
+    Taken "metricsProvider.httpHost" Text, "0.0.0.0", "host or address of the metrics port";
+    Taken "metricsProvider.httpPort" Int(0, 65_535), "7000", "the metrics port";
+
+    // What would weaken its owner's expectation if it were ignored.
+    OffOnly "reconfigEnabled" OFF, "false", "dynamic reconfiguration is not there yet";
+    OffOnly "dynamicConfigFile" OneOf(&[""]), "", "dynamic reconfiguration is not there yet; list the servers in zoo.cfg";
+    OffOnly "group.*" OneOf(&[""]), "", "hierarchical quorums are not there";
+    OffOnly "weight.*" OneOf(&["1"]), "1", "hierarchical quorums are not there";
+    OffOnly "oraclePath" OneOf(&[""]), "", "an oracle that replaces a quorum is not there";
+    OffOnly "multiAddress.enabled" OFF, "false", "several addresses of one server are not there yet";
+    OffOnly "leaderServes" OneOf(&["yes"]), "yes", "every leader serves clients";
+    OffOnly "localSessionsEnabled" OFF, "false", "local sessions are not there yet";
+    OffOnly "observerMasterPort" OneOf(&["0"]), "0", "observers are not there yet";
+    OffOnly "secureClientPort" OneOf(&["", "0"]), "0", "TLS for clients is not there yet";
+    OffOnly "client.portUnification" OFF, "false", "TLS for clients is not there yet";
+    OffOnly "sslQuorum" OFF, "false", "TLS between servers is not there yet";
+    OffOnly "portUnification" OFF, "false", "TLS between servers is not there yet";
+    OffOnly "quorum.auth.enableSasl" OFF, "false", "SASL is not there";
+    OffOnly "quorum.auth.learnerRequireSasl" OFF, "false", "SASL is not there";
+    OffOnly "quorum.auth.serverRequireSasl" OFF, "false", "SASL is not there";
+    OffOnly "sessionRequireClientSASLAuth" OFF, "false", "SASL is not there";
+    OffOnly "enforce.auth.enabled" OFF, "false", "a session without authentication cannot be refused yet";
+    OffOnly "audit.enable" OFF, "false", "there is no audit log yet";
+    OffOnly "admin.portUnification" OFF, "false", "TLS on the admin port is not there yet";
+    OffOnly "admin.forceHttps" OFF, "false", "TLS on the admin port is not there yet";
+    OffOnly "admin.needClientAuth" OFF, "false", "TLS on the admin port is not there yet";
+
+    // What changes nothing that a client or an operator could rely on.
+    Ignored "secureClientPortAddress" Text, "", "TLS for clients is not there yet";
+    Ignored "ssl.*" Text, "", "TLS is not there yet";
+    Ignored "sslQuorumReloadCertFiles" Text, "", "TLS is not there yet";
+    Ignored "client.certReload" Text, "", "TLS is not there yet";
+    Ignored "fips-mode" Text, "", "TLS is not there yet";
+    Ignored "localSessionsUpgradingEnabled" Text, "", "local sessions are not there yet";
+    Ignored "connection_throttle_local_session_weight" Text, "", "local sessions are not there yet";
+    Ignored "syncEnabled" Text, "", "observers are not there yet";
+    Ignored "observer.*" Text, "", "observers are not there yet";
+    Ignored "observerMaster.*" Text, "", "observers are not there yet";
+    Ignored "quorum.auth.*" Text, "", "SASL is not there";
+    Ignored "quorum.cnxn.threads.size" Text, "", "only the reference's SASL handshakes use these threads";
+    Ignored "sasl.serverconfig" Text, "", "SASL is not there";
+    Ignored "allowSaslFailedClients" Text, "", "SASL is not there";
+    Ignored "kerberos.*" Text, "", "SASL is not there";
+    Ignored "java.security.auth.login.config" Text, "", "SASL is not there";
+    Ignored "enforce.auth.schemes" Text, "", "it belongs to enforce.auth.enabled";
+    Ignored "audit.impl.class" Text, "", "it belongs to audit.enable";
+    Ignored "jvm.pause.*" Text, "", "there is no virtual machine that pauses";
+    Ignored "metricsProvider.*" Text, "", "it tunes the reference's metrics library";
+    Ignored "serverCnxnFactory" Text, "", "there is one implementation of the client port";
+    Ignored "nio.*" Text, "", "it tunes threads and buffers of the reference's client port";
+    Ignored "netty.*" Text, "", "it tunes the reference's other client port";
+    Ignored "commitProcessor.*" Text, "", "reads need no pool of threads and no queue here";
+    Ignored "follower.skipLearnerRequestToNextProcessor" Text, "", "there is no such processor";
+    Ignored "forward_learner_requests_to_commit_processor_disabled" Text, "", "there is no such processor";
+    Ignored "request_throttler.shutdownTimeout" Text, "", "no queue of requests has to be drained";
+    Ignored "maxResponseCacheSize" Text, "", "replies are encoded from the tree at no more than the cost of a cache";
+    Ignored "maxGetChildrenResponseCacheSize" Text, "", "replies are encoded from the tree at no more than the cost of a cache";
+    Ignored "watchManagerName" Text, "", "one watch table serves few and many watches";
+    Ignored "watcherCleanThreadsNum" Text, "", "it tunes the reference's other watch manager";
+    Ignored "watcherCleanThreshold" Text, "", "it tunes the reference's other watch manager";
+    Ignored "watcherCleanIntervalInSeconds" Text, "", "it tunes the reference's other watch manager";
+    Ignored "maxInProcessingDeadWatchers" Text, "", "it tunes the reference's other watch manager";
+    Ignored "bitHashCacheSize" Text, "", "it tunes the reference's other watch manager";
+    Ignored "flushDelay" Text, "", "a batch is what has queued while the disk was busy; it never waits to fill";
+    Ignored "maxWriteQueuePollTime" Text, "", "a batch is what has queued while the disk was busy; it never waits to fill";
+    Ignored "maxBatchSize" Text, "", "a batch is what has queued while the disk was busy; it never waits to fill";
+    Ignored "leader.maxConcurrentSnapSyncs" Text, "", "a snapshot is sent from memory; followers do not compete for it";
+    Ignored "leader.maxConcurrentDiffSyncs" Text, "", "a DIFF is sent from memory; followers do not compete for it";
+    Ignored "leader.maxTimeToWaitForEpoch" Text, "", "initLimit bounds the whole of discovery";
+    Ignored "leader.ackLoggingFrequency" Text, "", "acknowledgements are logged at debug only";
+    Ignored "leader.closeSocketAsync" Text, "", "closing a socket never waits here";
+    Ignored "learner.closeSocketAsync" Text, "", "closing a socket never waits here";
+    Ignored "learner.asyncSending" Text, "", "sending never waits here";
+    Ignored "leader.nodelay" Text, "", "links between servers never wait for more to send";
+    Ignored "follower.nodelay" Text, "", "links between servers never wait for more to send";
+    Ignored "forceSnapshotSync" Text, "", "it is a test aid of the reference";
+    Ignored "messageTracker.*" Text, "", "it keeps packets for the reference's error log";
+    Ignored "pathStats.enabled" Text, "", "it logs the reference's most used paths";
+    Ignored "X509AuthenticationProvider.*" Text, "", "TLS is not there yet";
+    Ignored "ssl.authProvider" Text, "", "TLS is not there yet";
+    Ignored "digest.enabled" Text, "", "digests are always computed and compared";
+    Ignored "serializeLastProcessedZxid.enabled" Text, "", "snapshots always end in their zxid, which older servers ignore";
+    Ignored "closeSessionTxn.enabled" Text, "", "a closed session's znodes are always listed in its transaction";
+};
+
+const OFF: Kind = OneOf(&["false"]);
+const TICKS: Kind = Int(1, 1_000_000);
+const COUNT: Kind = Int(0, 10_000_000);
+const I32_MAX: i64 = i32::MAX as i64;
+const U32_MAX: i64 = u32::MAX as i64;

@@ -1,0 +1,142 @@
+//! The properties of a file, checked against the catalogue.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::catalogue::{Key, Kind, State, bare};
+use super::error::ConfigError;
+use super::properties::Property;
+
+/// A key that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// From 1.
+    pub line: usize,
+    /// As written.
+    pub key: String,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+/// Every key of a file whose value is allowed, by its name without
+/// `zookeeper.`; of equal keys the last.
+pub(super) struct Values<'a> {
+    pub(super) file: &'a Path,
+    given: BTreeMap<String, Property>,
+}
+
+impl<'a> Values<'a> {
+    /// Refuses values that the catalogue does not allow.
+    pub(super) fn check(
+        file: &'a Path,
+        properties: Vec<Property>,
+    ) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let mut given = BTreeMap::new();
+        for property in properties {
+            given.insert(bare(&property.key).to_owned(), property);
+        }
+        let values = Self { file, given };
+        let mut warnings = Vec::new();
+        for property in values.given.values() {
+            let key = Key::of(&property.key);
+            let reason = match key {
+                None => "it is unknown",
+                Some(key) if key.state == State::Ignored => key.meaning,
+                Some(_) => continue,
+            };
+            warnings.push(Warning {
+                line: property.line,
+                key: property.key.clone(),
+                reason,
+            });
+        }
+        warnings.sort_by_key(|warning| warning.line);
+        let mut in_order: Vec<_> = values.given.values().collect();
+        in_order.sort_by_key(|property| property.line);
+        for property in in_order {
+            if let Some(key) = Key::of(&property.key) {
+                key.check(&property.value)
+                    .map_err(|reason| values.refused(property, reason))?;
+            }
+        }
+        Ok((values, warnings))
+    }
+
+    /// The property of this name, if it is there.
+    pub(super) fn given(&self, name: &str) -> Option<&Property> {
+        self.given.get(name)
+    }
+
+    /// All properties of a family such as `server.`: what follows it, and the
+    /// property, in the order of their lines.
+    pub(super) fn family(&self, prefix: &str) -> Vec<(&str, &Property)> {
+        let members = self.given.iter();
+        let mut members: Vec<_> = members
+            .filter_map(|(name, property)| Some((name.strip_prefix(prefix)?, property)))
+            .collect();
+        members.sort_by_key(|(_, property)| property.line);
+        members
+    }
+
+    /// A whole number. The type must hold the range that the catalogue allows.
+    pub(super) fn int<T: TryFrom<i64>>(&self, name: &'static str) -> T {
+        let number: i64 = self.text(name).parse().expect("it was checked");
+        let number = T::try_from(number).ok();
+        number.expect("the type holds the range in the catalogue")
+    }
+
+    /// A whole number that -1 switches off.
+    pub(super) fn int_unless_off<T: TryFrom<i64>>(&self, name: &'static str) -> Option<T> {
+        let number: i64 = self.text(name).parse().expect("it was checked");
+        T::try_from(number).ok().filter(|_| number >= 0)
+    }
+
+    /// A decimal number.
+    pub(super) fn decimal(&self, name: &'static str) -> f64 {
+        self.text(name).parse().expect("it was checked")
+    }
+
+    /// A switch.
+    pub(super) fn is_on(&self, name: &'static str) -> bool {
+        let text = self.text(name);
+        text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes")
+    }
+
+    /// The value, or the default in the catalogue.
+    pub(super) fn text(&self, name: &'static str) -> &str {
+        let value = self.given.get(name).map(|property| &*property.value);
+        value.unwrap_or_else(|| {
+            let key = Key::of(name).expect("every key that is read is in the catalogue");
+            debug_assert!(key.state == State::Taken, "{name} is read");
+            debug_assert!(key.kind == Kind::Text || !key.default.is_empty(), "{name}");
+            key.default
+        })
+    }
+
+    /// The value, unless it is empty or absent and has no default.
+    pub(super) fn word(&self, name: &'static str) -> Option<&str> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn path(&self, name: &'static str) -> Option<PathBuf> {
+        self.word(name).map(PathBuf::from)
+    }
+
+    pub(super) fn refused(&self, property: &Property, reason: String) -> ConfigError {
+        ConfigError::Value {
+            file: self.file.to_owned(),
+            line: property.line,
+            key: property.key.clone(),
+            value: property.value.clone(),
+            reason,
+        }
+    }
+
+    pub(super) fn missing(&self, key: &'static str, reason: &'static str) -> ConfigError {
+        ConfigError::Missing {
+            file: self.file.to_owned(),
+            key,
+            reason,
+        }
+    }
+}
