@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use zk_core::Replica;
 use zk_core::auth::AuthConfig;
-use zk_core::config::ReplicaConfig;
+use zk_core::config::{ReplicaConfig, ZnodeConfig};
 use zk_proto::Sid;
 
 use crate::admin;
@@ -225,6 +225,7 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
         snap_count: config.snap_count,
         commit_log_count: config.commit_log_count,
         auth: AuthConfig::default(),
+        znodes: ZnodeConfig::default(),
         seed: seed(config.sid),
         first_session_id: first_session_id(wall_ms(), config.sid),
     }

@@ -28,11 +28,43 @@ pub struct ReplicaConfig {
     pub commit_log_count: usize,
     /// Who a client is and what it may do.
     pub auth: AuthConfig,
+    /// Rules for znodes.
+    pub znodes: ZnodeConfig,
     /// Seed of the replica's own generator.
     pub seed: u64,
     /// First session id this server hands out; the shell derives it from the
     /// wall clock and the sid as the reference does (`SessionTrackerImpl.initializeNextSessionId`).
     pub first_session_id: i64,
+}
+
+/// What kinds of znodes may be made, how many, and when the empty ones go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZnodeConfig {
+    /// `extendedTypesEnabled`: may znodes have a time to live?
+    pub extended_types_enabled: bool,
+    /// `enforceQuota`: does a hard limit refuse writes?
+    pub enforce_quota: bool,
+    /// `znode.container.checkIntervalMs`: pause between two looks for empty
+    /// containers and expired znodes.
+    pub container_check_interval_ms: u64,
+    /// `znode.container.maxPerMinute`: how many of them are deleted at most.
+    pub container_max_per_minute: u32,
+    /// `znode.container.maxNeverUsedIntervalMs`: how long a container that
+    /// never had a child stays; 0 for ever.
+    pub container_max_never_used_interval_ms: u64,
+}
+
+impl Default for ZnodeConfig {
+    /// The reference's defaults (3.9.4).
+    fn default() -> Self {
+        Self {
+            extended_types_enabled: false,
+            enforce_quota: false,
+            container_check_interval_ms: 60_000,
+            container_max_per_minute: 10_000,
+            container_max_never_used_interval_ms: 0,
+        }
+    }
 }
 
 /// Wait for more votes before an election ends (`FastLeaderElection.finalizeWait`).

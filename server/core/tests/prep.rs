@@ -2,151 +2,28 @@
 //! a batch leaves behind, and that the digest promised in each transaction is
 //! the digest of the tree that it makes.
 
+mod leader;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
-use zk_core::LogEntry;
-use zk_core::request::{Prep, WriteRequest, apply};
-use zk_core::tree::Tree;
-use zk_core::watch::WatchTable;
-use zk_proto::client::{
-    Acl, CreateRequest, DeleteRequest, ErrorCode, Id, MultiHeader, OpCode, SetDataRequest,
+use leader::{
+    Leader, SESSION, create, create_ttl, create_with, delete, multi, path_only, set, set_acl,
 };
-use zk_proto::jute::Put;
+use zk_core::LogEntry;
+use zk_core::config::ZnodeConfig;
+use zk_core::request::{Prep, apply};
+use zk_core::watch::WatchTable;
+use zk_proto::client::{Acl, ErrorCode, Id, OpCode};
 use zk_proto::txn::{CreateTxn, Txn, TxnHeader, decode_txn, encode_txn};
-use zk_proto::{Epoch, SessionId, Xid, Zxid};
-
-const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
-
-struct Leader {
-    tree: Tree,
-    prep: Prep,
-    unapplied: Vec<LogEntry>,
-}
-
-impl Leader {
-    fn new() -> Self {
-        let tree = Tree::new();
-        let prep = Prep::new(Epoch(1), tree.digest(), Arc::default());
-        Self {
-            tree,
-            prep,
-            unapplied: Vec::new(),
-        }
-    }
-
-    fn propose_as(&mut self, check: Result<(), ErrorCode>, op: OpCode, body: Vec<u8>) -> LogEntry {
-        let request = WriteRequest {
-            session: SESSION,
-            cxid: Xid(1),
-            op: op.code(),
-            body: &Bytes::from(body),
-            ids: &[],
-            session_check: check,
-            time_ms: 1_700_000_000_000,
-        };
-        let entry = self.prep.prepare(&self.tree, &request);
-        self.unapplied.push(entry.clone());
-        entry
-    }
-
-    fn propose(&mut self, op: OpCode, body: Vec<u8>) -> LogEntry {
-        self.propose_as(Ok(()), op, body)
-    }
-
-    fn apply_one(&mut self) {
-        let entry = self.unapplied.remove(0);
-        let mut watches = WatchTable::default();
-        apply(&mut self.tree, &mut watches, &entry.data, &mut |_, _, _| {}).unwrap();
-        self.prep.applied(entry.zxid);
-        assert_eq!(
-            self.tree.digest_mismatches(),
-            0,
-            "after {:?}",
-            decode_txn(&entry.data).unwrap()
-        );
-    }
-
-    fn apply_all(&mut self) {
-        while !self.unapplied.is_empty() {
-            self.apply_one();
-        }
-    }
-
-    /// The error of a proposed request; 0 for none.
-    fn error(&mut self, op: OpCode, body: Vec<u8>) -> i32 {
-        let entry = self.propose(op, body);
-        match decode_txn(&entry.data).unwrap().1 {
-            Txn::Error(error) => error,
-            _ => 0,
-        }
-    }
-}
-
-fn create_with(path: &str, flags: i32, acl: Option<Vec<Acl>>) -> Vec<u8> {
-    let mut body = Vec::new();
-    CreateRequest {
-        path: path.into(),
-        data: Some(b"data"),
-        acl,
-        flags,
-    }
-    .write(&mut body);
-    body
-}
-
-fn create(path: &str, flags: i32) -> Vec<u8> {
-    create_with(path, flags, Some(vec![Acl::open()]))
-}
-
-fn delete(path: &str, version: i32) -> Vec<u8> {
-    let mut body = Vec::new();
-    DeleteRequest {
-        path: path.into(),
-        version,
-    }
-    .write(&mut body);
-    body
-}
-
-fn set(path: &str, data: Option<&[u8]>, version: i32) -> Vec<u8> {
-    let mut body = Vec::new();
-    SetDataRequest {
-        path: path.into(),
-        data,
-        version,
-    }
-    .write(&mut body);
-    body
-}
-
-fn multi(ops: &[(OpCode, Vec<u8>)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (op, one) in ops {
-        MultiHeader {
-            op: op.code(),
-            done: false,
-            err: -1,
-        }
-        .write(&mut body);
-        body.put_raw(one);
-    }
-    MultiHeader {
-        op: -1,
-        done: true,
-        err: -1,
-    }
-    .write(&mut body);
-    body
-}
+use zk_proto::{Epoch, Xid, Zxid};
 
 #[test]
 fn the_error_that_the_reference_checks_first_wins() {
     let bob = Acl {
         perms: 31,
         id: Id {
-            scheme: "digest".into(),
-            id: "bob:x".into(),
+            scheme: "sasl".into(),
+            id: "bob".into(),
         },
     };
     let read_only = Acl {
@@ -157,13 +34,13 @@ fn the_error_that_the_reference_checks_first_wins() {
     for (path, flags) in [("/a", 0), ("/a/b", 0), ("/e", 1)] {
         assert_eq!(leader.error(OpCode::Create, create(path, flags)), 0);
     }
-    assert_eq!(
-        leader.error(OpCode::Create, create_with("/r", 0, Some(vec![read_only]))),
-        0
-    );
+    for path in ["/r", "/r/c"] {
+        assert_eq!(leader.error(OpCode::Create, create(path, 0)), 0);
+    }
+    let list = set_acl("/r", Some(vec![read_only]), -1);
+    assert_eq!(leader.error(OpCode::SetAcl, list), 0);
     let cases: &[(OpCode, Vec<u8>, ErrorCode)] = &[
         (OpCode::Create, create("/a", 9), ErrorCode::BadArguments),
-        (OpCode::Create, create("/a", 5), ErrorCode::Unimplemented),
         (OpCode::Create, create("a", 0), ErrorCode::BadArguments),
         (
             OpCode::Create,
@@ -209,13 +86,127 @@ fn the_error_that_the_reference_checks_first_wins() {
         (OpCode::Delete, delete("a", -1), ErrorCode::BadArguments),
         (OpCode::Delete, delete("/a//b", -1), ErrorCode::NoNode),
         (OpCode::Delete, delete("/no", -1), ErrorCode::NoNode),
+        (OpCode::Delete, delete("/no/x", -1), ErrorCode::NoNode),
+        (OpCode::Delete, delete("/r/no", -1), ErrorCode::NoAuth),
+        (OpCode::Delete, delete("/r/c", 7), ErrorCode::NoAuth),
         (OpCode::Delete, delete("/a", 7), ErrorCode::BadVersion),
         (OpCode::Delete, delete("/a", 0), ErrorCode::NotEmpty),
         (OpCode::SetData, set("a", None, -1), ErrorCode::BadArguments),
         (OpCode::SetData, set("/no", None, 3), ErrorCode::NoNode),
         (OpCode::SetData, set("/r", None, 3), ErrorCode::NoAuth),
         (OpCode::SetData, set("/a", None, 3), ErrorCode::BadVersion),
-        (OpCode::SetAcl, set("/a", None, 3), ErrorCode::Unimplemented),
+        (OpCode::Create, create("/a", 5), ErrorCode::BadArguments),
+        (
+            OpCode::CreateContainer,
+            create("/no/x", 4),
+            ErrorCode::NoNode,
+        ),
+        (
+            OpCode::CreateContainer,
+            create("/x", 6),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::CreateContainer,
+            create("/e/x", 4),
+            ErrorCode::NoChildrenForEphemerals,
+        ),
+        (
+            OpCode::CreateTtl,
+            create_ttl("/no/x", 0, 5),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::CreateTtl,
+            create_ttl("/no/x", 0, -1),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::CreateTtl,
+            create_ttl("/no/x", 5, 0),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::CreateTtl,
+            create_ttl("/no/x", 5, 1 << 40),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::CreateTtl,
+            create_ttl("/no/x", 5, (1 << 40) - 1),
+            ErrorCode::NoNode,
+        ),
+        (
+            OpCode::CreateTtl,
+            create("/x", 5),
+            ErrorCode::MarshallingError,
+        ),
+        (
+            OpCode::SetAcl,
+            set_acl("no", None, 3),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::SetAcl,
+            set_acl("/no", Some(vec![]), 3),
+            ErrorCode::InvalidAcl,
+        ),
+        (
+            OpCode::SetAcl,
+            set_acl("/no", Some(vec![Acl::open()]), 3),
+            ErrorCode::NoNode,
+        ),
+        (
+            OpCode::SetAcl,
+            set_acl("/r", Some(vec![Acl::open()]), 3),
+            ErrorCode::NoAuth,
+        ),
+        (
+            OpCode::SetAcl,
+            set_acl("/a", Some(vec![Acl::open()]), 3),
+            ErrorCode::BadVersion,
+        ),
+        (
+            OpCode::DeleteContainer,
+            path_only("/zookeeper/quota"),
+            ErrorCode::BadArguments,
+        ),
+        (
+            OpCode::DeleteContainer,
+            path_only("no"),
+            ErrorCode::BadArguments,
+        ),
+        (OpCode::DeleteContainer, path_only("/no"), ErrorCode::NoNode),
+        (
+            OpCode::DeleteContainer,
+            path_only("/no/x"),
+            ErrorCode::NoNode,
+        ),
+        (
+            OpCode::DeleteContainer,
+            path_only("/a"),
+            ErrorCode::NotEmpty,
+        ),
+        (
+            OpCode::DeleteContainer,
+            path_only("/e"),
+            ErrorCode::BadVersion,
+        ),
+        (
+            OpCode::DeleteContainer,
+            path_only("/r/c"),
+            ErrorCode::NoAuth,
+        ),
+        (
+            OpCode::Reconfig,
+            vec![0xff; 12],
+            ErrorCode::MarshallingError,
+        ),
+        (
+            OpCode::Reconfig,
+            vec![0xff; 20],
+            ErrorCode::ReconfigDisabled,
+        ),
     ];
     for apply_first in [false, true] {
         if apply_first {
@@ -300,7 +291,12 @@ fn sequence_numbers_follow_the_creations_and_overflow_as_in_java() {
         &mut |_, _, _| {},
     )
     .unwrap();
-    leader.prep = Prep::new(Epoch(2), leader.tree.digest(), Arc::default());
+    leader.prep = Prep::new(
+        Epoch(2),
+        leader.tree.digest(),
+        Arc::default(),
+        ZnodeConfig::default(),
+    );
     for want in ["/q/2147483647", "/q/-2147483648", "/q/-2147483647"] {
         assert_eq!(
             path_of(&leader.propose(OpCode::Create, create("/q/", 2))),

@@ -249,10 +249,9 @@ impl Replica {
                 let (prep, tracker) = self.tree(|tree| {
                     let tracker =
                         SessionTracker::new(self.config.tick_ms, tree.sessions(), now.mono);
-                    (
-                        Prep::new(epoch, tree.digest(), self.view.auth().clone()),
-                        tracker,
-                    )
+                    let auth = self.view.auth().clone();
+                    let prep = Prep::new(epoch, tree.digest(), auth, self.config.znodes);
+                    (prep, tracker)
                 });
                 self.leading = Some(Leading { prep, tracker });
                 self.is_serving = true;

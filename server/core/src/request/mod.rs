@@ -25,8 +25,13 @@ pub const fn is_write(op: i32) -> bool {
         Some(
             OpCode::Create
                 | OpCode::Create2
+                | OpCode::CreateContainer
+                | OpCode::CreateTtl
                 | OpCode::Delete
+                | OpCode::DeleteContainer
                 | OpCode::SetData
+                | OpCode::SetAcl
+                | OpCode::Reconfig
                 | OpCode::Multi
                 | OpCode::Sync
                 | OpCode::CloseSession

@@ -198,6 +198,15 @@ impl Edit<'_> {
         );
     }
 
+    /// A znode gets other numbers and another list.
+    pub(super) fn change_acl(&mut self, path: &str, seen: Seen, acl: Vec<Acl>) {
+        self.change(path, seen, None);
+        let changed = self.pending.changes.get_mut(path);
+        if let Some(Some(changed)) = changed.map(|change| &mut change.znode) {
+            changed.acl = Some(acl);
+        }
+    }
+
     /// A znode goes away.
     pub(super) fn remove(&mut self, path: &str) {
         let old = self.digest_of(path);

@@ -3,22 +3,26 @@
 //! order, against the tree and the changes that are still outstanding; what
 //! comes out is applied by every server without further questions.
 
+mod create;
+mod lists;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_proto::client::{
-    Acl, CheckVersionRequest, CreateMode, CreateRequest, DeleteRequest, ErrorCode, Id, MultiOp,
-    OpCode, SetDataRequest, StatPersisted, perms, read_multi,
+    CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, ErrorCode, Id, MultiOp,
+    OpCode, ReconfigRequest, SetAclRequest, SetDataRequest, perms, read_multi,
 };
 use zk_proto::jute::Reader;
-use zk_proto::txn::{CreateTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn};
+use zk_proto::txn::{SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
 use super::pending::{Edit, Pending, Seen};
 use crate::LogEntry;
 use crate::auth::AuthConfig;
-use crate::tree::{Tree, path};
+use crate::config::ZnodeConfig;
+use crate::tree::{Owner, Tree, path};
 
 /// A request that takes a zxid.
 #[derive(Clone, Debug)]
@@ -45,6 +49,7 @@ pub struct Prep {
     last: Zxid,
     pending: Pending,
     auth: Arc<AuthConfig>,
+    config: ZnodeConfig,
 }
 
 type Prepared<'a> = Result<Txn<'a>, ErrorCode>;
@@ -53,11 +58,12 @@ impl Prep {
     /// Starts numbering at the first zxid of `epoch`. `digest` is that of the
     /// tree, which holds all of the history.
     #[must_use]
-    pub fn new(epoch: Epoch, digest: u64, auth: Arc<AuthConfig>) -> Self {
+    pub fn new(epoch: Epoch, digest: u64, auth: Arc<AuthConfig>, config: ZnodeConfig) -> Self {
         Self {
             last: Zxid::new(epoch, 0),
             pending: Pending::new(digest),
             auth,
+            config,
         }
     }
 
@@ -75,6 +81,7 @@ impl Prep {
         let edit = self.pending.edit(tree, zxid);
         let mut run = Run {
             auth: &self.auth,
+            config: &self.config,
             edit,
             request,
             zxid,
@@ -119,6 +126,7 @@ impl Prep {
 /// One request on its way.
 struct Run<'r, 'p> {
     auth: &'p AuthConfig,
+    config: &'p ZnodeConfig,
     edit: Edit<'p>,
     request: &'r WriteRequest<'r>,
     zxid: Zxid,
@@ -130,13 +138,26 @@ impl<'r> Run<'r, '_> {
         let mut reader = Reader::new(request.body);
         let garbled = |_| ErrorCode::MarshallingError;
         match OpCode::from_code(request.op) {
-            Some(op @ (OpCode::Create | OpCode::Create2)) => {
+            Some(op @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer)) => {
                 let create = CreateRequest::read(&mut reader).map_err(garbled)?;
                 self.create(op, create)
             }
+            Some(OpCode::CreateTtl) => {
+                self.create_ttl(CreateTtlRequest::read(&mut reader).map_err(garbled)?)
+            }
+            Some(OpCode::DeleteContainer) => self.delete_container(reader.str().map_err(garbled)?),
             Some(OpCode::Delete) => self.delete(DeleteRequest::read(&mut reader).map_err(garbled)?),
             Some(OpCode::SetData) => {
                 self.set_data(SetDataRequest::read(&mut reader).map_err(garbled)?)
+            }
+            Some(OpCode::SetAcl) => {
+                self.set_acl(SetAclRequest::read(&mut reader).map_err(garbled)?)
+            }
+            Some(OpCode::Reconfig) => {
+                ReconfigRequest::read(&mut reader).map_err(garbled)?;
+                // The members cannot change while running, so `reconfigEnabled`
+                // is refused at start.
+                Err(ErrorCode::ReconfigDisabled)
             }
             Some(OpCode::Multi) => self.multi(read_multi(&mut reader).map_err(garbled)?),
             Some(OpCode::CreateSession) => Ok(Txn::CreateSession(reader.i32().map_err(garbled)?)),
@@ -145,74 +166,9 @@ impl<'r> Run<'r, '_> {
         }
     }
 
-    fn create(&mut self, op: OpCode, create: CreateRequest<'r>) -> Prepared<'r> {
-        let mode = CreateMode::from_flags(create.flags).ok_or(ErrorCode::BadArguments)?;
-        match mode {
-            CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl => {
-                return Err(ErrorCode::Unimplemented);
-            }
-            // The reference logs a plain znode under the digest of a container.
-            CreateMode::Container => return Err(ErrorCode::BadArguments),
-            _ => {}
-        }
-        self.request.session_check?;
-        let parent_path = parent_of(&create.path)?.to_owned();
-        let list = fix_up(create.acl)?;
-        let mut parent = self.edit.see(&parent_path).ok_or(ErrorCode::NoNode)?;
-        self.permit(&parent_path, perms::CREATE)?;
-        let path = if mode.is_sequential() {
-            Cow::Owned(format!("{}{:010}", create.path, parent.stat.cversion))
-        } else {
-            create.path
-        };
-        path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
-        if self.edit.see(&path).is_some() {
-            return Err(ErrorCode::NodeExists);
-        }
-        if is_ephemeral(&parent.stat) {
-            return Err(ErrorCode::NoChildrenForEphemerals);
-        }
-        parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
-        parent.stat.pzxid = self.zxid;
-        parent.child_count += 1;
-        let parent_cversion = parent.stat.cversion;
-        let (zxid, time_ms) = (self.zxid, self.request.time_ms);
-        let stat = StatPersisted {
-            czxid: zxid,
-            mzxid: zxid,
-            ctime: time_ms,
-            mtime: time_ms,
-            ephemeral_owner: if mode.is_ephemeral() {
-                self.request.session.0
-            } else {
-                0
-            },
-            pzxid: zxid,
-            ..StatPersisted::default()
-        };
-        let data = create.data.map(|data| self.request.body.slice_ref(data));
-        self.edit.change(&parent_path, parent, None);
-        self.edit.create(&path, stat, data, list.clone());
-        let txn = CreateTxn {
-            path,
-            data: create.data,
-            acl: list,
-            ephemeral: mode.is_ephemeral(),
-            parent_cversion,
-        };
-        Ok(if op == OpCode::Create2 {
-            Txn::Create2(txn)
-        } else {
-            Txn::Create(txn)
-        })
-    }
-
     fn delete(&mut self, delete: DeleteRequest<'r>) -> Prepared<'r> {
         self.request.session_check?;
-        let parent_path = parent_of(&delete.path)?.to_owned();
-        if SPECIAL_PATHS.contains(&&*delete.path) {
-            return Err(ErrorCode::BadArguments);
-        }
+        let parent_path = parent_of_deletable(&delete.path)?.to_owned();
         let parent = self.edit.see(&parent_path).ok_or(ErrorCode::NoNode)?;
         self.permit(&parent_path, perms::DELETE)?;
         let znode = self.edit.see(&delete.path).ok_or(ErrorCode::NoNode)?;
@@ -222,6 +178,43 @@ impl<'r> Run<'r, '_> {
         }
         self.remove(&parent_path, parent, &delete.path);
         Ok(Txn::Delete(delete.path))
+    }
+
+    /// What the cleaner asks for, and what the reference also takes from any
+    /// client: no session is asked for, and any kind but an ephemeral is
+    /// deleted. Of a client, other than there, the permission is wanted.
+    fn delete_container(&mut self, path: Cow<'r, str>) -> Prepared<'r> {
+        let parent_path = parent_of_deletable(&path)?.to_owned();
+        let znode = self.edit.see(&path).ok_or(ErrorCode::NoNode)?;
+        if self.request.session != CLEANER {
+            self.permit(&parent_path, perms::DELETE)?;
+        }
+        if znode.child_count > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        if is_ephemeral(&znode) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let parent = self.edit.see(&parent_path).ok_or(ErrorCode::NoNode)?;
+        self.remove(&parent_path, parent, &path);
+        Ok(Txn::DeleteContainer(path))
+    }
+
+    fn set_acl(&mut self, set: SetAclRequest<'r>) -> Prepared<'r> {
+        self.request.session_check?;
+        path::validate(&set.path).map_err(|_| ErrorCode::BadArguments)?;
+        let list = self.fix_up(set.acl)?;
+        let mut znode = self.edit.see(&set.path).ok_or(ErrorCode::NoNode)?;
+        self.permit(&set.path, perms::ADMIN)?;
+        expect_version(set.version, znode.stat.aversion)?;
+        znode.stat.aversion = znode.stat.aversion.wrapping_add(1);
+        let version = znode.stat.aversion;
+        self.edit.change_acl(&set.path, znode, list.clone());
+        Ok(Txn::SetAcl(SetAclTxn {
+            path: set.path,
+            acl: list,
+            version,
+        }))
     }
 
     fn set_data(&mut self, set: SetDataRequest<'r>) -> Prepared<'r> {
@@ -256,10 +249,6 @@ impl<'r> Run<'r, '_> {
     /// All or nothing. A failing batch is still a transaction: what came
     /// before the failure as it is, then its code, then RuntimeInconsistency.
     fn multi(&mut self, ops: Vec<MultiOp<'r>>) -> Prepared<'r> {
-        let has_bad_flags = |op: &MultiOp<'_>| matches!(op, MultiOp::Create(_, create) if CreateMode::from_flags(create.flags).is_none());
-        if ops.iter().any(has_bad_flags) {
-            return Err(ErrorCode::MarshallingError);
-        }
         let mut failed = false;
         let mut txns = Vec::with_capacity(ops.len());
         for op in ops {
@@ -268,10 +257,8 @@ impl<'r> Run<'r, '_> {
                 continue;
             }
             let prepared = match op {
-                MultiOp::Create(op @ (OpCode::Create | OpCode::Create2), create) => {
-                    self.create(op, create)
-                }
-                MultiOp::Create(..) | MultiOp::CreateTtl(_) => Err(ErrorCode::Unimplemented),
+                MultiOp::Create(op, create) => self.create(op, create),
+                MultiOp::CreateTtl(create) => self.create_ttl(create),
                 MultiOp::Delete(delete) => self.delete(delete),
                 MultiOp::SetData(set) => self.set_data(set),
                 MultiOp::Check(check) => self.check(check),
@@ -305,17 +292,10 @@ impl<'r> Run<'r, '_> {
         self.edit.change(parent_path, parent, None);
         self.edit.remove(path);
     }
-
-    /// Does the list of this znode, which is there, grant it?
-    fn permit(&self, path: &str, wanted: i32) -> Result<(), ErrorCode> {
-        let list = self.edit.acl(path);
-        if self.auth.allows(list, self.request.ids, wanted) {
-            Ok(())
-        } else {
-            Err(ErrorCode::NoAuth)
-        }
-    }
 }
+
+/// Stands in the cleaner's own requests where clients have their session.
+const CLEANER: SessionId = SessionId(0);
 
 /// Paths that cannot be deleted (`DataTree.isSpecialPath`).
 const SPECIAL_PATHS: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
@@ -325,7 +305,19 @@ fn parent_of(path: &str) -> Result<&str, ErrorCode> {
     if !path.contains('/') || path.contains('\0') {
         return Err(ErrorCode::BadArguments);
     }
-    Ok(path::parent(path))
+    Ok(match path::parent(path) {
+        "" => "/",
+        parent => parent,
+    })
+}
+
+/// The same of a path that can be deleted.
+fn parent_of_deletable(path: &str) -> Result<&str, ErrorCode> {
+    let parent = parent_of(path)?;
+    if SPECIAL_PATHS.contains(&path) {
+        return Err(ErrorCode::BadArguments);
+    }
+    Ok(parent)
 }
 
 const fn expect_version(expected: i32, found: i32) -> Result<(), ErrorCode> {
@@ -336,26 +328,10 @@ const fn expect_version(expected: i32, found: i32) -> Result<(), ErrorCode> {
     }
 }
 
-/// Containers carry a marker that no session has.
-const fn is_ephemeral(stat: &StatPersisted) -> bool {
-    stat.ephemeral_owner != 0 && stat.ephemeral_owner != i64::MIN
-}
-
-/// `world:anyone` is the only identity known so far; duplicates go, order
-/// stays (`PrepRequestProcessor.fixupACL`).
-fn fix_up(acl: Option<Vec<Acl>>) -> Result<Vec<Acl>, ErrorCode> {
-    let mut fixed: Vec<Acl> = Vec::new();
-    for entry in acl.unwrap_or_default() {
-        if entry.id != Id::anyone() {
-            return Err(ErrorCode::InvalidAcl);
-        }
-        if !fixed.contains(&entry) {
-            fixed.push(entry);
-        }
-    }
-    if fixed.is_empty() {
-        Err(ErrorCode::InvalidAcl)
-    } else {
-        Ok(fixed)
-    }
+/// Does it go away with a session?
+const fn is_ephemeral(znode: &Seen) -> bool {
+    matches!(
+        Owner::from_stored(znode.stat.ephemeral_owner),
+        Owner::Session(_)
+    )
 }

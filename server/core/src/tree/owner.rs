@@ -17,6 +17,9 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// The longest time to live in ms.
+    pub const TTL_MS_MAX: i64 = TTL_VALUE_MASK;
+
     /// The meaning of a stored value.
     #[must_use]
     pub const fn from_stored(stored: i64) -> Self {

@@ -18,7 +18,7 @@ pub use multi::{MultiHeader, MultiOp, MultiResult, read_multi, write_multi_resul
 pub use op::{CreateMode, OpCode};
 pub use request::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, PathWatchRequest,
-    SetAclRequest, SetDataRequest, write_children,
+    ReconfigRequest, SetAclRequest, SetDataRequest, write_children,
 };
 pub use stat::{Stat, StatPersisted};
 pub use watch::{EventKind, SetWatches, WatcherEvent};

@@ -1,7 +1,7 @@
 //! Atomic batches (reference: `MultiOperationRecord`, `MultiResponse`).
 
 use super::ErrorCode;
-use super::op::OpCode;
+use super::op::{CreateMode, OpCode};
 use super::request::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, SetDataRequest,
 };
@@ -22,9 +22,10 @@ pub struct MultiHeader {
 /// One operation of a write batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MultiOp<'a> {
-    /// create, create2 or createContainer, by the code.
+    /// create, create2 or createContainer: what the flags and the code of the
+    /// header make of it.
     Create(OpCode, CreateRequest<'a>),
-    /// createTTL.
+    /// createTTL with the flags of a znode that has a time to live.
     CreateTtl(CreateTtlRequest<'a>),
     /// delete.
     Delete(DeleteRequest<'a>),
@@ -86,9 +87,9 @@ pub fn read_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, Decod
         }
         ops.push(match OpCode::from_code(header.op) {
             Some(op @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer)) => {
-                MultiOp::Create(op, CreateRequest::read(reader)?)
+                read_create(op, reader)?
             }
-            Some(OpCode::CreateTtl) => MultiOp::CreateTtl(CreateTtlRequest::read(reader)?),
+            Some(OpCode::CreateTtl) => read_create_ttl(reader)?,
             Some(OpCode::Delete) => MultiOp::Delete(DeleteRequest::read(reader)?),
             Some(OpCode::SetData) => MultiOp::SetData(SetDataRequest::read(reader)?),
             Some(OpCode::Check) => MultiOp::Check(CheckVersionRequest::read(reader)?),
@@ -101,6 +102,31 @@ pub fn read_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, Decod
             }
         });
     }
+}
+
+/// Within a multi the flags decide: a container is made by any of these codes,
+/// and a time to live by none of them.
+fn read_create<'a>(op: OpCode, reader: &mut Reader<'a>) -> Result<MultiOp<'a>, DecodeError> {
+    let create = CreateRequest::read(reader)?;
+    match CreateMode::from_flags(create.flags) {
+        Some(CreateMode::Container) => Ok(MultiOp::Create(OpCode::CreateContainer, create)),
+        Some(mode) if !mode.is_ttl() => Ok(MultiOp::Create(op, create)),
+        _ => Err(reader.error(Reason::Value {
+            what: "flags of a create in a multi",
+            value: create.flags.into(),
+        })),
+    }
+}
+
+/// With the flags of another kind the time to live counts for nothing, and
+/// what is left is a create.
+fn read_create_ttl<'a>(reader: &mut Reader<'a>) -> Result<MultiOp<'a>, DecodeError> {
+    let request = CreateTtlRequest::read(reader)?;
+    Ok(match CreateMode::from_flags(request.create.flags) {
+        Some(mode) if mode.is_ttl() => MultiOp::CreateTtl(request),
+        Some(CreateMode::Container) => MultiOp::Create(OpCode::CreateContainer, request.create),
+        _ => MultiOp::Create(OpCode::Create, request.create),
+    })
 }
 
 /// Appends the body of a multi's reply.

@@ -129,6 +129,15 @@ impl CreateMode {
         matches!(self, Self::Ephemeral | Self::EphemeralSequential)
     }
 
+    /// Does the znode go away some time after its last change?
+    #[must_use]
+    pub const fn is_ttl(self) -> bool {
+        matches!(
+            self,
+            Self::PersistentWithTtl | Self::PersistentSequentialWithTtl
+        )
+    }
+
     /// Does the name get a counter?
     #[must_use]
     pub const fn is_sequential(self) -> bool {

@@ -61,6 +61,19 @@ pub struct SetAclRequest<'a> {
     pub version: i32,
 }
 
+/// Body of reconfig.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconfigRequest<'a> {
+    /// `server.N=...` entries with commas between them.
+    pub joining_servers: Option<Cow<'a, str>>,
+    /// Server ids with commas between them.
+    pub leaving_servers: Option<Cow<'a, str>>,
+    /// All members, instead of the two above.
+    pub new_members: Option<Cow<'a, str>>,
+    /// Version of the config to be replaced; -1 for any.
+    pub config_version: i64,
+}
+
 /// Body of exists, getData, getChildren and getChildren2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathWatchRequest<'a> {
@@ -99,6 +112,26 @@ impl<'a> CreateTtlRequest<'a> {
         Ok(Self {
             create: CreateRequest::read(reader)?,
             ttl: reader.i64()?,
+        })
+    }
+}
+
+impl CreateTtlRequest<'_> {
+    /// Appends the body.
+    pub fn write(&self, out: &mut impl Put) {
+        self.create.write(out);
+        out.put_i64(self.ttl);
+    }
+}
+
+impl<'a> ReconfigRequest<'a> {
+    /// Reads the body.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            joining_servers: reader.opt_str()?,
+            leaving_servers: reader.opt_str()?,
+            new_members: reader.opt_str()?,
+            config_version: reader.i64()?,
         })
     }
 }
@@ -145,6 +178,16 @@ impl<'a> SetAclRequest<'a> {
             acl: read_acls(reader)?,
             version: reader.i32()?,
         })
+    }
+
+    /// Appends the body.
+    pub fn write(&self, out: &mut impl Put) {
+        out.put_str(&self.path);
+        match &self.acl {
+            Some(acl) => write_acls(out, acl),
+            None => out.put_i32(-1),
+        }
+        out.put_i32(self.version);
     }
 }
 
