@@ -202,7 +202,7 @@ const REPLY_HEADER_BYTES: usize = 16;
 const STAT_BYTES: usize = 68;
 const STAT_DATA_LENGTH_AT: usize = 52;
 /// Far above every reply to the requests sent here.
-const FRAME_BYTES_MAX: usize = 1 << 20;
+const FRAME_BYTES_MAX: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
