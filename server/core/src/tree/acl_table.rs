@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use zk_proto::client::{Acl, Id};
 
+use super::cow_vec::CowVec;
+
 /// Place of a list in the [`AclTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AclSlot(u32);
@@ -17,39 +19,59 @@ impl AclSlot {
     /// reference fails every request for such a znode until a replayed
     /// transaction has given it a list.
     pub(super) const UNKNOWN: Self = Self(1);
+
+    /// As [`Self::number`] gave it.
+    pub(super) const fn from_number(number: u64) -> Self {
+        Self(number as u32)
+    }
+
+    pub(super) const fn number(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Is it there whether it is used or not?
+    fn is_pinned(self) -> bool {
+        self == Self::OPEN || self == Self::UNKNOWN
+    }
 }
+
+/// The lists at their places; a clone is cheap and stays as it was.
+pub(super) type AclLists = CowVec<Option<Arc<[Acl]>>>;
 
 /// Lists with the number of znodes that use each. Lists without use go away.
 pub(super) struct AclTable {
-    slots: Vec<Slot>,
+    lists: AclLists,
+    uses: Vec<u64>,
     free: Vec<u32>,
     by_list: BTreeMap<Arc<[Acl]>, u32>,
 }
 
-struct Slot {
-    list: Arc<[Acl]>,
-    uses: u64,
-}
-
 impl AclTable {
     pub(super) fn new() -> Self {
-        let pinned = |list: Acl| Slot {
-            list: Arc::from([list]),
-            uses: 0,
-        };
         let nobody = Acl {
             perms: 0,
             id: Id::anyone(),
         };
+        let mut lists = AclLists::new();
+        for pinned in [Acl::open(), nobody] {
+            lists.push(Some(Arc::from([pinned])));
+        }
         Self {
-            slots: vec![pinned(Acl::open()), pinned(nobody)],
+            uses: vec![0; lists.len()],
+            lists,
             free: Vec::new(),
             by_list: BTreeMap::new(),
         }
     }
 
     pub(super) fn get(&self, slot: AclSlot) -> &Arc<[Acl]> {
-        &self.slots[slot.0 as usize].list
+        let list = self.lists.get(slot.0 as usize);
+        list.as_ref().expect("a list in use")
+    }
+
+    /// All lists, to be looked at later.
+    pub(super) fn lists(&self) -> AclLists {
+        self.lists.clone()
     }
 
     /// Counts one more use of this list.
@@ -60,22 +82,20 @@ impl AclTable {
             return AclSlot::OPEN;
         }
         if let Some(&at) = self.by_list.get(list) {
-            self.slots[at as usize].uses += 1;
+            self.uses[at as usize] += 1;
             return AclSlot(at);
         }
         let list: Arc<[Acl]> = list.into();
-        let slot = Slot {
-            list: list.clone(),
-            uses: 1,
-        };
         let at = match self.free.pop() {
             Some(at) => {
-                self.slots[at as usize] = slot;
+                *self.lists.get_mut(at as usize) = Some(list.clone());
+                self.uses[at as usize] = 1;
                 at
             }
             None => {
-                self.slots.push(slot);
-                u32::try_from(self.slots.len() - 1)
+                self.lists.push(Some(list.clone()));
+                self.uses.push(1);
+                u32::try_from(self.lists.len() - 1)
                     .expect("fewer lists than znodes, which are fewer than 2^32")
             }
         };
@@ -83,35 +103,38 @@ impl AclTable {
         AclSlot(at)
     }
 
+    /// Counts one more use of a list that is in use.
+    pub(super) fn add_again(&mut self, slot: AclSlot) {
+        if !slot.is_pinned() {
+            self.uses[slot.0 as usize] += 1;
+        }
+    }
+
     /// Counts one use less.
     pub(super) fn remove(&mut self, slot: AclSlot) {
-        if slot == AclSlot::OPEN || slot == AclSlot::UNKNOWN {
+        if slot.is_pinned() {
             return;
         }
-        let entry = &mut self.slots[slot.0 as usize];
-        entry.uses -= 1;
-        if entry.uses == 0 {
-            self.by_list.remove(&entry.list);
-            entry.list = Arc::from([]);
+        let uses = &mut self.uses[slot.0 as usize];
+        *uses -= 1;
+        if *uses == 0 {
+            let list = self.lists.get_mut(slot.0 as usize).take();
+            self.by_list.remove(&list.expect("a list in use"));
             self.free.push(slot.0);
         }
     }
+}
 
-    /// The lists in use, in an order that depends on nothing but the lists.
-    pub(super) fn lists(&self) -> impl ExactSizeIterator<Item = (AclSlot, &[Acl])> {
-        self.by_list
-            .iter()
-            .map(|(list, at)| (AclSlot(*at), &**list))
-    }
-
-    /// Exclusive bound of the numbers in use.
-    pub(super) fn slot_count(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(super) const fn index(slot: AclSlot) -> usize {
-        slot.0 as usize
-    }
+/// The lists in use, in an order that depends on nothing but the lists.
+pub(super) fn sorted(lists: &AclLists) -> Vec<(AclSlot, &[Acl])> {
+    let mut found: Vec<_> = (0..)
+        .map(AclSlot)
+        .zip(lists.iter())
+        .filter(|(slot, _)| !slot.is_pinned())
+        .filter_map(|(slot, list)| Some((slot, list.as_deref()?)))
+        .collect();
+    found.sort_by_key(|(_, list)| *list);
+    found
 }
 
 #[cfg(test)]
@@ -137,7 +160,10 @@ mod tests {
         table.remove(a);
         assert_eq!(**table.get(a), list("a")[..]);
         table.remove(a);
-        assert_eq!(table.lists().map(|(slot, _)| slot).collect::<Vec<_>>(), [b]);
+        let before = table.lists();
+        assert_eq!(sorted(&before), [(b, &list("b")[..])]);
         assert_eq!(table.add(&list("c")), a, "the place is used again");
+        assert_eq!(sorted(&table.lists()).len(), 2);
+        assert_eq!(sorted(&before).len(), 1, "those lists stay as they were");
     }
 }

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use zk_proto::client::{Acl, ErrorCode, Stat, StatPersisted};
 use zk_proto::{SessionId, Zxid};
 
+use super::acl_table::AclSlot;
+use super::chunk::SlotId;
 use super::data_tree::{CONFIG_PATH, Tree, config_znode, node_bytes};
 use super::owner::Owner;
 use super::path;
-use super::znode::Znode;
+use super::slab::Content;
+use super::znode::{digest_of, stat};
 
 /// What a create transaction says.
 #[derive(Clone, Copy, Debug)]
@@ -45,29 +48,33 @@ impl Tree {
         if path.is_empty() || path == "/" {
             return Err(ErrorCode::NodeExists);
         }
-        if !path.contains('/') || self.nodes.get(path::parent(path)).is_none() {
+        if !path.contains('/') || path.ends_with('/') {
             return Err(ErrorCode::NoNode);
         }
+        let above = path::parent(path);
+        let parent = self.nodes.find(above).ok_or(ErrorCode::NoNode)?;
         let slot = self.acls.add(acl);
-        if let Some(existing) = self.nodes.get_mut(path) {
-            let before = std::mem::replace(&mut existing.acl, slot);
+        if let Some(existing) = self.nodes.find(path) {
+            let before = self.swap_acl(existing, slot);
             self.acls.remove(before);
             return Err(ErrorCode::NodeExists);
         }
-        self.raise_parent(path, parent_cversion, zxid)?;
-        let stat = StatPersisted {
-            czxid: zxid,
-            mzxid: zxid,
-            pzxid: zxid,
-            ctime: time_ms,
-            mtime: time_ms,
-            ephemeral_owner: owner.stored(),
-            ..StatPersisted::default()
+        self.raise(parent, above, parent_cversion, zxid);
+        let content = Content {
+            data,
+            acl: slot,
+            stat: StatPersisted {
+                czxid: zxid,
+                mzxid: zxid,
+                pzxid: zxid,
+                ctime: time_ms,
+                mtime: time_ms,
+                ephemeral_owner: owner.stored(),
+                ..StatPersisted::default()
+            },
         };
-        let node = Znode::new(path, data, slot, stat);
-        let stat = node.stat();
-        assert!(self.attach(node), "the parent was there just now");
-        Ok(stat)
+        self.attach_below(parent, path, &content);
+        Ok(stat(&content, 0))
     }
 
     /// Sets cversion and pzxid of the parent of `path`, if that raises the
@@ -81,17 +88,24 @@ impl Tree {
         cversion: i32,
         zxid: Zxid,
     ) -> Result<(), ErrorCode> {
-        self.change(path::parent(path), |parent| {
+        let above = path::parent(path);
+        let parent = self.nodes.find(above).ok_or(ErrorCode::NoNode)?;
+        self.raise(parent, above, cversion, zxid);
+        Ok(())
+    }
+
+    fn raise(&mut self, parent: SlotId, path: &str, cversion: i32, zxid: Zxid) {
+        self.change(parent, path, None, |parent| {
             let cversion = if cversion == -1 {
-                parent.stat.cversion.wrapping_add(1)
+                parent.cversion.wrapping_add(1)
             } else {
                 cversion
             };
-            if cversion > parent.stat.cversion {
-                parent.stat.cversion = cversion;
-                parent.stat.pzxid = zxid;
+            if cversion > parent.cversion {
+                parent.cversion = cversion;
+                parent.pzxid = zxid;
             }
-        })
+        });
     }
 
     /// Removes a znode and returns the ACL it had. The parent's pzxid moves
@@ -103,32 +117,47 @@ impl Tree {
         if path.is_empty() || path == "/" || !path.contains('/') {
             return Err(ErrorCode::NoNode);
         }
-        self.change(path::parent(path), |parent| {
-            parent.children.remove(path::name(path));
-            parent.stat.pzxid = parent.stat.pzxid.max(zxid);
-        })?;
-        let node = self.detach(path).ok_or(ErrorCode::NoNode)?;
-        let acl = self.acls.get(node.acl).clone();
-        self.acls.remove(node.acl);
-        // A leader deletes no znode with children. Those here come from a
-        // fuzzy snapshot, out of the future of this transaction, and will be
-        // created again. The reference lets them float without a parent.
-        let mut below = child_paths(&node);
-        while let Some(path) = below.pop() {
-            let node = self.detach(&path).expect("a child is in the map");
-            self.acls.remove(node.acl);
-            below.extend(child_paths(&node));
-        }
+        let above = path::parent(path);
+        let parent = self.nodes.find(above).ok_or(ErrorCode::NoNode)?;
+        self.change(parent, above, None, |parent| {
+            parent.pzxid = parent.pzxid.max(zxid);
+        });
+        let id = self.nodes.find(path).ok_or(ErrorCode::NoNode)?;
+        let (_, content) = self.nodes.slots().znode(id);
+        let acl = self.acls.get(content.acl).clone();
+        self.detach_all(id, path);
         Ok(acl)
     }
 
-    /// Takes a znode out of everything but its parent's children and the
-    /// counts of ACLs.
-    fn detach(&mut self, path: &str) -> Option<Box<Znode>> {
-        let node = self.nodes.remove(path)?;
-        self.digest = self.digest.wrapping_sub(node.digest.into());
-        self.data_bytes -= node_bytes(&node);
-        if let Owner::Session(session) = Owner::from_stored(node.stat.ephemeral_owner)
+    /// A leader deletes no znode with children. Those here come from a
+    /// fuzzy snapshot, out of the future of this transaction, and will be
+    /// created again. The reference lets them float without a parent.
+    fn detach_all(&mut self, top: SlotId, path: &str) {
+        let mut id = top;
+        loop {
+            let slot = *self.nodes.slots().slot(id);
+            if slot.first_child != SlotId::NONE {
+                id = slot.first_child;
+            } else if id == top {
+                return self.detach(id, path);
+            } else {
+                let mut path = String::new();
+                self.nodes.slots().write_path(id, &mut path);
+                self.detach(id, &path);
+                id = slot.parent;
+            }
+        }
+    }
+
+    /// Takes a znode without children out of everything.
+    fn detach(&mut self, id: SlotId, path: &str) {
+        let slots = self.nodes.slots();
+        let (_, content) = slots.znode(id);
+        self.digest = self.digest.wrapping_sub(slots.slot(id).digest.into());
+        self.data_bytes -= node_bytes(path, content.data);
+        let (acl, owner) = (content.acl, content.stat.ephemeral_owner);
+        self.acls.remove(acl);
+        if let Owner::Session(session) = Owner::from_stored(owner)
             && let Some(paths) = self.ephemerals.get_mut(&session)
         {
             paths.remove(path);
@@ -136,7 +165,7 @@ impl Tree {
                 self.ephemerals.remove(&session);
             }
         }
-        Some(node)
+        self.nodes.remove(id);
     }
 
     /// Replaces data and version.
@@ -151,13 +180,13 @@ impl Tree {
         zxid: Zxid,
         time_ms: i64,
     ) -> Result<Stat, ErrorCode> {
-        self.change(path, |node| {
-            node.data = data.map(Into::into);
-            node.stat.version = version;
-            node.stat.mzxid = zxid;
-            node.stat.mtime = time_ms;
-            node.stat()
-        })
+        let id = self.nodes.find(path).ok_or(ErrorCode::NoNode)?;
+        self.change(id, path, Some(data), |stat| {
+            stat.version = version;
+            stat.mzxid = zxid;
+            stat.mtime = time_ms;
+        });
+        Ok(self.stat(id))
     }
 
     /// Replaces ACL and aversion.
@@ -170,32 +199,22 @@ impl Tree {
         acl: &[Acl],
         version: i32,
     ) -> Result<Stat, ErrorCode> {
+        let id = self.nodes.find(path).ok_or(ErrorCode::NoNode)?;
         let slot = self.acls.add(acl);
-        let changed = self.change(path, |node| {
-            node.stat.aversion = version;
-            (std::mem::replace(&mut node.acl, slot), node.stat())
-        });
-        match changed {
-            Ok((before, stat)) => {
-                self.acls.remove(before);
-                Ok(stat)
-            }
-            Err(error) => {
-                self.acls.remove(slot);
-                Err(error)
-            }
-        }
+        let before = self.swap_acl(id, slot);
+        self.acls.remove(before);
+        self.change(id, path, None, |stat| stat.aversion = version);
+        Ok(self.stat(id))
     }
 
     /// Shows the members at [`CONFIG_PATH`], as every server does by itself
     /// before it serves (reference: `ZKDatabase.initConfigInZKDatabase`). `version`
     /// is the config's, `time_ms` this server's wall clock.
     pub fn set_config(&mut self, text: &str, version: Zxid, time_ms: i64) {
-        if self.nodes.get(CONFIG_PATH).is_none() {
-            let node = config_znode(&mut self.acls);
-            let acl = node.acl;
-            if !self.attach(node) {
-                self.acls.remove(acl);
+        if self.nodes.find(CONFIG_PATH).is_none() {
+            let content = config_znode(&mut self.acls);
+            if self.attach(CONFIG_PATH, &content).is_none() {
+                self.acls.remove(content.acl);
                 return;
             }
         }
@@ -218,26 +237,42 @@ impl Tree {
         self.digest_mismatches += 1;
     }
 
-    /// Changes a znode and keeps digest and size right.
-    fn change<T>(
+    /// Changes a znode's numbers, and its data unless that is `None`; keeps
+    /// digest and size right.
+    fn change(
         &mut self,
+        id: SlotId,
         path: &str,
-        change: impl FnOnce(&mut Znode) -> T,
-    ) -> Result<T, ErrorCode> {
-        let node = self.nodes.get_mut(path).ok_or(ErrorCode::NoNode)?;
-        self.digest = self.digest.wrapping_sub(node.digest.into());
-        self.data_bytes -= node_bytes(node);
-        let result = change(node);
-        node.refresh_digest();
-        self.digest = self.digest.wrapping_add(node.digest.into());
-        self.data_bytes += node_bytes(node);
-        Ok(result)
+        data: Option<Option<&[u8]>>,
+        change: impl FnOnce(&mut StatPersisted),
+    ) {
+        let slots = self.nodes.slots();
+        let (_, mut content) = slots.znode(id);
+        let all = data.unwrap_or(content.data);
+        change(&mut content.stat);
+        let before = slots.slot(id).digest;
+        let digest = digest_of(path, all, &content.stat);
+        self.digest = self
+            .digest
+            .wrapping_sub(before.into())
+            .wrapping_add(digest.into());
+        self.data_bytes -= node_bytes(path, content.data);
+        self.data_bytes += node_bytes(path, all);
+        let (acl, stat) = (content.acl, content.stat);
+        self.nodes.rewrite(id, data, acl, &stat, digest);
     }
-}
 
-fn child_paths(node: &Znode) -> Vec<String> {
-    node.children
-        .iter()
-        .map(|name| format!("{}/{name}", node.path))
-        .collect()
+    /// Gives a znode another list and returns the one it had.
+    fn swap_acl(&mut self, id: SlotId, acl: AclSlot) -> AclSlot {
+        let slots = self.nodes.slots();
+        let (_, content) = slots.znode(id);
+        let (before, stat, digest) = (content.acl, content.stat, slots.slot(id).digest);
+        self.nodes.rewrite(id, None, acl, &stat, digest);
+        before
+    }
+
+    fn stat(&self, id: SlotId) -> Stat {
+        let slots = self.nodes.slots();
+        stat(&slots.znode(id).1, slots.slot(id).child_count)
+    }
 }

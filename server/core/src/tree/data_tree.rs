@@ -7,10 +7,12 @@ use zk_proto::client::{Acl, Id, StatPersisted, perms};
 use zk_proto::{SessionId, Zxid};
 
 use super::acl_table::{AclSlot, AclTable};
+use super::chunk::SlotId;
 use super::nodes::Nodes;
 use super::owner::Owner;
 use super::path;
-use super::znode::{Znode, ZnodeRef};
+use super::slab::Content;
+use super::znode::{ZnodeRef, digest_of};
 
 /// The znode that shows the ensemble's members.
 pub const CONFIG_PATH: &str = "/zookeeper/config";
@@ -34,23 +36,23 @@ impl Tree {
     #[must_use]
     pub fn new() -> Self {
         let mut tree = Self::empty();
+        let plain = Content {
+            data: Some(&[]),
+            acl: AclSlot::OPEN,
+            stat: StatPersisted::default(),
+        };
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
-            tree.attach(Znode::new(
-                path,
-                Some(&[]),
-                AclSlot::OPEN,
-                StatPersisted::default(),
-            ));
+            tree.attach(path, &plain);
         }
         let config = config_znode(&mut tree.acls);
-        tree.attach(config);
+        tree.attach(CONFIG_PATH, &config);
         tree
     }
 
     /// No znode at all, not even the root.
     pub(super) fn empty() -> Self {
         Self {
-            nodes: Nodes::default(),
+            nodes: Nodes::new(),
             acls: AclTable::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
@@ -64,7 +66,7 @@ impl Tree {
     /// The znode at this path. "" is another name of the root.
     #[must_use]
     pub fn znode(&self, path: &str) -> Option<ZnodeRef<'_>> {
-        self.nodes.get(path).map(|node| ZnodeRef::new(self, node))
+        self.nodes.find(path).map(|id| ZnodeRef::new(self, id))
     }
 
     /// Digest over all znodes, equal to the reference's (`AdHash`, version 2).
@@ -129,25 +131,32 @@ impl Tree {
         self.digest_mismatches
     }
 
-    /// Puts a znode into the map and into its parent's children. The parent's
-    /// numbers stay. False if there is no such parent.
-    pub(super) fn attach(&mut self, node: Znode) -> bool {
-        if &*node.path != "/" {
-            let Some(parent) = self.nodes.get_mut(path::parent(&node.path)) else {
-                return false;
-            };
-            parent.children.insert(path::name(&node.path).into());
+    /// Adds a znode that is not there yet. The parent's numbers stay. `None`
+    /// if there is no such parent.
+    pub(super) fn attach(&mut self, path: &str, content: &Content<'_>) -> Option<SlotId> {
+        let parent = if path == "/" {
+            SlotId::NONE
+        } else {
+            self.nodes.find(path::parent(path))?
+        };
+        Some(self.attach_below(parent, path, content))
+    }
+
+    /// The same where the parent was found already.
+    pub(super) fn attach_below(
+        &mut self,
+        parent: SlotId,
+        path: &str,
+        content: &Content<'_>,
+    ) -> SlotId {
+        if let Owner::Session(session) = Owner::from_stored(content.stat.ephemeral_owner) {
+            let paths = self.ephemerals.entry(session).or_default();
+            paths.insert(path.into());
         }
-        if let Owner::Session(session) = Owner::from_stored(node.stat.ephemeral_owner) {
-            self.ephemerals
-                .entry(session)
-                .or_default()
-                .insert(node.path.clone());
-        }
-        self.digest = self.digest.wrapping_add(node.digest.into());
-        self.data_bytes += node_bytes(&node);
-        self.nodes.insert(Box::new(node));
-        true
+        let digest = digest_of(path, content.data, &content.stat);
+        self.digest = self.digest.wrapping_add(digest.into());
+        self.data_bytes += node_bytes(path, content.data);
+        self.nodes.insert(parent, path, content, digest)
     }
 }
 
@@ -169,24 +178,23 @@ impl fmt::Debug for Tree {
 }
 
 /// Everybody may read it and nobody change it.
-pub(super) fn config_znode(acls: &mut AclTable) -> Znode {
+pub(super) fn config_znode(acls: &mut AclTable) -> Content<'static> {
     let readable = acls.add(&[Acl {
         perms: perms::READ,
         id: Id::anyone(),
     }]);
-    let stat = StatPersisted {
-        aversion: -1,
-        ..StatPersisted::default()
-    };
-    Znode::new(CONFIG_PATH, Some(&[]), readable, stat)
+    Content {
+        data: Some(&[]),
+        acl: readable,
+        stat: StatPersisted {
+            aversion: -1,
+            ..StatPersisted::default()
+        },
+    }
 }
 
 /// The root counts as "".
-pub(super) fn node_bytes(node: &Znode) -> u64 {
-    let path = if &*node.path == "/" {
-        0
-    } else {
-        node.path.len()
-    };
-    (path + node.data.as_ref().map_or(0, |data| data.len())) as u64
+pub(super) fn node_bytes(path: &str, data: Option<&[u8]>) -> u64 {
+    let path_bytes = if path == "/" { 0 } else { path.len() };
+    (path_bytes + data.map_or(0, <[u8]>::len)) as u64
 }

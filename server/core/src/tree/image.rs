@@ -1,16 +1,16 @@
-//! The tree as the bytes of a snapshot, and back.
+//! A tree out of the bytes of a snapshot.
 
 use thiserror::Error;
 use zk_proto::Zxid;
+use zk_proto::client::Acl;
 use zk_proto::jute::{DecodeError, Reader};
-use zk_proto::snapshot::{
-    NodeRecord, OPEN_ACL_REF, read_acl_table, read_sessions, write_acl_table, write_end,
-    write_sessions,
-};
+use zk_proto::snapshot::{NodeRecord, OPEN_ACL_REF, read_acl_table, read_sessions};
 
 use super::acl_table::{AclSlot, AclTable};
+use super::chunk::SlotId;
 use super::data_tree::Tree;
-use super::znode::Znode;
+use super::path;
+use super::slab::Content;
 
 /// Why bytes are not the image of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -42,81 +42,116 @@ impl Tree {
         let mut tree = Self::empty();
         tree.last_zxid = zxid;
         tree.sessions = read_sessions(&mut reader)?.into_iter().collect();
-        let mut acls = read_acl_table(&mut reader)?;
-        acls.sort_by_key(|(number, _)| *number);
-        while let Some(NodeRecord {
-            path,
-            data,
-            acl_ref,
-            stat,
-        }) = NodeRecord::read(&mut reader)?
-        {
-            let path = if path.is_empty() { "/" } else { &*path };
-            if !path.starts_with('/') || tree.nodes.get(path).is_some() {
-                return Err(TreeError::Path(path.into()));
-            }
-            let acl = match acls.binary_search_by_key(&acl_ref, |(number, _)| *number) {
-                _ if acl_ref == OPEN_ACL_REF => AclSlot::OPEN,
-                Ok(at) => tree.acls.add(&acls[at].1),
-                Err(_) => AclSlot::UNKNOWN,
-            };
-            if !tree.attach(Znode::new(path, data, acl, stat)) {
-                return Err(TreeError::NoParent(path.into()));
+        let mut acls = AclNumbers::new(read_acl_table(&mut reader)?);
+        let mut parent = Parent::default();
+        let start = reader.offset();
+        while let Some(record) = NodeRecord::read(&mut reader)? {
+            tree.load(&record, &mut acls, &mut parent)?;
+            if tree.nodes.len() == SAMPLE_ZNODES {
+                let each = (reader.offset() - start) / SAMPLE_ZNODES;
+                tree.nodes
+                    .reserve(reader.rest().len() / each + SAMPLE_ZNODES);
             }
         }
-        if tree.nodes.get("/").is_none() {
+        if tree.nodes.root() == SlotId::NONE {
             return Err(TreeError::NoRoot);
         }
         Ok(tree)
     }
 
-    /// The image of this very state. Parents come before children, children
-    /// in the order of their names; equal trees have equal images.
-    #[must_use]
-    pub fn image(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.image_bytes());
-        write_sessions(
-            &mut out,
-            self.sessions
-                .iter()
-                .map(|(id, timeout_ms)| (*id, *timeout_ms)),
-        );
-        let mut numbers = vec![UNKNOWN_ACL_REF; self.acls.slot_count()];
-        numbers[AclTable::index(AclSlot::OPEN)] = OPEN_ACL_REF;
-        let lists = (1..).zip(self.acls.lists()).map(|(number, (slot, list))| {
-            numbers[AclTable::index(slot)] = number;
-            (number, list)
-        });
-        let lists: Vec<_> = lists.collect();
-        write_acl_table(&mut out, lists.into_iter());
-        let mut stack: Vec<&Znode> = self.nodes.get("/").into_iter().collect();
-        let mut path = String::new();
-        while let Some(node) = stack.pop() {
-            let parent = if &*node.path == "/" { "" } else { &*node.path };
-            NodeRecord {
-                path: parent.into(),
-                data: node.data.as_deref(),
-                acl_ref: numbers[AclTable::index(node.acl)],
-                stat: node.stat,
-            }
-            .write(&mut out);
-            stack.extend(node.children.iter().rev().map(|name| {
-                path.clear();
-                path.extend([parent, "/", name]);
-                self.nodes.get(&path).expect("a child is in the map")
-            }));
+    fn load(
+        &mut self,
+        record: &NodeRecord<'_>,
+        acls: &mut AclNumbers,
+        above: &mut Parent,
+    ) -> Result<(), TreeError> {
+        let NodeRecord {
+            path,
+            data,
+            acl_ref,
+            stat,
+        } = record;
+        let path = if path.is_empty() { "/" } else { &**path };
+        let is_root = path == "/";
+        let refused = |why: fn(String) -> TreeError| Err(why(path.to_owned()));
+        let is_path = path.starts_with('/') && (is_root || !path.ends_with('/'));
+        if !is_path || self.nodes.find(path).is_some() {
+            return refused(TreeError::Path);
         }
-        write_end(&mut out);
-        out
-    }
-
-    fn image_bytes(&self) -> usize {
-        const NODE_BYTES: usize = 76;
-        const SESSION_BYTES: usize = 12;
-        let text = usize::try_from(self.data_bytes).unwrap_or(0);
-        text + self.nodes.len() * NODE_BYTES + self.sessions.len() * SESSION_BYTES + 1024
+        let parent = if is_root {
+            SlotId::NONE
+        } else if let Some(parent) = above.find(self, path::parent(path)) {
+            parent
+        } else {
+            return refused(TreeError::NoParent);
+        };
+        let content = Content {
+            data: *data,
+            acl: acls.slot(&mut self.acls, *acl_ref),
+            stat: *stat,
+        };
+        self.attach_below(parent, path, &content);
+        Ok(())
     }
 }
 
-/// Stands in no table: the numbers there are positive.
-const UNKNOWN_ACL_REF: i64 = 0;
+/// The parent of the last znode; siblings follow each other.
+struct Parent {
+    path: String,
+    id: SlotId,
+}
+
+impl Default for Parent {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            id: SlotId::NONE,
+        }
+    }
+}
+
+impl Parent {
+    fn find(&mut self, tree: &Tree, path: &str) -> Option<SlotId> {
+        if self.id == SlotId::NONE || self.path != path {
+            self.id = tree.nodes.find(path)?;
+            self.path.clear();
+            self.path.push_str(path);
+        }
+        Some(self.id)
+    }
+}
+
+/// The table of an image, and the place of each list that a znode has named.
+struct AclNumbers {
+    lists: Vec<(i64, Vec<Acl>, Option<AclSlot>)>,
+}
+
+impl AclNumbers {
+    fn new(table: Vec<(i64, Vec<Acl>)>) -> Self {
+        let table = table.into_iter();
+        let mut lists: Vec<_> = table.map(|(number, list)| (number, list, None)).collect();
+        lists.sort_by_key(|(number, ..)| *number);
+        Self { lists }
+    }
+
+    fn slot(&mut self, table: &mut AclTable, number: i64) -> AclSlot {
+        if number == OPEN_ACL_REF {
+            return AclSlot::OPEN;
+        }
+        let found = self
+            .lists
+            .binary_search_by_key(&number, |(number, ..)| *number);
+        let Ok(at) = found else {
+            return AclSlot::UNKNOWN;
+        };
+        let (_, list, slot) = &mut self.lists[at];
+        match slot {
+            Some(slot) => table.add_again(*slot),
+            None => *slot = Some(table.add(list)),
+        }
+        slot.expect("set just now")
+    }
+}
+
+/// From so many the number of all is estimated.
+const SAMPLE_ZNODES: usize = 1024;

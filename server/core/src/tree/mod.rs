@@ -6,14 +6,21 @@
 
 mod acl_table;
 mod change;
+mod chunk;
+mod cow_vec;
+mod cut;
 mod data_tree;
 mod image;
+mod index;
 mod nodes;
 mod owner;
 pub mod path;
+mod record;
+mod slab;
 mod znode;
 
 pub(crate) use change::NewZnode;
+pub use cut::{BLOCK_BYTES, ImageBlocks, TreeCut};
 pub use data_tree::{CONFIG_PATH, Tree};
 pub use image::TreeError;
 pub use owner::Owner;

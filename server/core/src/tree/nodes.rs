@@ -1,75 +1,210 @@
-//! The flat map from paths to znodes.
+//! Znodes with their places: by path, and as children of their parents.
 
-use std::hash::BuildHasher;
+use zk_proto::client::StatPersisted;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use super::acl_table::AclSlot;
+use super::chunk::{Slot, SlotId};
+use super::index::{PathIndex, path_hash};
+use super::path;
+use super::slab::{Content, Slab, Slots};
 
-use super::znode::Znode;
-
-/// Znodes by path; the root is "/", and "" finds it too. Entries keep their
-/// hash, so growing touches no znode.
-#[derive(Default)]
+/// All znodes of a tree. Children stand in the order of their creation.
 pub(super) struct Nodes {
-    table: HashTable<Entry>,
+    slab: Slab,
+    index: PathIndex,
+    root: SlotId,
 }
 
-struct Entry {
-    hash: u64,
-    node: Box<Znode>,
+/// The names of a znode's children.
+pub(super) struct Children<'a> {
+    slots: &'a Slots,
+    next: SlotId,
+    left: usize,
 }
 
 impl Nodes {
-    pub(super) fn get(&self, path: &str) -> Option<&Znode> {
+    pub(super) fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            index: PathIndex::new(),
+            root: SlotId::NONE,
+        }
+    }
+
+    pub(super) const fn slots(&self) -> &Slots {
+        self.slab.slots()
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// [`SlotId::NONE`] while there is not even a root.
+    pub(super) const fn root(&self) -> SlotId {
+        self.root
+    }
+
+    /// The znode at this path. "" is another name of the root.
+    pub(super) fn find(&self, path: &str) -> Option<SlotId> {
         let path = canonical(path);
-        let hash = hash(path);
-        self.table
-            .find(hash, |entry| entry.is(hash, path))
-            .map(|entry| &*entry.node)
+        let hash = path_hash(path);
+        let slots = self.slots();
+        self.index.find(hash, |id| {
+            slots.slot(*id).hash == hash && is_at(slots, *id, path)
+        })
     }
 
-    pub(super) fn get_mut(&mut self, path: &str) -> Option<&mut Znode> {
+    /// Puts a znode below its parent, or the root where there was none. The
+    /// path is that of a new znode, and `digest` is that of the content.
+    pub(super) fn insert(
+        &mut self,
+        parent: SlotId,
+        path: &str,
+        content: &Content<'_>,
+        digest: u32,
+    ) -> SlotId {
         let path = canonical(path);
-        let hash = hash(path);
-        self.table
-            .find_mut(hash, |entry| entry.is(hash, path))
-            .map(|entry| &mut *entry.node)
+        let name = if parent == SlotId::NONE {
+            ""
+        } else {
+            path::name(path)
+        };
+        let hash = path_hash(path);
+        let id = self.slab.insert(name, content);
+        let slot = self.slab.slot_mut(id);
+        (slot.parent, slot.hash, slot.digest) = (parent, hash, digest);
+        if parent == SlotId::NONE {
+            self.root = id;
+        } else {
+            self.link(parent, id);
+        }
+        let slots = self.slab.slots();
+        self.index.insert(hash, id, |id| slots.slot(id).hash);
+        id
     }
 
-    /// The caller has made sure that the path is new.
-    pub(super) fn insert(&mut self, node: Box<Znode>) {
-        let hash = hash(&node.path);
-        self.table
-            .insert_unique(hash, Entry { hash, node }, |entry| entry.hash);
+    /// Takes a znode without children out.
+    pub(super) fn remove(&mut self, id: SlotId) {
+        let Slot {
+            parent,
+            hash,
+            first_child,
+            ..
+        } = *self.slots().slot(id);
+        assert!(first_child == SlotId::NONE, "its children go first");
+        self.index.remove(hash, id);
+        if parent == SlotId::NONE {
+            self.root = SlotId::NONE;
+        } else {
+            self.unlink(parent, id);
+        }
+        self.slab.remove(id);
     }
 
-    pub(super) fn remove(&mut self, path: &str) -> Option<Box<Znode>> {
-        let path = canonical(path);
-        let hash = hash(path);
-        let found = self
-            .table
-            .find_entry(hash, |entry| entry.is(hash, path))
-            .ok()?;
-        Some(found.remove().0.node)
+    /// Replaces numbers, ACL and digest; the data is kept where it is `None`.
+    pub(super) fn rewrite(
+        &mut self,
+        id: SlotId,
+        data: Option<Option<&[u8]>>,
+        acl: AclSlot,
+        stat: &StatPersisted,
+        digest: u32,
+    ) {
+        self.slab.rewrite(id, data, acl, stat);
+        self.slab.slot_mut(id).digest = digest;
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
+    /// Room for so many znodes.
+    pub(super) fn reserve(&mut self, total: usize) {
+        let slots = self.slab.slots();
+        self.index.reserve(total, |id| slots.slot(id).hash);
+    }
+
+    /// Becomes the last child.
+    fn link(&mut self, parent: SlotId, id: SlotId) {
+        let slot = self.slab.slot_mut(parent);
+        slot.child_count += 1;
+        let first = slot.first_child;
+        if first == SlotId::NONE {
+            slot.first_child = id;
+            self.slab.slot_mut(id).prev = id;
+        } else {
+            let last = std::mem::replace(&mut self.slab.slot_mut(first).prev, id);
+            self.slab.slot_mut(last).next = id;
+            self.slab.slot_mut(id).prev = last;
+        }
+    }
+
+    fn unlink(&mut self, parent: SlotId, id: SlotId) {
+        let Slot { next, prev, .. } = *self.slots().slot(id);
+        let slot = self.slab.slot_mut(parent);
+        slot.child_count -= 1;
+        let first = slot.first_child;
+        if first == id {
+            slot.first_child = next;
+        } else {
+            self.slab.slot_mut(prev).next = next;
+        }
+        // Before the first comes the last.
+        let after = match next {
+            SlotId::NONE if first == id => return,
+            SlotId::NONE => first,
+            next => next,
+        };
+        self.slab.slot_mut(after).prev = prev;
     }
 }
 
-impl Entry {
-    fn is(&self, hash: u64, path: &str) -> bool {
-        self.hash == hash && *self.node.path == *path
+impl<'a> Children<'a> {
+    pub(super) fn of(slots: &'a Slots, parent: &Slot) -> Self {
+        Self {
+            slots,
+            next: parent.first_child,
+            left: parent.child_count as usize,
+        }
     }
 }
+
+impl<'a> Iterator for Children<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.next == SlotId::NONE {
+            return None;
+        }
+        let name = self.slots.name(self.next);
+        self.next = self.slots.slot(self.next).next;
+        self.left -= 1;
+        Some(name)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Children<'_> {}
 
 /// The reference keeps the root under both names.
-const fn canonical(path: &str) -> &str {
-    if path.is_empty() { "/" } else { path }
+fn canonical(path: &str) -> &str {
+    if path == "/" { "" } else { path }
 }
 
-fn hash(path: &str) -> u64 {
-    const STATE: FixedState = FixedState::with_seed(0x7a6b);
-    STATE.hash_one(path)
+/// Compares names from the last to the first; parents are mostly at hand.
+fn is_at(slots: &Slots, mut id: SlotId, path: &str) -> bool {
+    let mut rest = path.as_bytes();
+    loop {
+        let parent = slots.slot(id).parent;
+        if parent == SlotId::NONE {
+            return rest.is_empty();
+        }
+        let before = rest
+            .strip_suffix(slots.name_bytes(id))
+            .and_then(|before| before.strip_suffix(b"/"));
+        match before {
+            Some(before) => rest = before,
+            None => return false,
+        }
+        id = parent;
+    }
 }

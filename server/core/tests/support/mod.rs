@@ -120,7 +120,7 @@ pub(crate) fn check_sums(tree: &Tree) {
     let mut open = vec![String::new()];
     while let Some(path) = open.pop() {
         let znode = tree.znode(&path).unwrap();
-        let here = node_digest(znode.path(), znode.data(), znode.stat_persisted());
+        let here = node_digest(&znode.path(), znode.data(), znode.stat_persisted());
         assert_eq!(here, znode.digest(), "{path}");
         digest = digest.wrapping_add(here);
         bytes += path.len() + znode.data().map_or(0, <[u8]>::len);
