@@ -3,6 +3,7 @@
 mod ensemble;
 mod pod;
 mod process;
+mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,12 @@ enum Command {
         #[arg(long, env = "QUORATE_CONFIG", default_value = "/etc/quorate/zoo.cfg")]
         config: PathBuf,
     },
+    /// Show or check transaction logs.
+    #[command(subcommand)]
+    Txnlog(tool::TxnLog),
+    /// Show or check snapshots.
+    #[command(subcommand)]
+    Snapshot(tool::Snapshot),
 }
 
 #[global_allocator]
@@ -62,6 +69,8 @@ fn main() -> ExitCode {
         Command::Server { config } => process::serve(&config),
         Command::Ensemble(ensemble) => ensemble.run(),
         Command::Pod { config } => pod::serve(&config),
+        Command::Txnlog(tool) => return tool.run(),
+        Command::Snapshot(tool) => return tool.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -70,17 +70,23 @@ pub fn write_end(out: &mut impl Put) {
 /// Reads the session part.
 pub fn read_sessions(reader: &mut Reader<'_>) -> Result<Vec<SessionRecord>, DecodeError> {
     let n = reader.count(12)?;
-    (0..n)
-        .map(|_| Ok((SessionId(reader.i64()?), reader.i32()?)))
-        .collect()
+    (0..n).map(|_| read_session(reader)).collect()
+}
+
+/// Reads one record of the session part.
+pub fn read_session(reader: &mut Reader<'_>) -> Result<SessionRecord, DecodeError> {
+    Ok((SessionId(reader.i64()?), reader.i32()?))
 }
 
 /// Reads the ACL table.
 pub fn read_acl_table(reader: &mut Reader<'_>) -> Result<Vec<AclRecord>, DecodeError> {
     let n = reader.count(12)?;
-    (0..n)
-        .map(|_| Ok((reader.i64()?, read_acls(reader)?.unwrap_or_default())))
-        .collect()
+    (0..n).map(|_| read_acl_record(reader)).collect()
+}
+
+/// Reads one record of the ACL table.
+pub fn read_acl_record(reader: &mut Reader<'_>) -> Result<AclRecord, DecodeError> {
+    Ok((reader.i64()?, read_acls(reader)?.unwrap_or_default()))
 }
 
 impl<'a> NodeRecord<'a> {

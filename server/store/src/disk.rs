@@ -18,6 +18,9 @@ pub trait Disk: Clone {
     /// The whole file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// The file from its start on, to be read piece by piece.
+    fn reader(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>>;
+
     /// Makes an empty file, dropping the content of one that is there.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
 

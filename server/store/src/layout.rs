@@ -63,7 +63,7 @@ fn log_name(name: &str) -> Option<Zxid> {
     hex(name.strip_prefix("log.")?)
 }
 
-fn snapshot_name(name: &str) -> Option<SnapshotName> {
+pub(crate) fn snapshot_name(name: &str) -> Option<SnapshotName> {
     let rest = name.strip_prefix("snapshot.")?;
     let (number, compression) = match rest.split_once('.') {
         None => (rest, Compression::None),

@@ -40,6 +40,10 @@ pub use epochs::EpochName;
 pub use error::StoreError;
 pub use mem::{MemDisk, MemFile};
 pub use real::{RealDisk, RealFile};
-pub use recover::Loaded;
-pub use snapshot::{Compression, LoadedSnapshot, SnapshotWriter, Snapshots};
+pub use recover::{Loaded, follows};
+pub use snapshot::{
+    Compression, LoadedSnapshot, SnapshotDefect, SnapshotEnd, SnapshotRecord, SnapshotWriter,
+    Snapshots, load_snapshot, read_snapshot,
+};
 pub use store::{Store, StoreConfig};
+pub use txn_log::{LogEnd, LogItem, LogStream};

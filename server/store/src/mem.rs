@@ -219,6 +219,10 @@ impl Disk for MemDisk {
         Ok(state.file(inode)?.content.clone())
     }
 
+    fn reader(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.read(path)?)))
+    }
+
     fn create(&self, path: &Path) -> io::Result<MemFile> {
         let mut state = self.0.borrow_mut();
         state.change()?;

@@ -33,6 +33,10 @@ impl Disk for RealDisk {
         fs::read(path)
     }
 
+    fn reader(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
     fn create(&self, path: &Path) -> io::Result<RealFile> {
         File::create(path).map(RealFile)
     }

@@ -358,9 +358,10 @@ impl Chain {
     }
 }
 
-/// May `next` come right after `zxid`? Within an epoch zxids have no gaps, and
+/// May the transaction `next` come right after `zxid`? Within an epoch zxids have no gaps, and
 /// each epoch begins with 1.
-fn follows(zxid: Zxid, next: Zxid) -> bool {
+#[must_use]
+pub fn follows(zxid: Zxid, next: Zxid) -> bool {
     next == zxid.next() || (next.epoch() > zxid.epoch() && next.counter() == 1)
 }
 

@@ -47,7 +47,10 @@ impl Compression {
     }
 
     /// What the bytes of a file stand for, piece by piece.
-    fn reader<'a>(self, file: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    pub(super) fn reader<'a>(
+        self,
+        file: impl Read + Send + 'a,
+    ) -> io::Result<Box<dyn Read + Send + 'a>> {
         Ok(match self {
             Self::None => Box::new(file),
             Self::Gzip => Box::new(GzDecoder::new(file)),

@@ -1,15 +1,17 @@
 //! Writes snapshots and chooses the one to load.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use zk_proto::Zxid;
 
+use super::stream::read_snapshot;
 use super::writer::SnapshotWriter;
 use super::{Compression, format};
-use crate::layout::{SnapshotName, snapshots};
-use crate::{Disk, StoreError};
+use crate::layout::{SnapshotName, snapshot_name, snapshots};
+use crate::{Disk, RealDisk, StoreError};
 
 /// A tree that was read from a snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,13 +126,42 @@ pub(crate) fn choose<D: Disk>(
     Ok(choice)
 }
 
-/// Can this snapshot be loaded?
+/// Can this snapshot be loaded? Does not hold it in memory.
 pub(crate) fn is_whole<D: Disk>(
     disk: &D,
     dir: &Path,
     name: SnapshotName,
 ) -> Result<bool, StoreError> {
-    Ok(matches!(content(disk, dir, name)?, Content::Whole(..)))
+    let path = name.path(dir);
+    let file = disk.reader(&path).map_err(StoreError::io("read", &path))?;
+    Ok(read_snapshot(name.compression, file, &mut |_| {}).is_ok())
+}
+
+/// Loads one snapshot from the system's disk, for tools.
+///
+/// # Errors
+/// When it is not whole, or not named as a snapshot.
+pub fn load_snapshot(path: &Path) -> Result<LoadedSnapshot, StoreError> {
+    let damaged = |offset, what| StoreError::Damaged {
+        path: path.to_owned(),
+        offset,
+        what,
+    };
+    let name = path
+        .file_name()
+        .and_then(OsStr::to_str)
+        .and_then(snapshot_name);
+    let name = name.ok_or_else(|| damaged(0, "its name is not that of a snapshot".into()))?;
+    let dir = path.parent().unwrap_or_else(|| Path::new(""));
+    match content(&RealDisk, dir, name)? {
+        Content::Whole(bytes, format::Parts { image, digest }) => Ok(LoadedSnapshot {
+            zxid: name.zxid,
+            image: Bytes::from(bytes).slice(image),
+            digest,
+        }),
+        Content::Unfinished => Err(damaged(0, "it was not written to its end".into())),
+        Content::Damaged((offset, what)) => Err(damaged(offset as u64, what)),
+    }
 }
 
 /// What a snapshot file turned out to hold.

@@ -25,10 +25,10 @@ use zk_proto::txn::TxnDigest;
 pub(super) const HEADER: [u8; 16] = *b"ZKSN\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xff";
 /// Last bytes of the file and of every seal.
 const SEAL_END: [u8; 5] = *b"\0\0\0\x01/";
-const SEAL_BYTES: usize = 13;
-const MAGIC_BYTES: usize = 4;
-const DIGEST_PART_BYTES: usize = 20 + SEAL_BYTES;
-const ZXID_PART_BYTES: usize = 8 + SEAL_BYTES;
+pub(super) const SEAL_BYTES: usize = 13;
+pub(super) const MAGIC_BYTES: usize = 4;
+pub(super) const DIGEST_PART_BYTES: usize = 20 + SEAL_BYTES;
+pub(super) const ZXID_PART_BYTES: usize = 8 + SEAL_BYTES;
 /// Smaller files are not looked at.
 const BYTES_MIN: usize = 10;
 
@@ -105,7 +105,7 @@ pub(super) fn trailer(mut checksum: Adler32, zxid: Zxid, digest: u64) -> Vec<u8>
 }
 
 /// Both optional parts.
-const BOTH_PARTS_BYTES: usize = DIGEST_PART_BYTES + ZXID_PART_BYTES;
+pub(super) const BOTH_PARTS_BYTES: usize = DIGEST_PART_BYTES + ZXID_PART_BYTES;
 
 /// Checks the seal at `at`; returns where it ends.
 fn check_seal(bytes: &[u8], at: usize) -> Result<usize, Defect> {
@@ -118,7 +118,7 @@ fn check_seal(bytes: &[u8], at: usize) -> Result<usize, Defect> {
     Ok(at + SEAL_BYTES)
 }
 
-fn read_digest(bytes: &[u8]) -> Option<(Zxid, u64)> {
+pub(super) fn read_digest(bytes: &[u8]) -> Option<(Zxid, u64)> {
     let mut reader = Reader::new(bytes);
     let zxid = Zxid(reader.i64().ok()?);
     let digest = TxnDigest::read(&mut reader).ok()?;

@@ -14,7 +14,7 @@ use zk_proto::jute::Put;
 use zk_proto::txn::TXN_HEADER_BYTES;
 
 /// Checksum and length.
-const HEAD_BYTES: usize = 12;
+pub(super) const HEAD_BYTES: usize = 12;
 /// Last byte of every entry.
 const END: u8 = 0x42;
 /// Offset of the zxid in a transaction's header.
@@ -108,6 +108,11 @@ pub(super) fn is_whole_but_for_its_length(bytes: &[u8], offset: usize, end: usiz
     end > offset + HEAD_BYTES + TXN_HEADER_BYTES
         && bytes[end - 1] == END
         && i64::from(adler2::adler32_slice(&bytes[offset + HEAD_BYTES..end - 1])) == checksum
+}
+
+/// The length that an entry's head claims.
+pub(super) fn length(rest: &[u8]) -> Option<usize> {
+    head(rest).map(|(_, length)| length)
 }
 
 fn head(rest: &[u8]) -> Option<(i64, usize)> {

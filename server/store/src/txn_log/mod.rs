@@ -14,10 +14,12 @@
 
 mod entry;
 mod reader;
+mod stream;
 mod truncate;
 mod writer;
 
 pub(crate) use reader::{Tail, scan};
+pub use stream::{LogEnd, LogItem, LogStream};
 pub(crate) use truncate::{cut, drop_after};
 pub(crate) use writer::LogWriter;
 

@@ -62,7 +62,7 @@ pub(crate) fn scan(bytes: &[u8]) -> LogScan {
 
 /// A file without a whole header was created and then lost its bytes, unless
 /// it has others.
-fn headless(bytes: &[u8]) -> Tail {
+pub(super) fn headless(bytes: &[u8]) -> Tail {
     let header = &bytes[..bytes.len().min(HEADER.len())];
     let written = header
         .iter()
@@ -75,7 +75,7 @@ fn headless(bytes: &[u8]) -> Tail {
     Tail::Torn("its header is not whole")
 }
 
-fn tail(bytes: &[u8], offset: usize, found: &Found, last: Option<Zxid>) -> Tail {
+pub(super) fn tail(bytes: &[u8], offset: usize, found: &Found, last: Option<Zxid>) -> Tail {
     let rest = &bytes[offset..];
     let Some(length) = rest.iter().rposition(|byte| *byte != 0) else {
         return Tail::Clean;

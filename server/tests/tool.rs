@@ -1,0 +1,180 @@
+//! `quorate txnlog` and `quorate snapshot` on directories that Apache
+//! ZooKeeper 3.9.4 wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn captured(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("proto/testdata/store")
+        .join(name)
+}
+
+fn quorate(arguments: &[&str], files: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(arguments)
+        .args(files)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn assert_ok(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
+    text(&output.stdout)
+}
+
+fn assert_problem(output: &Output, what: &str) {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains(what), "{output:?}");
+}
+
+#[test]
+fn each_transaction_is_a_line() {
+    for (directory, log) in [
+        ("standalone", "log.1"),
+        ("ensemble", "log.100000001"),
+        ("extended", "log.1"),
+    ] {
+        let lines = assert_ok(&quorate(
+            &["txnlog", "dump"],
+            &[&captured(directory).join(log)],
+        ));
+        let listed = fs::read_to_string(captured(directory).join("entries.txt")).unwrap();
+        let listed = listed
+            .lines()
+            .filter(|line| line.starts_with(&format!("{log} ")));
+        let mut lines = lines.lines();
+        for entry in listed {
+            let line = lines.next().unwrap();
+            for word in entry.split_whitespace().skip(1) {
+                let is_pair = word.contains('=');
+                let word = if is_pair {
+                    word.into()
+                } else {
+                    format!("op={word}")
+                };
+                assert!(
+                    line.split(' ').any(|have| have == word),
+                    "{entry:?}: {line:?}"
+                );
+            }
+        }
+        assert_eq!(lines.next(), None);
+    }
+}
+
+#[test]
+fn each_znode_is_a_line() {
+    for (directory, file) in [("standalone", "snapshot.0"), ("extended", "snapshot.0")] {
+        let lines = assert_ok(&quorate(
+            &["snapshot", "dump"],
+            &[&captured(directory).join(file)],
+        ));
+        assert!(
+            lines.contains("\nznode path=\"/zookeeper/quota\" kind=persistent data=0 "),
+            "{lines}"
+        );
+        assert!(
+            lines.contains("end digest=0 digestZxid=0x0 lastZxid=0x0"),
+            "{lines}"
+        );
+    }
+    let file = captured("standalone").join("snapshot.14");
+    let lines = assert_ok(&quorate(&["snapshot", "dump"], &[&file]));
+    assert!(lines.contains("\nacl ref=2 list="), "{lines}");
+    assert!(lines.contains(" kind=ephemeral owner=0x"), "{lines}");
+    assert!(!lines.contains("0x0 data"));
+}
+
+#[test]
+fn whole_files_are_found_right() {
+    let dir = captured("standalone");
+    let logs = [&*dir.join("log.15"), &*dir.join("log.1")];
+    let lines = assert_ok(&quorate(&["txnlog", "check"], &logs));
+    assert!(
+        lines.contains("log.1: ok, 20 transactions, 0x1 to 0x14\n"),
+        "{lines}"
+    );
+    let from = dir.join("snapshot.0");
+    let arguments = ["txnlog", "check", "--snapshot", from.to_str().unwrap()];
+    let lines = assert_ok(&quorate(&arguments, &logs));
+    assert!(lines.contains(" digests agree"), "{lines}");
+    let snapshots = [&*dir.join("snapshot.0"), &*dir.join("snapshot.14")];
+    let lines = assert_ok(&quorate(&["snapshot", "check"], &snapshots));
+    assert!(
+        lines.contains(
+            "snapshot.0: ok, 478 bytes, 0 sessions, 1 ACLs, 4 znodes; without a digest\n"
+        ),
+        "{lines}"
+    );
+    assert!(lines.contains("14 znodes, digest agrees\n"), "{lines}");
+}
+
+#[test]
+fn damage_is_named_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(captured("standalone").join(name)).unwrap();
+        change(&mut bytes);
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let log = copy("log.1", &|bytes| bytes[100] ^= 1);
+    let output = quorate(&["txnlog", "check"], &[&log]);
+    assert_problem(&output, "damaged at byte 7");
+    assert_problem(&quorate(&["txnlog", "dump"], &[&log]), "damaged at byte");
+    // The last of the given ones may be under way.
+    let log = copy("log.1", &|bytes| bytes.truncate(bytes.len() - 3));
+    let lines = assert_ok(&quorate(&["txnlog", "check"], &[&log]));
+    assert!(lines.contains("unfinished write"), "{lines}");
+    let next = copy("log.15", &|_| {});
+    assert_problem(&quorate(&["txnlog", "check"], &[&log, &next]), "unfinished");
+
+    let snapshot = copy("snapshot.14", &|bytes| bytes[300] ^= 1);
+    assert_problem(
+        &quorate(&["snapshot", "check"], &[&snapshot]),
+        "damaged at byte",
+    );
+    let snapshot = copy("snapshot.14", &|bytes| bytes.truncate(50));
+    assert_problem(
+        &quorate(&["snapshot", "dump"], &[&snapshot]),
+        "damaged at byte",
+    );
+    let nothing = dir.path().join("none");
+    assert_problem(
+        &quorate(&["snapshot", "check"], &[&nothing]),
+        "No such file",
+    );
+}
+
+#[test]
+fn a_tree_that_goes_another_way_is_found() {
+    let dir = captured("standalone");
+    let other = captured("extended").join("snapshot.0");
+    let arguments = ["txnlog", "check", "--snapshot", other.to_str().unwrap()];
+    assert_ok(&quorate(&arguments, &[&dir.join("log.1")]));
+    let later = dir.join("snapshot.14");
+    let arguments = ["txnlog", "check", "--snapshot", later.to_str().unwrap()];
+    let log = captured("ensemble").join("log.100000001");
+    assert_problem(&quorate(&arguments, &[&log]), "digest");
+}
+
+#[test]
+fn wrong_usage_ends_with_two() {
+    for arguments in [
+        &["txnlog"][..],
+        &["txnlog", "dump"],
+        &["snapshot", "repair"],
+        &["snapshot", "check", "--snapshot", "x", "y"],
+    ] {
+        let output = quorate(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+}
