@@ -83,8 +83,11 @@ pub(crate) fn load(
         StoreConfig {
             pre_alloc_kib: config.log_prealloc_bytes / 1024,
             force_sync: config.force_sync,
+            data_dir: config.data_dir.clone(),
             log_dir: config.data_log_dir.clone(),
-            ..StoreConfig::at(&config.data_dir)
+            trust_empty_snapshot: config.storage.trust_empty_snapshot,
+            snapshot_compression: config.storage.snapshot_compression,
+            create_dirs: config.storage.create_dirs,
         },
     )?;
     let recovered = recover(&mut store, config.commit_log_count, metrics)?;

@@ -10,8 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use zk_core::Replica;
-use zk_core::auth::AuthConfig;
-use zk_core::config::{ReplicaConfig, ZnodeConfig};
+use zk_core::config::ReplicaConfig;
 use zk_proto::Sid;
 
 use crate::admin;
@@ -102,25 +101,14 @@ impl Server {
             disk: disk.health(),
         });
 
-        let quorum = QuorumPort::new(
-            inbox.clone(),
-            config.ensemble.clone(),
-            config.frame_bytes_max,
-        );
+        let quorum = QuorumPort::new(inbox.clone(), &config);
         let mut mesh = None;
         if !config.standalone {
             let own = &config.ensemble.members[&config.sid];
             let listener = listen_peer("learners", &config, &own.host, own.quorum_port).await?;
             tasks.spawn(named("quorum port", quorum.clone().accept(listener)));
             let listener = listen_peer("votes", &config, &own.host, own.election_port).await?;
-            let handshake_max =
-                Duration::from_millis(config.tick_ms.saturating_mul(config.sync_limit.into()));
-            let own_mesh = Mesh::new(
-                config.sid,
-                config.ensemble.clone(),
-                inbox.clone(),
-                handshake_max,
-            );
+            let own_mesh = Mesh::new(inbox.clone(), &config);
             tasks.spawn(named("election port", own_mesh.clone().accept(listener)));
             mesh = Some(own_mesh);
         }
@@ -224,8 +212,9 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
         session_timeout_max_ms: config.session_timeout_max_ms,
         snap_count: config.snap_count,
         commit_log_count: config.commit_log_count,
-        auth: AuthConfig::default(),
-        znodes: ZnodeConfig::default(),
+        auth: config.auth.clone(),
+        znodes: config.znodes,
+        votes: config.peers.votes,
         seed: seed(config.sid),
         first_session_id: first_session_id(wall_ms(), config.sid),
     }
@@ -288,7 +277,7 @@ async fn listen_peer(
     host: &str,
     port: u16,
 ) -> Result<TcpListener, Failure> {
-    let mut attempts_left = BIND_RETRIES;
+    let mut attempts_left = config.peers.bind_retries;
     loop {
         let bound = if config.quorum_listen_on_all_addresses {
             bind_any(port, BACKLOG)
@@ -303,12 +292,12 @@ async fn listen_peer(
         };
         match bound {
             Ok(listener) => return Ok(listener),
-            Err(source) if attempts_left == 0 => {
+            Err(source) if attempts_left == Some(0) => {
                 return Err(Failure::BindPeer { what, port, source });
             }
             Err(error) => tracing::warn!(port, %error, "cannot listen for {what} yet"),
         }
-        attempts_left -= 1;
+        attempts_left = attempts_left.map(|left| left - 1);
         sleep(BIND_PAUSE).await;
     }
 }
@@ -326,8 +315,7 @@ fn reachable(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     Ok(address)
 }
 
-/// `zookeeper.electionPortBindRetry`, one second apart.
-const BIND_RETRIES: u32 = 3;
+/// Between attempts to bind a port that is taken.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 /// How often a starting server is asked whether it serves.
 const SERVING_POLL: Duration = Duration::from_millis(10);

@@ -30,6 +30,8 @@ pub struct ReplicaConfig {
     pub auth: AuthConfig,
     /// Rules for znodes.
     pub znodes: ZnodeConfig,
+    /// How often votes are sent again.
+    pub votes: VoteConfig,
     /// Seed of the replica's own generator.
     pub seed: u64,
     /// First session id this server hands out; the shell derives it from the
@@ -67,9 +69,25 @@ impl Default for ZnodeConfig {
     }
 }
 
+/// How often a vote is sent again while it has not led to a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoteConfig {
+    /// `fastleader.minNotificationInterval`: the first pause; each is twice as
+    /// long as the one before.
+    pub interval_min_ms: u64,
+    /// `fastleader.maxNotificationInterval`: the longest pause.
+    pub interval_max_ms: u64,
+}
+
+impl Default for VoteConfig {
+    /// The reference's defaults (3.9.4).
+    fn default() -> Self {
+        Self {
+            interval_min_ms: 200,
+            interval_max_ms: 60_000,
+        }
+    }
+}
+
 /// Wait for more votes before an election ends (`FastLeaderElection.finalizeWait`).
 pub const FINALIZE_WAIT_MS: u64 = 200;
-/// First pause before votes are sent again (`minNotificationInterval`).
-pub const NOTIFICATION_INTERVAL_MIN_MS: u64 = 200;
-/// Longest pause before votes are sent again (`maxNotificationInterval`).
-pub const NOTIFICATION_INTERVAL_MAX_MS: u64 = 60_000;

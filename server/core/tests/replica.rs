@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use zk_core::auth::AuthConfig;
-use zk_core::config::{ReplicaConfig, ZnodeConfig};
+use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
 use zk_core::{
     ClientWrite, CloseReason, ConnId, Ensemble, Input, Member, Millis, Now, Output, Recovered,
     Replica, Role,
@@ -51,6 +51,7 @@ impl Server {
             commit_log_count: 500,
             auth: AuthConfig::default(),
             znodes: ZnodeConfig::default(),
+            votes: VoteConfig::default(),
             seed: 1,
             first_session_id: 0x0100_0000_0000_0001,
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zk_core::auth::AuthConfig;
-use zk_core::config::{ReplicaConfig, ZnodeConfig};
+use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
 use zk_core::tree::Tree;
 use zk_core::{Ensemble, Input, LinkId, LogEntry, Member, Millis, Output, Replica, Role};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
@@ -530,6 +530,7 @@ fn config(
         commit_log_count,
         auth: AuthConfig::default(),
         znodes: ZnodeConfig::default(),
+        votes: VoteConfig::default(),
         seed,
         first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),
     }

@@ -1,20 +1,27 @@
 //! What a server is told before it starts: zoo.cfg and myid.
 
+mod auth;
 mod catalogue;
 mod error;
 mod limits;
 mod member;
+mod peers;
 mod properties;
+mod storage;
 mod values;
 mod zoo_cfg;
 
 use std::path::PathBuf;
 
 use zk_core::Ensemble;
+use zk_core::auth::AuthConfig;
+use zk_core::config::ZnodeConfig;
 use zk_proto::Sid;
 
 pub use error::ConfigError;
 pub use limits::{ClientLimits, ConnectionThrottle};
+pub use peers::PeerConfig;
+pub use storage::StorageConfig;
 pub use values::Warning;
 pub use zoo_cfg::Loaded;
 
@@ -49,6 +56,16 @@ pub struct ServerConfig {
     pub session_timeout_max_ms: i32,
     /// `quorumListenOnAllIPs`.
     pub quorum_listen_on_all_addresses: bool,
+    /// How the other servers are spoken to.
+    pub peers: PeerConfig,
+    /// `readonlymode.enabled`: `isro` is answered without being listed.
+    pub read_only_mode: bool,
+    /// How data is kept.
+    pub storage: StorageConfig,
+    /// Rules for znodes.
+    pub znodes: ZnodeConfig,
+    /// Who may do what.
+    pub auth: AuthConfig,
     /// `snapCount`, transactions.
     pub snap_count: u64,
     /// `commitLogCount`, transactions.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::{Key, Kind, State, bare};
+use super::catalogue::{Key, State, bare};
 use super::error::ConfigError;
 use super::properties::Property;
 
@@ -108,7 +108,7 @@ impl<'a> Values<'a> {
         value.unwrap_or_else(|| {
             let key = Key::of(name).expect("every key that is read is in the catalogue");
             debug_assert!(key.state == State::Taken, "{name} is read");
-            debug_assert!(key.kind == Kind::Text || !key.default.is_empty(), "{name}");
+            debug_assert!(key.check(key.default).is_ok(), "{name} has a default");
             key.default
         })
     }

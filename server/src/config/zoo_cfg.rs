@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zk_core::config::ZnodeConfig;
 use zk_core::{Ensemble, Member};
 use zk_proto::Sid;
 
 use super::error::ConfigError;
 use super::limits::ClientLimits;
+use super::peers::PeerConfig;
 use super::properties::{self, Property};
+use super::storage::StorageConfig;
 use super::values::{Values, Warning};
-use super::{CommandWhitelist, HttpAddress, ServerConfig, member};
+use super::{CommandWhitelist, HttpAddress, ServerConfig, auth, member};
 
 /// A configuration and what to say about its file.
 #[derive(Clone, Debug)]
@@ -86,6 +89,16 @@ fn members(values: &Values<'_>) -> Result<BTreeMap<Sid, Member>, ConfigError> {
     Ok(members)
 }
 
+fn znodes(values: &Values<'_>) -> ZnodeConfig {
+    ZnodeConfig {
+        extended_types_enabled: values.is_on("extendedTypesEnabled"),
+        enforce_quota: values.is_on("enforceQuota"),
+        container_check_interval_ms: values.int("znode.container.checkIntervalMs"),
+        container_max_per_minute: values.int("znode.container.maxPerMinute"),
+        container_max_never_used_interval_ms: values.int("znode.container.maxNeverUsedIntervalMs"),
+    }
+}
+
 struct Reader<'a> {
     values: Values<'a>,
     members: BTreeMap<Sid, Member>,
@@ -126,6 +139,11 @@ impl Reader<'_> {
             session_timeout_min_ms,
             session_timeout_max_ms,
             quorum_listen_on_all_addresses: values.is_on("quorumListenOnAllIPs"),
+            peers: PeerConfig::of(values),
+            read_only_mode: values.is_on("readonlymode.enabled"),
+            storage: StorageConfig::of(values),
+            znodes: znodes(values),
+            auth: auth::of(values)?,
             snap_count: values.int("snapCount"),
             commit_log_count: values.int("commitLogCount"),
             log_prealloc_bytes: values.int::<u64>("preAllocSize") * 1024,

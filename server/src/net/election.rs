@@ -24,6 +24,7 @@ use zk_proto::jute::Put;
 use zk_proto::quorum::{Hello, Notification};
 
 use super::quorum::{dial, prepare};
+use crate::config::ServerConfig;
 use crate::inbox::Inbox;
 
 /// This server's end of all election connections.
@@ -31,7 +32,10 @@ pub(crate) struct Mesh {
     sid: Sid,
     ensemble: Ensemble,
     inbox: Arc<Inbox>,
+    /// Bounds the wait for a peer's introduction.
     handshake_max: Duration,
+    /// Bounds connecting to a peer.
+    connect_max: Duration,
     is_looking: AtomicBool,
     next_connection: AtomicU64,
     peers: Mutex<HashMap<Sid, Peer>>,
@@ -56,18 +60,14 @@ struct Connection {
 }
 
 impl Mesh {
-    /// `handshake_max` bounds the wait for a peer's introduction.
-    pub(crate) fn new(
-        sid: Sid,
-        ensemble: Ensemble,
-        inbox: Arc<Inbox>,
-        handshake_max: Duration,
-    ) -> Arc<Self> {
+    pub(crate) fn new(inbox: Arc<Inbox>, config: &ServerConfig) -> Arc<Self> {
+        let silence_ms = config.tick_ms.saturating_mul(config.sync_limit.into());
         Arc::new(Self {
-            sid,
-            ensemble,
+            sid: config.sid,
+            ensemble: config.ensemble.clone(),
             inbox,
-            handshake_max,
+            handshake_max: Duration::from_millis(silence_ms),
+            connect_max: config.peers.election_connect_max,
             is_looking: AtomicBool::new(true),
             next_connection: AtomicU64::new(0),
             peers: Mutex::default(),
@@ -207,7 +207,7 @@ impl Mesh {
                 announced.ok_or(io::ErrorKind::AddrNotAvailable)?
             }
         };
-        let (mut stream, _) = timeout(CONNECT_MAX, dial(&host, port))
+        let (mut stream, _) = timeout(self.connect_max, dial(&host, port))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         prepare(&stream);
@@ -293,7 +293,7 @@ impl Mesh {
                 () = changed.notified() => match self.due(with, number) {
                     Due::Replaced => return io::Error::other("another connection took its place"),
                     Due::Nothing => {}
-                    Due::Vote(frame) => match timeout(CONNECT_MAX, stream.write_all(&frame)).await {
+                    Due::Vote(frame) => match timeout(WRITE_MAX, stream.write_all(&frame)).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => return error,
                         Err(_) => return io::ErrorKind::TimedOut.into(),
@@ -380,8 +380,8 @@ fn usable(address: &str) -> Option<(String, u16)> {
     (!host.is_empty() && !is_wildcard).then(|| (host.to_owned(), port))
 }
 
-/// `zookeeper.cnxTimeout`.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// A peer must take a vote within this time.
+const WRITE_MAX: Duration = Duration::from_secs(5);
 /// Pause before a peer is dialed again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ use zk_core::{Ensemble, Input, LinkId};
 use zk_proto::Sid;
 
 use super::link::{Link, LinkEnd, LinkOutbox};
+use crate::config::{PeerConfig, ServerConfig};
 use crate::inbox::{Event, Inbox};
 
 /// Opens links in both directions.
@@ -19,17 +20,17 @@ pub(crate) struct QuorumPort {
     inbox: Arc<Inbox>,
     ensemble: Ensemble,
     data_bytes_max: usize,
+    peers: PeerConfig,
     next_link: AtomicU64,
 }
 
 impl QuorumPort {
-    /// `frame_bytes_max` is `jute.maxbuffer`; a packet may be twice as long,
-    /// as with the reference's `jute.maxbuffer.extrasize`.
-    pub(crate) fn new(inbox: Arc<Inbox>, ensemble: Ensemble, frame_bytes_max: usize) -> Arc<Self> {
+    pub(crate) fn new(inbox: Arc<Inbox>, config: &ServerConfig) -> Arc<Self> {
         Arc::new(Self {
             inbox,
-            ensemble,
-            data_bytes_max: frame_bytes_max * 2,
+            ensemble: config.ensemble.clone(),
+            data_bytes_max: config.storage.record_bytes_max,
+            peers: config.peers.clone(),
             next_link: AtomicU64::new(1),
         })
     }
@@ -50,7 +51,7 @@ impl QuorumPort {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a learner's connection");
-                    sleep(RETRY_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -75,6 +76,7 @@ impl QuorumPort {
         within: Duration,
         outbox: Arc<LinkOutbox>,
     ) {
+        let within = self.peers.connect_max.map_or(within, |max| within.min(max));
         let attempt = self.attempt(to, within);
         let connected = tokio::select! {
             connected = attempt => connected,
@@ -115,7 +117,7 @@ impl QuorumPort {
                     tracing::debug!(to = to.0, host = %member.host, "the leader's host is silent")
                 }
             }
-            sleep(RETRY_PAUSE.min(left)).await;
+            sleep(self.peers.connect_pause.min(left)).await;
         }
     }
 
@@ -173,8 +175,8 @@ pub(super) fn prepare(stream: &TcpStream) {
     }
 }
 
-/// Between attempts (`zookeeper.leaderConnectDelayDuringRetryMs`).
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a failed accept, which usually means that files ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A host that drops packets is tried again after this long.
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);

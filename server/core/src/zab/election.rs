@@ -8,7 +8,7 @@ use zk_proto::{Round, Sid};
 use super::event::Effects;
 use super::peer::Peer;
 use super::vote::{Candidate, Vote, has_quorum, supporters};
-use crate::config::{FINALIZE_WAIT_MS, NOTIFICATION_INTERVAL_MAX_MS, NOTIFICATION_INTERVAL_MIN_MS};
+use crate::config::FINALIZE_WAIT_MS;
 use crate::{Millis, Now};
 
 /// One election of this server. The round outlives it and is in [`Peer`].
@@ -35,13 +35,14 @@ impl Election {
     pub(super) fn start(peer: &mut Peer, now: Now, lost: Option<Sid>, fx: &mut Effects) -> Self {
         peer.round = Round(peer.round.0.saturating_add(1));
         let own = peer.own_candidate();
+        let resend_after_ms = peer.config.votes.interval_min_ms;
         let mut election = Self {
             own,
             proposal: own,
             received: BTreeMap::new(),
             established: BTreeMap::new(),
-            resend_after_ms: NOTIFICATION_INTERVAL_MIN_MS,
-            resend_at: now.mono + NOTIFICATION_INTERVAL_MIN_MS,
+            resend_after_ms,
+            resend_at: now.mono + resend_after_ms,
             lost,
             decided_at: None,
             started: now.mono,
@@ -64,7 +65,8 @@ impl Election {
             return self.conclude(peer, now);
         }
         if self.resend_at <= now.mono {
-            self.resend_after_ms = (self.resend_after_ms * 2).min(NOTIFICATION_INTERVAL_MAX_MS);
+            let longest_ms = peer.config.votes.interval_max_ms;
+            self.resend_after_ms = (self.resend_after_ms * 2).min(longest_ms);
             self.resend_at = now.mono + self.resend_after_ms;
             self.send_to_all(peer, fx);
             return self.conclude(peer, now);

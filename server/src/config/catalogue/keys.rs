@@ -34,6 +34,15 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "server.*" Text, "", "`host:quorumPort:electionPort[:participant][;[clientHost:]clientPort]`, N from 0 to 255, IPv6 in brackets";
     Taken "quorate.workerThreads" Int(0, 1024), "0", "threads of the network; 0: one on up to two cores, else one a core";
 
+    // Between servers.
+    Taken "connectToLearnerMasterLimit" Int(0, 1_000_000), "0", "ticks for reaching a leader; 0: `initLimit` bounds this, too";
+    Taken "leaderConnectDelayDuringRetryMs" Int(1, 3_600_000), "100", "ms between attempts to reach a leader";
+    Taken "cnxTimeout" Int(1, 3_600_000), "5000", "ms in which an election port must answer";
+    Taken "electionPortBindRetry" Int(0, 1_000_000), "3", "how often a port for servers that is taken is tried again, a second apart; 0 for ever";
+
+    Taken "fastleader.minNotificationInterval" Int(1, 3_600_000), "200", "ms before a vote is sent again; each pause is twice as long as the one before";
+    Taken "fastleader.maxNotificationInterval" Int(1, 3_600_000), "60000", "ms of the longest of these pauses";
+
     // Clients.
     Taken "minSessionTimeout" Int(-1, I32_MAX), "-1", "ms; -1 for 2 ticks";
     Taken "maxSessionTimeout" Int(-1, I32_MAX), "-1", "ms; -1 for 20 ticks";
@@ -65,8 +74,33 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "autopurge.snapRetainCount" Int(3, 1_000_000), "3", "snapshots that a purge keeps";
     Taken "autopurge.purgeInterval" Int(0, 1_000_000), "0", "hours between purges; 0 for never";
 
+    Taken "snapSizeLimitInKb" Int(-1, U32_MAX), "4194304", "KiB of log after about which a snapshot is due; 0 or less for any number";
+    Taken "txnLogSizeLimitInKb" Int(-1, U32_MAX), "-1", "KiB after which a new log file begins; 0 or less for any number";
+    Taken "fsync.warningthresholdms" Int(0, 3_600_000), "1000", "ms; a longer sync is logged and counted";
+    Taken "snapshot.trust.empty" Switch, "false", "replay logs that have no snapshot, as servers before 3.5 left them";
+    Taken "snapshot.compression.method" OneOf(&["", "gz", "snappy"]), "", "`gz` or `snappy`: how snapshots are written; all are read";
+    Taken "datadir.autocreate" Switch, "true", "make missing directories";
+    Taken "db.autocreate" Switch, "true", "false: an empty data directory needs the file `initialize` to count as an empty tree";
+    Taken "jute.maxbuffer.extrasize" Int(-1, 1 << 30), "-1", "bytes by which records in files and from peers may exceed `jute.maxbuffer`; -1 for as many again";
+
+    // Who may do what.
+    Taken "skipACL" OneOf(&["yes", "no"]), "no", "`yes`: everybody may do everything";
+    Taken "DigestAuthenticationProvider.enabled" Switch, "true", "the scheme `digest`";
+    Taken "DigestAuthenticationProvider.digestAlg" OneOf(&["SHA", "SHA1", "SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"]), "SHA1", "hash of its passwords";
+    Taken "DigestAuthenticationProvider.superDigest" Text, "", "`super:` and a hash: who proves it passes every list";
+    Taken "enforce.auth.enabled" Switch, "false", "every connection must prove one of the schemes below";
+    Taken "enforce.auth.schemes" Text, "", "comma list, such as `digest`";
+
+    // Znodes.
+    Taken "extendedTypesEnabled" Switch, "false", "znodes may have a time to live";
+    Taken "enforceQuota" Switch, "false", "a hard limit in `/zookeeper/quota` refuses writes";
+    Taken "znode.container.checkIntervalMs" Int(1, I32_MAX), "60000", "ms between two looks for empty containers and expired znodes";
+    Taken "znode.container.maxPerMinute" Int(1, I32_MAX), "10000", "how many of them are deleted in a minute";
+    Taken "znode.container.maxNeverUsedIntervalMs" Int(0, 1 << 53), "0", "ms after which a container that never had a child goes; 0 for never";
+
     // Windows of the operator.
     Taken "4lw.commands.whitelist" Text, "srvr", "comma list of four-letter words, or `*`";
+    Taken "readonlymode.enabled" Switch, "false", "`isro` is answered without being listed; a server without a quorum serves nobody yet";
     Taken "admin.enableServer" Switch, "true", "serve the admin port";
     Taken "admin.serverAddress" Text, "0.0.0.0", "host or address of the admin port";
     Taken "admin.serverPort" Int(0, 65_535), "8080", "the admin port";
@@ -82,6 +116,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     OffOnly "oraclePath" OneOf(&[""]), "", "an oracle that replaces a quorum is not there";
     OffOnly "multiAddress.enabled" OFF, "false", "several addresses of one server are not there yet";
     OffOnly "leaderServes" OneOf(&["yes"]), "yes", "every leader serves clients";
+    OffOnly "authProvider.*" OneOf(&["org.apache.zookeeper.server.auth.DigestAuthenticationProvider", "org.apache.zookeeper.server.auth.IPAuthenticationProvider"]), "", "classes cannot be loaded; these two are always there";
     OffOnly "localSessionsEnabled" OFF, "false", "local sessions are not there yet";
     OffOnly "observerMasterPort" OneOf(&["0"]), "0", "observers are not there yet";
     OffOnly "secureClientPort" OneOf(&["", "0"]), "0", "TLS for clients is not there yet";
@@ -92,7 +127,6 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     OffOnly "quorum.auth.learnerRequireSasl" OFF, "false", "SASL is not there";
     OffOnly "quorum.auth.serverRequireSasl" OFF, "false", "SASL is not there";
     OffOnly "sessionRequireClientSASLAuth" OFF, "false", "SASL is not there";
-    OffOnly "enforce.auth.enabled" OFF, "false", "a session without authentication cannot be refused yet";
     OffOnly "audit.enable" OFF, "false", "there is no audit log yet";
     OffOnly "admin.portUnification" OFF, "false", "TLS on the admin port is not there yet";
     OffOnly "admin.forceHttps" OFF, "false", "TLS on the admin port is not there yet";
@@ -106,6 +140,22 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "fips-mode" Text, "", "TLS is not there yet";
     Ignored "localSessionsUpgradingEnabled" Text, "", "local sessions are not there yet";
     Ignored "connection_throttle_local_session_weight" Text, "", "local sessions are not there yet";
+    Ignored "multiAddress.*" Text, "", "it belongs to multiAddress.enabled";
+    Ignored "tcpKeepAlive" Text, "", "connections between servers always notice a host that is gone";
+    Ignored "quorumCnxnTimeoutMs" Text, "", "an election connection may be silent for ever, as with the reference's default";
+    Ignored "IPAuthenticationProvider.usexforwardedfor" Text, "", "a proxy's word for an address is never taken";
+    Ignored "ensembleAuthName" Text, "", "the scheme `ensemble` is not there; clients that do not name an ensemble do not need it";
+    Ignored "superUser" Text, "", "SASL is not there";
+    Ignored "letAnySaslUserDoX" Text, "", "SASL is not there";
+    Ignored "SASLAuthenticationProvider.*" Text, "", "SASL is not there";
+    Ignored "requireKerberosConfig" Text, "", "SASL is not there";
+    Ignored "security.auth_to_local" Text, "", "SASL is not there";
+    Ignored "intBufferStartingSizeBytes" Text, "", "it tunes a buffer of the reference";
+    Ignored "jmx.*" Text, "", "there is no JMX";
+    Ignored "test.*" Text, "", "it is a test aid of the reference";
+    Ignored "testingonly.*" Text, "", "it is a test aid of the reference";
+    Ignored "emulate353TTLNodes" Text, "", "times to live are always written in the form that 3.5.4 brought";
+    Ignored "admin.httpVersion" Text, "", "the admin port speaks HTTP/1.1";
     Ignored "syncEnabled" Text, "", "observers are not there yet";
     Ignored "observer.*" Text, "", "observers are not there yet";
     Ignored "observerMaster.*" Text, "", "observers are not there yet";
@@ -115,7 +165,6 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "allowSaslFailedClients" Text, "", "SASL is not there";
     Ignored "kerberos.*" Text, "", "SASL is not there";
     Ignored "java.security.auth.login.config" Text, "", "SASL is not there";
-    Ignored "enforce.auth.schemes" Text, "", "it belongs to enforce.auth.enabled";
     Ignored "audit.impl.class" Text, "", "it belongs to audit.enable";
     Ignored "jvm.pause.*" Text, "", "there is no virtual machine that pauses";
     Ignored "metricsProvider.*" Text, "", "it tunes the reference's metrics library";
@@ -148,7 +197,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "follower.nodelay" Text, "", "links between servers never wait for more to send";
     Ignored "forceSnapshotSync" Text, "", "it is a test aid of the reference";
     Ignored "messageTracker.*" Text, "", "it keeps packets for the reference's error log";
-    Ignored "pathStats.enabled" Text, "", "it logs the reference's most used paths";
+    Ignored "pathStats.*" Text, "", "it logs the reference's most used paths";
     Ignored "X509AuthenticationProvider.*" Text, "", "TLS is not there yet";
     Ignored "ssl.authProvider" Text, "", "TLS is not there yet";
     Ignored "digest.enabled" Text, "", "digests are always computed and compared";

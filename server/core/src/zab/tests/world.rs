@@ -8,7 +8,7 @@ use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 use super::super::{Effects, SyncToken, Zab, ZabEvent, ZabInput};
 use super::disk::{self, Disk, Operation, Tree};
 use crate::auth::AuthConfig;
-use crate::config::{ReplicaConfig, ZnodeConfig};
+use crate::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
 use crate::{Ensemble, LinkId, LogEntry, Member, Now, Output};
 
 pub(super) const TICK_MS: u64 = 1_000;
@@ -104,6 +104,7 @@ pub(in crate::zab) fn config(sid: i64, voters: i64) -> ReplicaConfig {
         commit_log_count: 500,
         auth: AuthConfig::default(),
         znodes: ZnodeConfig::default(),
+        votes: VoteConfig::default(),
         seed: 1,
         first_session_id: 1,
     }
