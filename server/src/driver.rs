@@ -180,6 +180,11 @@ impl Driver {
                     self.report(asker);
                     continue;
                 }
+                Event::Sessions { after, max, asker } => {
+                    // An asker that has lost patience is gone.
+                    let _ = asker.send(self.parts.replica.sessions_by_expiry(after, max));
+                    continue;
+                }
                 Event::DiskFailed(error) => return Err(Failure::Disk(error)),
                 Event::Stop => {
                     self.is_stopping = true;
@@ -326,7 +331,8 @@ impl Driver {
             } => {
                 if let Some(client) = self.clients.get_mut(&conn) {
                     client.session = Some(session);
-                    self.wakers.extend(client.mailbox.opened(timeout_ms, frame));
+                    self.wakers
+                        .extend(client.mailbox.opened(session, timeout_ms, frame));
                 }
             }
             Output::SessionRefused { conn, frame } => self.part(conn, frame, Farewell::Refused),

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use zk_core::{ConnId, Input, LinkId};
+use zk_core::{ConnId, Input, LinkId, Millis};
+use zk_proto::SessionId;
 use zk_proto::client::{ConnectRequest, Id};
 
 use crate::driver::Report;
@@ -37,6 +38,12 @@ pub(crate) enum Event {
     Stop,
     /// Someone wants to know how the replica is.
     Report(oneshot::Sender<Report>),
+    /// Someone wants to know which sessions expire after this one.
+    Sessions {
+        after: Option<(Millis, SessionId)>,
+        max: usize,
+        asker: oneshot::Sender<Option<Vec<(Millis, SessionId)>>>,
+    },
 }
 
 /// The queue.

@@ -2,29 +2,38 @@
 //! four-letter words.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use zk_core::request::SharedView;
-use zk_core::{Role, Status};
-use zk_proto::{Epoch, Sid, Zxid};
+use zk_core::watch::WatchSummary;
+use zk_core::{Millis, Role, Status};
+use zk_proto::{Epoch, SessionId, Zxid};
 
 use crate::clock::Clock;
+use crate::config::ServerConfig;
 use crate::disk_thread::DiskHealth;
 use crate::driver::Heartbeat;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
+use crate::net::Registry;
 
 /// Asks how the server is. There from the first moment, before data is loaded.
 pub(crate) struct Probe {
-    sid: Sid,
-    is_standalone: bool,
+    config: ServerConfig,
     clock: Clock,
     metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
     running: OnceLock<Running>,
+    client_address: OnceLock<SocketAddr>,
+    /// The newest answer of the replica, for windows that cannot wait.
+    last_status: Mutex<Option<Status>>,
 }
 
 /// What exists once data is loaded.
@@ -60,18 +69,26 @@ pub(crate) const ROLES: [&str; 4] = ["follower", "leader", "looking", "standalon
 
 impl Probe {
     pub(crate) fn new(
-        sid: Sid,
-        is_standalone: bool,
+        config: ServerConfig,
         clock: Clock,
         metrics: Arc<Metrics>,
+        registry: Arc<Registry>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            sid,
-            is_standalone,
+            config,
             clock,
             metrics,
+            registry,
             running: OnceLock::new(),
+            client_address: OnceLock::new(),
+            last_status: Mutex::default(),
         })
+    }
+
+    /// Clients may connect here.
+    pub(crate) fn set_client_address(&self, address: SocketAddr) {
+        // Called once, by the start of the server.
+        let _ = self.client_address.set(address);
     }
 
     /// Data is loaded and the driver is about to run.
@@ -95,12 +112,131 @@ impl Probe {
         let (asker, answer) = oneshot::channel();
         running.inbox.push(Event::Report(asker));
         let report = timeout(PATIENCE, answer).await.ok()?.ok()?;
+        *self.last_status.lock() = Some(report.status.clone());
         Some(report.status)
     }
 
-    /// Everything there is to show.
+    /// Sessions of the ensemble by the time of their expiry, asked of a leader
+    /// in slices, so that clients wait for none of it. `None` if this server
+    /// is no leader or too busy.
+    pub(crate) async fn sessions_by_expiry(&self) -> Option<Vec<(Millis, SessionId)>> {
+        let running = self.running.get()?;
+        let mut sessions: Vec<(Millis, SessionId)> = Vec::new();
+        loop {
+            let (asker, answer) = oneshot::channel();
+            let after = sessions.last().copied();
+            let max = SLICE;
+            running.inbox.push(Event::Sessions { after, max, asker });
+            let slice = timeout(PATIENCE, answer).await.ok()?.ok()??;
+            let is_last = slice.len() < SLICE;
+            sessions.extend(slice);
+            if is_last {
+                return Some(sessions);
+            }
+        }
+    }
+
+    /// Sessions of the ensemble and their timeouts in ms.
+    pub(crate) fn sessions(&self) -> Vec<(SessionId, i32)> {
+        let mut sessions: Vec<(SessionId, i32)> = Vec::new();
+        let Some(running) = self.running.get() else {
+            return sessions;
+        };
+        loop {
+            let after = sessions.last().map(|(session, _)| *session);
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let before = sessions.len();
+            let guard = running.view.read();
+            let later = guard.tree().sessions().range((from, Bound::Unbounded));
+            sessions.extend(later.take(SLICE).map(|(id, timeout_ms)| (*id, *timeout_ms)));
+            drop(guard);
+            if sessions.len() - before < SLICE {
+                return sessions;
+            }
+        }
+    }
+
+    /// Ephemerals by the session that owns them.
+    pub(crate) fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {
+        let Some(running) = self.running.get() else {
+            return Vec::new();
+        };
+        let owners: Vec<_> = running.view.read().tree().ephemeral_owners().collect();
+        let mut ephemerals = Vec::with_capacity(owners.len());
+        for slice in owners.chunks(OWNERS_SLICE) {
+            let guard = running.view.read();
+            ephemerals.extend(slice.iter().filter_map(|session| {
+                let paths: Vec<_> = guard
+                    .tree()
+                    .ephemerals(*session)
+                    .map(str::to_owned)
+                    .collect();
+                (!paths.is_empty()).then_some((*session, paths))
+            }));
+        }
+        ephemerals
+    }
+
+    /// Paths whose data is watched, by connection.
+    pub(crate) fn watches(&self) -> Vec<(SessionId, Vec<String>)> {
+        let Some(running) = self.running.get() else {
+            return Vec::new();
+        };
+        let conns = self.registry.list().into_iter();
+        conns
+            .map(|shown| (shown.session, running.view.watched_paths(shown.conn)))
+            .filter(|(_, paths)| !paths.is_empty())
+            .collect()
+    }
+
+    /// How many watch how much.
+    pub(crate) fn watch_summary(&self) -> WatchSummary {
+        let running = self.running.get();
+        running.map_or_else(WatchSummary::default, |running| {
+            running.view.watch_summary()
+        })
+    }
+
+    /// Digests of the tree at some zxids.
+    pub(crate) fn digests(&self) -> Vec<(Zxid, u64)> {
+        let Some(running) = self.running.get() else {
+            return Vec::new();
+        };
+        running.view.read().tree().digest_log().iter().collect()
+    }
+
+    /// What the server was told at its start.
+    pub(crate) const fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// The client connections.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The server's clocks.
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Where clients connect, once they can.
+    pub(crate) fn client_address(&self) -> Option<SocketAddr> {
+        self.client_address.get().copied()
+    }
+
+    /// Everything there is to show. A replica that is too busy to answer is
+    /// shown as it was when it last did.
     pub(crate) async fn facts(self: &Arc<Self>) -> Facts {
-        let status = self.status().await;
+        let status = match self.status().await {
+            Some(status) => Some(status),
+            None => self.last_status.lock().clone(),
+        };
         let tree = self.running.get().map(|running| {
             let guard = running.view.read();
             let tree = guard.tree();
@@ -128,7 +264,7 @@ impl Probe {
         match status {
             Some(status) if status.is_serving || status.role != Role::Looking => {
                 match status.role {
-                    _ if self.is_standalone => "standalone",
+                    _ if self.config.standalone => "standalone",
                     Role::Leading => "leader",
                     Role::Following => "follower",
                     Role::Looking => "looking",
@@ -155,7 +291,7 @@ impl Probe {
         serde_json::json!({
             "state": self.state(status),
             "role": self.role(status),
-            "sid": self.sid.0,
+            "sid": self.config.sid.0,
             "epoch": epoch.0,
             "zxid": zxid.to_string(),
         })
@@ -180,7 +316,16 @@ impl Facts {
     }
 
     pub(crate) fn is_standalone(&self) -> bool {
-        self.probe.is_standalone
+        self.probe.config.standalone
+    }
+
+    /// Does this server take clients?
+    pub(crate) fn is_serving(&self) -> bool {
+        self.status().is_some_and(|status| status.is_serving)
+    }
+
+    pub(crate) fn probe(&self) -> &Probe {
+        &self.probe
     }
 
     pub(crate) fn role(&self) -> &'static str {
@@ -193,7 +338,7 @@ impl Facts {
 
     /// For how long this server has led an ensemble, if it does.
     pub(crate) fn leading_ms(&self) -> Option<u64> {
-        if self.probe.is_standalone {
+        if self.probe.config.standalone {
             return None;
         }
         match self.probe.metrics.leading_since_ms.load(Ordering::Relaxed) {
@@ -216,5 +361,9 @@ fn files() -> Option<Files> {
 
 /// A probe waits this long for the driver.
 const PATIENCE: Duration = Duration::from_millis(800);
+/// Sessions that are copied at once.
+const SLICE: usize = 4096;
+/// Sessions whose ephemerals are copied at once.
+const OWNERS_SLICE: usize = 64;
 /// A driver or disk that is silent for longer is taken for dead.
 const SILENCE_MAX_MS: u64 = 30_000;

@@ -22,7 +22,7 @@ use crate::driver::{Driver, DriverParts, Heartbeat};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, bind_any, bind_host};
+use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, bind_any, bind_host};
 use crate::probe::{Probe, Running};
 
 /// Runs a server until `stop` is ready. Call it within a tokio runtime.
@@ -59,7 +59,8 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::default());
-        let probe = Probe::new(config.sid, config.standalone, clock, metrics.clone());
+        let registry = Arc::new(Registry::default());
+        let probe = Probe::new(config.clone(), clock, metrics.clone(), registry.clone());
         let mut tasks = JoinSet::new();
         // Before the data is loaded, because that may take long.
         let admin_address = match listen_http("probes", config.admin.as_ref()).await? {
@@ -115,12 +116,14 @@ impl Server {
 
         let listener = listen_clients(&config).await?;
         let client_address = reachable(&listener)?;
+        probe.set_client_address(listener.local_addr().unwrap_or(client_address));
         let clients = Arc::new(Clients {
             inbox: inbox.clone(),
             view,
             metrics: metrics.clone(),
+            registry: registry.clone(),
             clock,
-            commands: Commands::new(config.commands.clone(), probe.clone()),
+            commands: Commands::new(probe.clone()),
             limits: config.limits.clone(),
         });
         tasks.spawn(named(

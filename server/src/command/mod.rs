@@ -1,90 +1,49 @@
-//! Four-letter words on the client port.
+//! Operators' windows: four-letter words on the client port and commands of
+//! the admin server. Both print the same facts; neither needs the driver to be
+//! idle, nor keeps it for long.
 
-use std::fmt::Write;
+mod configuration;
+mod connections;
+mod date;
+mod dump;
+mod environment;
+mod four_letter;
+mod watches;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::config::CommandWhitelist;
-use crate::metrics::{double, mntr};
-use crate::probe::{Facts, Probe};
+use crate::probe::Probe;
 
-/// Answers four-letter words.
+/// Answers four-letter words and admin commands.
 pub(crate) struct Commands {
-    whitelist: CommandWhitelist,
     probe: Arc<Probe>,
+    /// Kept and shown, without another effect: what is logged is set by `--log`.
+    trace_mask: AtomicI64,
 }
 
 impl Commands {
-    pub(crate) const fn new(whitelist: CommandWhitelist, probe: Arc<Probe>) -> Self {
-        Self { whitelist, probe }
-    }
-
-    /// The word that these first bytes of a connection are, if any.
-    pub(crate) fn word(&self, head: [u8; 4]) -> Option<&'static str> {
-        WORDS.iter().copied().find(|word| word.as_bytes() == head)
-    }
-
-    /// The text that answers a word.
-    pub(crate) async fn answer(&self, word: &'static str) -> String {
-        let is_here = matches!(word, "ruok" | "srvr" | "mntr");
-        if !is_here || !self.whitelist.allows(word) {
-            return format!("{word} is not executed because it is not in the whitelist.\n");
-        }
-        if word == "ruok" {
-            return "imok".into();
-        }
-        let facts = self.probe.facts().await;
-        if !facts.status().is_some_and(|status| status.is_serving) {
-            return "This ZooKeeper instance is not currently serving requests\n".into();
-        }
-        if word == "srvr" {
-            srvr(&facts)
-        } else {
-            monitor(&facts)
+    pub(crate) const fn new(probe: Arc<Probe>) -> Self {
+        Self {
+            probe,
+            trace_mask: AtomicI64::new(TRACE_MASK_DEFAULT),
         }
     }
-}
 
-fn srvr(facts: &Facts) -> String {
-    let metrics = facts.metrics();
-    let status = facts.status().expect("a serving server has a status");
-    let ms = |micros: Option<u64>| micros.unwrap_or(0) / 1000;
-    let mut text = format!(
-        "Zookeeper version: {VERSION}\n\
-         Latency min/avg/max: {}/{}/{}\n\
-         Received: {}\nSent: {}\nConnections: {}\nOutstanding: {}\n\
-         Zxid: {}\nMode: {}\nNode count: {}\n",
-        ms(metrics.latency.min()),
-        double(metrics.latency_avg_ms()),
-        ms(metrics.latency.max()),
-        metrics.packets_received.value(),
-        metrics.packets_sent.value(),
-        metrics.connections.value(),
-        metrics.outstanding.value(),
-        status.last_zxid,
-        facts.role(),
-        facts.tree().map_or(0, |tree| tree.znodes),
-    );
-    if facts.role() == "leader" {
-        let size = |size: Option<u64>| size.map_or(-1, |size| size as i64);
-        let sizes = &metrics.proposal_bytes;
-        let (last, min, max) = (size(sizes.last()), size(sizes.min()), size(sizes.max()));
-        writeln!(text, "Proposal sizes last/min/max: {last}/{min}/{max}")
-            .expect("a string takes all text");
+    fn trace_mask(&self) -> i64 {
+        self.trace_mask.load(Ordering::Relaxed)
     }
-    text
-}
 
-fn monitor(facts: &Facts) -> String {
-    let mut text = format!("zk_version\t{VERSION}\nzk_server_state\t{}\n", facts.role());
-    if !facts.is_standalone() {
-        let role = if facts.role() == "leader" {
-            "leading"
-        } else {
-            "following"
-        };
-        writeln!(text, "zk_peer_state\t{role} - broadcast").expect("a string takes all text");
+    fn set_trace_mask(&self, mask: i64) {
+        self.trace_mask.store(mask, Ordering::Relaxed);
     }
-    text + &mntr(facts)
+
+    /// Starts the server's own numbers anew. Those that Prometheus reads are
+    /// left alone, as the reference's provider leaves them.
+    fn reset_stats(&self) {
+        let has_prometheus = self.probe.config().metrics.is_some();
+        self.probe.metrics().reset(!has_prometheus);
+    }
 }
 
 /// The version whose behaviour this server has, then its own, in the
@@ -95,8 +54,8 @@ pub(crate) const VERSION: &str = concat!(
     ", built on 2026-11-21 00:00 UTC"
 );
 
-/// Every word of the reference: none of them is the length of a frame.
-const WORDS: [&str; 18] = [
-    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst",
-    "srvr", "stat", "stmk", "wchc", "wchp", "wchs",
-];
+/// What is said instead of an answer while this server takes no clients.
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+
+/// `ZooTrace` of 3.9.4: requests, sessions, session events, warnings.
+const TRACE_MASK_DEFAULT: i64 = 306;

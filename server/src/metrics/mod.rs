@@ -8,7 +8,7 @@ mod summary;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub(crate) use mntr::{double, mntr};
+pub(crate) use mntr::{Number, double, monitor};
 pub(crate) use prometheus::text;
 pub(crate) use summary::Summary;
 
@@ -23,6 +23,10 @@ impl Counter {
 
     pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -74,6 +78,15 @@ impl Range {
             self.max.fetch_max(value, Ordering::Relaxed);
         }
         self.last.store(value, Ordering::Relaxed);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn reset(&self) {
+        self.count.reset();
+        self.sum.reset();
+        self.min.store(u64::MAX, Ordering::Relaxed);
+        self.max.store(0, Ordering::Relaxed);
+        self.last.store(0, Ordering::Relaxed);
     }
 
     /// `None` before the first value.
@@ -145,6 +158,90 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// Starts anew what `srst` starts anew (`StatResetCommand`): latency,
+    /// packets and proposals, and with `all` every counter and summary, too.
+    pub(crate) fn reset(&self, all: bool) {
+        self.packets_received.reset();
+        self.packets_sent.reset();
+        self.latency.reset();
+        self.proposal_bytes.reset();
+        if !all {
+            return;
+        }
+        let Self {
+            packets_received: _,
+            packets_sent: _,
+            latency: _,
+            // What is now, not what has happened.
+            connections: _,
+            outstanding: _,
+            outstanding_bytes: _,
+            large_request_bytes: _,
+            leading_since_ms: _,
+            proposal_bytes: _,
+            bytes_received,
+            connections_rejected,
+            connections_dropped,
+            connection_requests,
+            connections_without_session_expired,
+            connections_closed_while_not_serving,
+            requests_too_large,
+            proposals,
+            proposals_received,
+            commits_received,
+            looking,
+            snapshots_sent,
+            diffs_sent,
+            driver_inputs,
+            large_requests_rejected,
+            connection_token_deficit,
+            read_latency,
+            update_latency,
+            elections,
+            unavailable,
+            syncs,
+            sync_batches,
+            snapshots,
+            load_time,
+            txns_loaded,
+            driver_batches,
+        } = self;
+        for counter in [
+            bytes_received,
+            connections_rejected,
+            connections_dropped,
+            connection_requests,
+            connections_without_session_expired,
+            connections_closed_while_not_serving,
+            requests_too_large,
+            proposals,
+            proposals_received,
+            commits_received,
+            looking,
+            snapshots_sent,
+            diffs_sent,
+            driver_inputs,
+            large_requests_rejected,
+        ] {
+            counter.reset();
+        }
+        for summary in [
+            connection_token_deficit,
+            read_latency,
+            update_latency,
+            elections,
+            unavailable,
+            syncs,
+            sync_batches,
+            snapshots,
+            load_time,
+            txns_loaded,
+            driver_batches,
+        ] {
+            summary.reset();
+        }
+    }
+
     /// `n` reads were answered after this long.
     pub(crate) fn reads_answered(&self, elapsed: Duration, n: u64) {
         self.latency.record(micros(elapsed), n);

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 pub(crate) struct Summary {
     count: AtomicU64,
     sum: AtomicU64,
+    min: AtomicU64,
+    max: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
     /// Where the bucket counts stood at the start of the window before this
     /// one and of this one.
@@ -28,8 +30,18 @@ pub(crate) struct Shown {
     pub(crate) count: u64,
     /// In the unit that was recorded.
     pub(crate) sum: u64,
+    /// 0 before the first value.
+    pub(crate) min: u64,
+    pub(crate) max: u64,
     /// By [`QUANTILES`]; NaN where nothing was recorded lately.
     pub(crate) quantiles: [f64; QUANTILES.len()],
+    /// By [`Shown::PERCENTILES`], likewise.
+    pub(crate) percentiles: [f64; Self::PERCENTILES.len()],
+}
+
+impl Shown {
+    /// What the reference's default provider shows beside the average.
+    pub(crate) const PERCENTILES: [&str; 4] = ["p50", "p95", "p99", "p999"];
 }
 
 /// The quantiles of the reference's Prometheus provider.
@@ -42,6 +54,13 @@ impl Summary {
         self.sum
             .fetch_add(value.saturating_mul(times), Ordering::Relaxed);
         self.buckets[bucket(value)].fetch_add(times, Ordering::Relaxed);
+        // A load is cheaper than a read-modify-write, and rarely are they due.
+        if value < self.min.load(Ordering::Relaxed) {
+            self.min.fetch_min(value, Ordering::Relaxed);
+        }
+        if value > self.max.load(Ordering::Relaxed) {
+            self.max.fetch_max(value, Ordering::Relaxed);
+        }
     }
 
     /// Records a duration in µs.
@@ -68,12 +87,30 @@ impl Summary {
             windows.newer = now;
             windows.since = Instant::now();
         }
-        let lately: [u64; BUCKETS] = std::array::from_fn(|i| now[i] - windows.older[i]);
+        let lately: [u64; BUCKETS] =
+            std::array::from_fn(|i| now[i].saturating_sub(windows.older[i]));
+        let min = self.min.load(Ordering::Relaxed);
         Shown {
             count: self.count(),
             sum: self.sum(),
+            min: if min == u64::MAX { 0 } else { min },
+            max: self.max.load(Ordering::Relaxed),
             quantiles: QUANTILES.map(|quantile| value_at(&lately, quantile)),
+            percentiles: PERCENTILES.map(|quantile| value_at(&lately, quantile)),
         }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn reset(&self) {
+        let mut windows = self.windows.lock();
+        for number in [&self.count, &self.sum, &self.max] {
+            number.store(0, Ordering::Relaxed);
+        }
+        self.min.store(u64::MAX, Ordering::Relaxed);
+        for bucket in &self.buckets {
+            bucket.store(0, Ordering::Relaxed);
+        }
+        (windows.older, windows.newer) = ([0; BUCKETS], [0; BUCKETS]);
     }
 }
 
@@ -82,6 +119,8 @@ impl Default for Summary {
         Self {
             count: AtomicU64::default(),
             sum: AtomicU64::default(),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::default(),
             buckets: std::array::from_fn(|_| AtomicU64::default()),
             windows: Mutex::new(Windows {
                 since: Instant::now(),
@@ -129,6 +168,8 @@ fn value_at(buckets: &[u64; BUCKETS], quantile: f64) -> f64 {
     middle(BUCKETS - 1)
 }
 
+/// What the names of [`Shown::PERCENTILES`] mean.
+const PERCENTILES: [f64; Shown::PERCENTILES.len()] = [0.5, 0.95, 0.99, 0.999];
 /// Values up to 2^40: twelve days in µs.
 const BUCKETS: usize = 160;
 /// Quantiles cover one to two of these.
@@ -158,8 +199,14 @@ mod tests {
         }
         let shown = summary.show();
         assert_eq!((shown.count, shown.sum), (2000, 1_001_000));
+        assert_eq!((shown.min, shown.max), (1, 1000));
         for (got, want) in shown.quantiles.iter().zip([500.0, 900.0, 990.0]) {
             assert!((got - want).abs() < want * 0.15, "{got} for {want}");
         }
+        summary.reset();
+        summary.record(7, 1);
+        let shown = summary.show();
+        assert_eq!((shown.count, shown.sum, shown.min, shown.max), (1, 7, 7, 7));
+        assert!((shown.quantiles[0] - 7.0).abs() < 2.0);
     }
 }

@@ -16,13 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use zk_core::request::SharedView;
 use zk_core::{CloseReason, ConnId};
-use zk_proto::SessionId;
-use zk_proto::client::{ConnectRequest, Id};
+use zk_proto::client::{ConnectRequest, Id, OpCode};
+use zk_proto::{SessionId, Xid};
 
 use super::connection::{Connection, Ended};
 use super::mailbox::{Farewell, Mailbox};
+use super::registry::{ConnStats, Registry, Replied};
 use super::throttle::Throttle;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_ms};
 use crate::command::Commands;
 use crate::config::ClientLimits;
 use crate::inbox::{Event, Inbox};
@@ -33,6 +34,7 @@ pub(crate) struct Clients {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) view: SharedView,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) clock: Clock,
     pub(crate) commands: Commands,
     pub(crate) limits: ClientLimits,
@@ -91,7 +93,7 @@ impl ClientPort {
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, remote)) => match self.admit(remote.ip()) {
+                Ok((stream, remote)) => match self.admit(remote) {
                     Some(place) => {
                         tokio::spawn(self.clone().serve(stream, remote, place));
                     }
@@ -105,7 +107,8 @@ impl ClientPort {
         }
     }
 
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    fn admit(self: &Arc<Self>, remote: SocketAddr) -> Option<Place> {
+        let address = remote.ip();
         let limits = &self.clients.limits;
         let (max, total_max) = (limits.connections_per_address_max, limits.connections_max);
         let total = self.clients.metrics.connections.value();
@@ -120,15 +123,20 @@ impl ClientPort {
             return None;
         }
         *count += 1;
+        drop(by_address);
         self.clients.metrics.connections.add(1);
+        let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let remote = SocketAddr::new(canonical(address), remote.port());
         Some(Place {
             port: self.clone(),
             address,
+            conn,
+            stats: self.clients.registry.open(conn, remote, wall_ms()),
         })
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, place: Place) {
-        let ended = self.talk(stream, remote).await;
+        let ended = self.talk(stream, remote, &place).await;
         drop(place);
         let metrics = &self.clients.metrics;
         match ended {
@@ -161,7 +169,12 @@ impl ClientPort {
         }
     }
 
-    async fn talk(&self, mut stream: TcpStream, remote: SocketAddr) -> Result<Ended, Early> {
+    async fn talk(
+        &self,
+        mut stream: TcpStream,
+        remote: SocketAddr,
+        place: &Place,
+    ) -> Result<Ended, Early> {
         let _ = stream.set_nodelay(true);
         if self.clients.limits.tcp_keep_alive {
             let _ = SockRef::from(&stream).set_keepalive(true);
@@ -171,8 +184,14 @@ impl ClientPort {
         let first = timeout(patience, self.first_frame(&mut stream, &mut bytes));
         let request = match first.await.map_err(|_| Early::Silent)?? {
             First::Word(word) => {
-                let answer = self.clients.commands.answer(word).await;
                 self.clients.metrics.packets_received.add(1);
+                place.stats.received(&self.clients.registry, 1);
+                let more = self.clients.commands.argument_bytes(word);
+                let argument = fill(&mut stream, &mut bytes, 4 + more);
+                timeout(patience, argument)
+                    .await
+                    .map_err(|_| Early::Silent)??;
+                let answer = self.clients.commands.answer(word, &bytes[4..]).await;
                 self.clients.metrics.packets_sent.add(1);
                 let _ = timeout(patience, stream.write_all(answer.as_bytes())).await;
                 let _ = stream.shutdown().await;
@@ -183,7 +202,12 @@ impl ClientPort {
         self.admit_session(&request)?;
         self.clients.metrics.connection_requests.add(1);
         self.clients.metrics.packets_received.add(1);
-        let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        place.stats.received(&self.clients.registry, 1);
+        let (conn, stats) = (place.conn, place.stats.clone());
+        if request.session_id == SessionId(0) {
+            // What the connection shows until its first request.
+            stats.replied(&self.clients.registry, self.new_session());
+        }
         let mailbox = Arc::new(Mailbox::default());
         mailbox.touch(self.clients.clock.mono());
         let id = Id {
@@ -198,9 +222,22 @@ impl ClientPort {
             request,
             ids: ids.clone(),
         });
-        Ok(Connection::new(conn, stream, clients, mailbox, ids, bytes)
-            .run()
-            .await)
+        Ok(
+            Connection::new(conn, stream, clients, stats, mailbox, ids, bytes)
+                .run()
+                .await,
+        )
+    }
+
+    fn new_session(&self) -> Replied {
+        Replied {
+            count: 1,
+            op: OpCode::CreateSession.code(),
+            xid: Xid(0),
+            zxid: self.clients.view.read().tree().last_zxid(),
+            at: self.clients.clock.mono(),
+            elapsed: Duration::ZERO,
+        }
     }
 
     fn admit_session(&self, request: &ConnectRequest) -> Result<(), Early> {
@@ -242,15 +279,18 @@ impl ClientPort {
     }
 }
 
-/// A place among the connections of one address.
+/// A place among the connections of one address and in the registry.
 struct Place {
     port: Arc<ClientPort>,
     address: IpAddr,
+    conn: ConnId,
+    stats: Arc<ConnStats>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.port.clients.metrics.connections.add(-1);
+        self.port.clients.registry.close(self.conn);
         let mut by_address = self.port.by_address.lock();
         if let Some(count) = by_address.get_mut(&self.address) {
             *count -= 1;

@@ -18,11 +18,12 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use zk_core::request::{ReadGuard, ReadOutcome, is_write};
 use zk_core::{ClientWrite, ConnId, Input};
-use zk_proto::Xid;
 use zk_proto::client::Id;
+use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
 use super::mailbox::{Farewell, Mailbox};
+use super::registry::{ConnStats, Replied};
 
 /// Why a connection has ended.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub(super) struct Connection {
     conn: ConnId,
     stream: TcpStream,
     clients: Arc<Clients>,
+    stats: Arc<ConnStats>,
     mailbox: Arc<Mailbox>,
     ids: Vec<Id>,
     is_open: bool,
@@ -63,6 +65,7 @@ pub(super) struct Connection {
 /// Writes that went to the driver together.
 struct Run {
     count: u32,
+    last_op: i32,
     bytes: usize,
     large_bytes: usize,
     since: Instant,
@@ -90,6 +93,7 @@ impl Connection {
         conn: ConnId,
         stream: TcpStream,
         clients: Arc<Clients>,
+        stats: Arc<ConnStats>,
         mailbox: Arc<Mailbox>,
         ids: Vec<Id>,
         inbox: BytesMut,
@@ -98,6 +102,7 @@ impl Connection {
             conn,
             stream,
             clients,
+            stats,
             mailbox,
             ids,
             is_open: false,
@@ -150,34 +155,48 @@ impl Connection {
     /// Takes what the driver has left.
     fn collect(&mut self, cx: &Context<'_>) {
         let mail = self.mailbox.take(cx);
-        if !mail.frames.is_empty() {
-            self.outbox.add(mail.frames);
-        }
-        if mail.opened.is_some() {
+        if let Some((session, timeout_ms)) = mail.opened {
             self.is_open = true;
             self.clients.metrics.packets_sent.add(1);
+            self.stats.opened(session, timeout_ms);
+            self.stats.sent(&self.clients.registry, 1);
         }
         if mail.replies + mail.events > 0 {
-            self.clients
-                .metrics
-                .packets_sent
-                .add(u64::from(mail.replies + mail.events));
-            self.answered(mail.replies);
+            let frames = u64::from(mail.replies + mail.events);
+            self.clients.metrics.packets_sent.add(frames);
+            self.stats.sent(&self.clients.registry, frames);
+            self.answered(mail.replies, &mail.frames);
+        }
+        if !mail.frames.is_empty() {
+            self.outbox.add(mail.frames);
         }
         if let Some(farewell) = mail.close {
             self.ending = Some(Ended::ByServer(farewell));
         }
     }
 
-    fn answered(&mut self, mut replies: u32) {
+    fn answered(&mut self, mut replies: u32, frames: &[u8]) {
         let metrics = &self.clients.metrics;
+        let (xid, zxid) = last_reply(frames).unwrap_or((Xid(-1), Zxid::ZERO));
         self.outstanding = self.outstanding.saturating_sub(replies);
         metrics.outstanding.add(-i64::from(replies));
         while replies > 0
             && let Some(run) = self.awaited.front_mut()
         {
             let of_run = run.count.min(replies);
-            metrics.writes_answered(run.since.elapsed(), of_run.into());
+            let elapsed = run.since.elapsed();
+            metrics.writes_answered(elapsed, of_run.into());
+            self.stats.replied(
+                &self.clients.registry,
+                Replied {
+                    count: of_run.into(),
+                    op: run.last_op,
+                    xid,
+                    zxid,
+                    at: self.clients.clock.mono(),
+                    elapsed,
+                },
+            );
             replies -= of_run;
             run.count -= of_run;
             if run.count == 0 {
@@ -186,6 +205,7 @@ impl Connection {
                 self.awaited.pop_front();
             }
         }
+        self.stats.queued(self.outstanding);
     }
 
     fn wants_input(&self) -> bool {
@@ -244,6 +264,7 @@ impl Connection {
         let mut run = Vec::new();
         let (mut run_bytes, mut large_bytes) = (0, 0);
         let (mut reads, mut frames) = (0, 0_u64);
+        let (mut last_read, mut last_write) = ((Xid(0), 0, Zxid::ZERO), 0);
         let mut taken = Taken::All;
         while let Some(next) = self.next_frame() {
             let Ok((length, xid, op)) = next else {
@@ -273,6 +294,7 @@ impl Connection {
                 body.advance(FRAME_HEAD_BYTES);
                 run_bytes += body.len();
                 run.push(ClientWrite { xid, op, body });
+                last_write = op;
                 self.outstanding += 1;
             } else {
                 if self.outstanding > 0 {
@@ -296,6 +318,7 @@ impl Connection {
                 let outcome = guard.serve(self.conn, &self.ids, xid, op, body, out);
                 self.inbox.advance(4 + length);
                 reads += 1;
+                last_read = (xid, op, guard.tree().last_zxid());
                 if outcome == ReadOutcome::Close {
                     self.ending = Some(Ended::Unanswerable);
                 }
@@ -313,19 +336,37 @@ impl Connection {
         if frames == 0 {
             return taken;
         }
-        self.mailbox.touch(clients.clock.mono());
+        let now = clients.clock.mono();
+        self.mailbox.touch(now);
         let metrics = &clients.metrics;
         metrics.packets_received.add(frames);
+        self.stats.received(&clients.registry, frames);
         if reads > 0 {
+            let elapsed = start.elapsed();
             metrics.packets_sent.add(reads);
-            metrics.reads_answered(start.elapsed(), reads);
+            metrics.reads_answered(elapsed, reads);
+            self.stats.sent(&clients.registry, reads);
+            let (xid, op, zxid) = last_read;
+            self.stats.replied(
+                &clients.registry,
+                Replied {
+                    count: reads,
+                    op,
+                    xid,
+                    zxid,
+                    at: now,
+                    elapsed,
+                },
+            );
         }
         if !run.is_empty() {
             let count = u32::try_from(run.len()).expect("outstanding requests are bounded");
             metrics.outstanding.add(count.into());
             metrics.outstanding_bytes.add(run_bytes as i64);
+            self.stats.queued(self.outstanding);
             self.awaited.push_back(Run {
                 count,
+                last_op: last_write,
                 bytes: run_bytes,
                 large_bytes,
                 since: start,
@@ -397,6 +438,22 @@ impl Outbox {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Xid and zxid of the last reply among these frames; events have the xid -1.
+fn last_reply(mut frames: &[u8]) -> Option<(Xid, Zxid)> {
+    let mut last = None;
+    while let Some((length, rest)) = frames.split_first_chunk() {
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+        let (xid, after) = rest.split_first_chunk()?;
+        let (zxid, _) = after.split_first_chunk()?;
+        let xid = i32::from_be_bytes(*xid);
+        if xid != -1 {
+            last = Some((Xid(xid), Zxid(i64::from_be_bytes(*zxid))));
+        }
+        frames = rest.get(length..)?;
+    }
+    last
 }
 
 /// Length prefix and request header.

@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use zk_core::{CloseReason, Millis, ToClient};
+use zk_proto::SessionId;
 
 /// Shared by the driver and one connection task.
 #[derive(Default)]
@@ -30,7 +31,7 @@ pub(crate) struct Mail {
     /// How many watch events are among the frames.
     pub(crate) events: u32,
     /// The session stands; its timeout in ms.
-    pub(crate) opened: Option<i32>,
+    pub(crate) opened: Option<(SessionId, i32)>,
     /// Send the frames, then close.
     pub(crate) close: Option<Farewell>,
 }
@@ -67,8 +68,13 @@ impl Mailbox {
         })
     }
 
-    pub(crate) fn opened(&self, timeout_ms: i32, frame: Vec<u8>) -> Option<Waker> {
-        self.put(frame, |mail| mail.opened = Some(timeout_ms))
+    pub(crate) fn opened(
+        &self,
+        session: SessionId,
+        timeout_ms: i32,
+        frame: Vec<u8>,
+    ) -> Option<Waker> {
+        self.put(frame, |mail| mail.opened = Some((session, timeout_ms)))
     }
 
     pub(crate) fn close(&self, frame: Vec<u8>, farewell: Farewell) -> Option<Waker> {

@@ -7,6 +7,7 @@ mod link;
 mod listen;
 mod mailbox;
 mod quorum;
+mod registry;
 mod throttle;
 
 pub(crate) use client::{ClientPort, Clients};
@@ -15,3 +16,4 @@ pub(crate) use link::LinkOutbox;
 pub(crate) use listen::{BACKLOG, bind_any, bind_host};
 pub(crate) use mailbox::{Farewell, Mailbox};
 pub(crate) use quorum::QuorumPort;
+pub(crate) use registry::{Registry, ShownConn};

@@ -1,10 +1,10 @@
 //! What a replica tells operators of itself.
 
-use zk_proto::{Epoch, Sid, Zxid};
+use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
 use super::Replica;
-use crate::Role;
 use crate::tree::Tree;
+use crate::{Millis, Role};
 
 /// A look at a replica between two batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,18 @@ pub struct Status {
 }
 
 impl Replica {
+    /// Up to `max` sessions in the order in which they expire, from the first
+    /// one after `after`. Only a leader knows; `None` from others.
+    #[must_use]
+    pub fn sessions_by_expiry(
+        &self,
+        after: Option<(Millis, SessionId)>,
+        max: usize,
+    ) -> Option<Vec<(Millis, SessionId)>> {
+        let leading = self.leading.as_ref()?;
+        Some(leading.tracker.by_expiry(after, max))
+    }
+
     /// Numbers for metrics, four-letter words and probes. Counts what is
     /// outstanding, so it costs a walk over the connections.
     #[must_use]

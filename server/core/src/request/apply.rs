@@ -129,6 +129,7 @@ impl Change<'_> {
         if header.zxid > self.tree.last_zxid() {
             self.tree.set_last_zxid(header.zxid);
         }
+        self.tree.log_digest();
         applied
     }
 

@@ -17,7 +17,7 @@ use super::reply::{frame, write_event};
 use crate::ConnId;
 use crate::auth::AuthConfig;
 use crate::tree::{Tree, ZnodeRef};
-use crate::watch::WatchTable;
+use crate::watch::{WatchSummary, WatchTable};
 
 /// The state that connection tasks read without passing through the driver.
 /// Changed by the apply step only. Who needs both locks takes the tree's first.
@@ -80,6 +80,22 @@ impl SharedView {
     #[must_use]
     pub fn auth(&self) -> &Arc<AuthConfig> {
         &self.auth
+    }
+
+    /// Watches on data in numbers.
+    #[must_use]
+    pub fn watch_summary(&self) -> WatchSummary {
+        self.watches.lock().data_summary()
+    }
+
+    /// Paths whose data this connection watches, sorted.
+    #[must_use]
+    pub fn watched_paths(&self, conn: ConnId) -> Vec<String> {
+        let watches = self.watches.lock();
+        let mut paths: Vec<_> = watches.data_paths(conn).map(str::to_owned).collect();
+        drop(watches);
+        paths.sort_unstable();
+        paths
     }
 
     /// Number of watches of all connections.

@@ -1,6 +1,7 @@
 //! Expiry in buckets of a tick, and ownership.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use zk_proto::SessionId;
 use zk_proto::client::ErrorCode;
@@ -132,6 +133,26 @@ impl SessionTracker {
         }
     }
 
+    /// Up to `max` sessions in the order in which they expire, those being
+    /// closed included, from the first one after `after`.
+    pub fn by_expiry(
+        &self,
+        after: Option<(Millis, SessionId)>,
+        max: usize,
+    ) -> Vec<(Millis, SessionId)> {
+        let start = after.map_or(Millis(0), |(expires, _)| expires);
+        let buckets = self.buckets.range(start..);
+        let later = buckets.flat_map(|(expires, ids)| {
+            let from = match after {
+                Some((at, id)) if at == *expires => Bound::Excluded(id),
+                _ => Bound::Unbounded,
+            };
+            ids.range((from, Bound::Unbounded))
+                .map(|id| (*expires, *id))
+        });
+        later.take(max).collect()
+    }
+
     /// When the next bucket is due.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Millis> {
@@ -194,6 +215,31 @@ mod tests {
     use super::*;
 
     const ID: SessionId = SessionId(7);
+
+    #[test]
+    fn sessions_are_listed_in_slices_by_their_expiry() {
+        let mut tracker = SessionTracker::new(1000, &BTreeMap::new(), Millis(0));
+        for id in 1..=5 {
+            tracker.track(
+                SessionId(id),
+                4000 + (id as i32 % 2) * 3000,
+                None,
+                Millis(500),
+            );
+        }
+        let all = tracker.by_expiry(None, 100);
+        let ids: Vec<_> = all.iter().map(|(at, id)| (at.0, id.0)).collect();
+        assert_eq!(ids, [(5000, 2), (5000, 4), (8000, 1), (8000, 3), (8000, 5)]);
+        let mut sliced = Vec::new();
+        loop {
+            let slice = tracker.by_expiry(sliced.last().copied(), 2);
+            if slice.is_empty() {
+                break;
+            }
+            sliced.extend(slice);
+        }
+        assert_eq!(sliced, all);
+    }
 
     fn tracker() -> SessionTracker {
         SessionTracker::new(1000, &BTreeMap::from([(ID, 4000)]), Millis(500))

@@ -8,6 +8,7 @@ use zk_proto::{SessionId, Zxid};
 
 use super::acl_table::{AclSlot, AclTable};
 use super::chunk::SlotId;
+use super::digest_log::DigestLog;
 use super::nodes::Nodes;
 use super::owner::Owner;
 use super::path;
@@ -27,6 +28,7 @@ pub struct Tree {
     pub(super) last_zxid: Zxid,
     pub(super) digest: u64,
     pub(super) digest_mismatches: u64,
+    pub(super) digest_log: DigestLog,
     pub(super) data_bytes: u64,
 }
 
@@ -59,6 +61,7 @@ impl Tree {
             last_zxid: Zxid::ZERO,
             digest: 0,
             digest_mismatches: 0,
+            digest_log: DigestLog::default(),
             data_bytes: 0,
         }
     }
@@ -84,6 +87,17 @@ impl Tree {
     /// Moves the zxid without a transaction, e.g. to a new epoch.
     pub const fn set_last_zxid(&mut self, zxid: Zxid) {
         self.last_zxid = zxid;
+    }
+
+    /// Remembers the digest that the last transaction has left.
+    pub fn log_digest(&mut self) {
+        self.digest_log.note(self.last_zxid, self.digest);
+    }
+
+    /// Digests at some zxids.
+    #[must_use]
+    pub const fn digest_log(&self) -> &DigestLog {
+        &self.digest_log
     }
 
     /// Global sessions and their timeouts in ms.

@@ -6,4 +6,4 @@
 
 mod table;
 
-pub use table::{WATCHES_PER_CONNECTION_MAX, WatchTable};
+pub use table::{WATCHES_PER_CONNECTION_MAX, WatchSummary, WatchTable};

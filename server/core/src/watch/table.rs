@@ -29,6 +29,17 @@ pub struct WatchTable {
     count: usize,
 }
 
+/// Watches on data in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchSummary {
+    /// Connections that have any.
+    pub connections: usize,
+    /// Paths that are watched.
+    pub paths: usize,
+    /// All of them.
+    pub watches: usize,
+}
+
 #[derive(Default)]
 struct Conn {
     ids: Vec<Id>,
@@ -118,6 +129,24 @@ impl WatchTable {
     #[must_use]
     pub fn path_count(&self) -> usize {
         self.data.0.len() + self.children.0.len()
+    }
+
+    /// Paths whose data this connection watches, in no order.
+    pub fn data_paths(&self, conn: ConnId) -> impl Iterator<Item = &str> {
+        let conn = self.conns.get(&conn);
+        conn.into_iter()
+            .flat_map(|conn| conn.data.iter().map(|path| &**path))
+    }
+
+    /// Who watches data, and how much of it (reference: `WatchesSummary`).
+    #[must_use]
+    pub fn data_summary(&self) -> WatchSummary {
+        let watches = self.conns.values().map(|conn| conn.data.len());
+        WatchSummary {
+            connections: watches.clone().filter(|count| *count > 0).count(),
+            paths: self.data.0.len(),
+            watches: watches.sum(),
+        }
     }
 
     /// A znode came: `acl` is its, `parent_acl` its parent's.
