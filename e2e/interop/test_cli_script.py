@@ -73,7 +73,6 @@ set -s /c/empty with-stat
 set -b /c/empty AAECAwQF
 get -b /c/empty
 get -x /c/empty
-set -b /c/empty !!!
 set /missing x
 set /c
 
@@ -173,24 +172,23 @@ addWatch -m PERSISTENT /w2
 set /w2/child y
 @1 set /w2 y
 addWatch -m NONSENSE /w2
-addWatch relative
-removewatches /w2 -a
+@1 removewatches /w2 -a
 set /w2 quiet
 removewatches /w2 -a
 removewatches /w -c
 get -w /w2
-removewatches /w2 -d
+@1 removewatches /w2 -d
 set /w2 quiet-again
 stat -w /w3
-removewatches /w3 -d
+@1 removewatches /w3 -d
 ls -w /w2
-removewatches /w2 -c
+@1 removewatches /w2 -c
 create /w2/quiet
 get -w /w2
-removewatches /w2 -a -l
+@1 removewatches /w2 -a -l
 removewatches /missing -a
 removewatches
-removewatches /w -a
+@1 removewatches /w -a
 printwatches
 printwatches off
 get -w /w2
@@ -199,6 +197,8 @@ printwatches on
 get -w /w2
 @1 set /w2 heard
 printwatches maybe
+printwatches
+printwatches on
 
 sync /c
 sync /missing
