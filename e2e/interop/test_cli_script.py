@@ -241,7 +241,7 @@ sync /
 ls /
 @1 addauth nonsense x
 ls /
-connect OTHER-ADDRESS
+@1 connect OTHER-ADDRESS
 whoami
 @1 quit
 """
@@ -283,7 +283,7 @@ class Client:
 
 
 PROMPT = r"\[zk: [^\n]*\(\w+\) \d+\] "
-EVENT = r"\n*WATCHER::\n\n(WatchedEvent [^\n]*)\n"
+EVENT = r"(WatchedEvent [^\n]*)\n"
 
 
 def transcript(members):
@@ -301,13 +301,15 @@ def transcript(members):
 
 
 def named(text, members):
+    """Lines and events. The thread that prints events does so in the midst of other lines."""
     events = re.findall(EVENT, text)
-    text = re.sub(EVENT, "\n", text)
-    return [[name(line, members) for line in part] for part in (text.splitlines(), events)]
+    lines = re.sub(rf"{EVENT}|WATCHER::\n", "\n", text).splitlines()
+    return [[name(line, members) for line in part if line.strip()] for part in (lines, events)]
 
 
 def name(line, members):
     line = re.sub(r"(ctime|mtime) = .*", r"\1 = T", line)
+    line = re.sub(PROMPT, lambda prompt: prompt[0].replace("CONNECTING", "CONNECTED"), line)  # a race after `connect`
     line = re.sub(r"ephemeralOwner = 0x[1-9a-f][0-9a-f]*", "ephemeralOwner = S", line)
     for server in members:
         for use, port in server.ports.items():
