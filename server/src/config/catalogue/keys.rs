@@ -109,7 +109,6 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "metricsProvider.httpPort" Int(0, 65_535), "7000", "the metrics port";
 
     // What would weaken its owner's expectation if it were ignored.
-    OffOnly "reconfigEnabled" OFF, "false", "dynamic reconfiguration is not there yet";
     OffOnly "dynamicConfigFile" OneOf(&[""]), "", "dynamic reconfiguration is not there yet; list the servers in zoo.cfg";
     OffOnly "group.*" OneOf(&[""]), "", "hierarchical quorums are not there";
     OffOnly "weight.*" OneOf(&["1"]), "1", "hierarchical quorums are not there";
@@ -117,7 +116,6 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     OffOnly "multiAddress.enabled" OFF, "false", "several addresses of one server are not there yet";
     OffOnly "leaderServes" OneOf(&["yes"]), "yes", "every leader serves clients";
     OffOnly "authProvider.*" OneOf(&["org.apache.zookeeper.server.auth.DigestAuthenticationProvider", "org.apache.zookeeper.server.auth.IPAuthenticationProvider"]), "", "classes cannot be loaded; these two are always there";
-    OffOnly "localSessionsEnabled" OFF, "false", "local sessions are not there yet";
     OffOnly "observerMasterPort" OneOf(&["0"]), "0", "observers are not there yet";
     OffOnly "secureClientPort" OneOf(&["", "0"]), "0", "TLS for clients is not there yet";
     OffOnly "client.portUnification" OFF, "false", "TLS for clients is not there yet";
@@ -138,6 +136,9 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "sslQuorumReloadCertFiles" Text, "", "TLS is not there yet";
     Ignored "client.certReload" Text, "", "TLS is not there yet";
     Ignored "fips-mode" Text, "", "TLS is not there yet";
+    Ignored "reconfigEnabled" Text, "", "dynamic reconfiguration is not there yet: a request for it is refused";
+    Ignored "readonlymode.enabled" Text, "", "read-only mode is not there yet: a server without a quorum serves nobody";
+    Ignored "localSessionsEnabled" Text, "", "local sessions are not there yet: every session is known to the ensemble";
     Ignored "localSessionsUpgradingEnabled" Text, "", "local sessions are not there yet";
     Ignored "connection_throttle_local_session_weight" Text, "", "local sessions are not there yet";
     Ignored "multiAddress.*" Text, "", "it belongs to multiAddress.enabled";

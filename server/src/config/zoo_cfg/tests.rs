@@ -93,8 +93,8 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             "zoo.cfg:9: quorumListenOnAllIPs=maybe must be true or false",
         ),
         (
-            "reconfigEnabled=true",
-            "zoo.cfg:9: reconfigEnabled=true must be false: dynamic reconfiguration is not there yet",
+            "dynamicConfigFile=f",
+            "zoo.cfg:9: dynamicConfigFile=f must be absent: dynamic reconfiguration is not there yet; list the servers in zoo.cfg",
         ),
         (
             "sslQuorum=true",
