@@ -137,7 +137,6 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "client.certReload" Text, "", "TLS is not there yet";
     Ignored "fips-mode" Text, "", "TLS is not there yet";
     Ignored "reconfigEnabled" Text, "", "dynamic reconfiguration is not there yet: a request for it is refused";
-    Ignored "readonlymode.enabled" Text, "", "read-only mode is not there yet: a server without a quorum serves nobody";
     Ignored "localSessionsEnabled" Text, "", "local sessions are not there yet: every session is known to the ensemble";
     Ignored "localSessionsUpgradingEnabled" Text, "", "local sessions are not there yet";
     Ignored "connection_throttle_local_session_weight" Text, "", "local sessions are not there yet";
