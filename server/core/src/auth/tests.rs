@@ -82,7 +82,7 @@ fn algorithms_by_their_java_names() {
         ("SHA3-512", 64),
     ] {
         let hash = name.parse::<DigestAlg>().unwrap().id(b"u:p");
-        let base64_chars = (bytes + 2) / 3 * 4;
+        let base64_chars = usize::div_ceil(bytes, 3) * 4;
         assert_eq!(hash.len(), "u:".len() + base64_chars, "{name}");
     }
     // echo -n bob:bobpw | openssl sha256 -binary | base64
