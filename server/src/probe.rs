@@ -177,16 +177,12 @@ impl Probe {
         ephemerals
     }
 
-    /// Paths whose data is watched, by connection.
+    /// Paths whose data is watched, by session.
     pub(crate) fn watches(&self) -> Vec<(SessionId, Vec<String>)> {
         let Some(running) = self.running.get() else {
             return Vec::new();
         };
-        let conns = self.registry.list().into_iter();
-        conns
-            .map(|shown| (shown.session, running.view.watched_paths(shown.conn)))
-            .filter(|(_, paths)| !paths.is_empty())
-            .collect()
+        running.view.data_watches().into_iter().collect()
     }
 
     /// How many watch how much.

@@ -110,6 +110,14 @@ pub enum Input {
         /// What the connection proves by itself, e.g. its `ip`.
         ids: Vec<Id>,
     },
+    /// A connection has proved to be more than before: the ids of all writes
+    /// that come after this.
+    ClientIds {
+        /// Its connection.
+        conn: ConnId,
+        /// All that it has now.
+        ids: Vec<Id>,
+    },
     /// A run of writes of one connection, in order.
     ClientWrites {
         /// Its connection; its session was opened.

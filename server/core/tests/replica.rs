@@ -1,10 +1,12 @@
 //! One replica that is its own quorum, input by input.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use zk_core::auth::AuthConfig;
 use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
+use zk_core::request::Client;
 use zk_core::{
     ClientWrite, CloseReason, ConnId, Ensemble, Input, Member, Millis, Now, Output, Recovered,
     Replica, Role,
@@ -252,11 +254,13 @@ fn a_watch_event_leaves_before_the_reply_of_the_write() {
     }
     .write(&mut body);
     let mut reply = Vec::new();
-    server
-        .replica
-        .view()
-        .read()
-        .serve(ONE, &[], Xid(1), OpCode::Exists.code(), &body, &mut reply);
+    server.replica.view().read().serve(
+        &mut Client::new(ONE, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        Xid(1),
+        OpCode::Exists.code(),
+        &body,
+        &mut reply,
+    );
     server.batch(vec![Input::ClientWrites {
         conn: ONE,
         writes: vec![create(2, "/a", 0)],

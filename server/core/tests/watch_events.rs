@@ -2,10 +2,13 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::{
     Event, Replica, SESSION, check_sums, create, create_txn, ephemeral, grant, set_acl, set_data,
 };
 use zk_core::ConnId;
+use zk_core::watch::WatchKind;
 use zk_proto::Zxid;
 use zk_proto::client::EventKind::{NodeChildrenChanged, NodeCreated, NodeDataChanged, NodeDeleted};
 use zk_proto::client::perms;
@@ -21,9 +24,14 @@ fn sessions_come_and_go_with_their_ephemerals() {
         replica.apply(&ephemeral(path));
     }
     replica.apply(&create("/other"));
-    replica.watches.register_conn(ConnId(1), vec![]);
-    assert!(replica.watches.add_data("/x", ConnId(1)));
-    assert!(replica.watches.add_data("/y", ConnId(1)) && replica.watches.add_data("/z", ConnId(1)));
+    replica
+        .watches
+        .register_conn(ConnId(1), SESSION, Arc::default());
+    assert!(replica.watches.add("/x", ConnId(1), WatchKind::Data));
+    assert!(
+        replica.watches.add("/y", ConnId(1), WatchKind::Data)
+            && replica.watches.add("/z", ConnId(1), WatchKind::Data)
+    );
     let closed = replica.apply(&Txn::CloseSession(Some(vec![
         "/z".into(),
         "/gone".into(),
@@ -91,15 +99,15 @@ fn which_changes_tell_whom() {
         replica.apply(&create("/p"));
         replica.apply(&create("/p/old"));
         for conn in [ConnId(1), ConnId(2)] {
-            replica.watches.register_conn(conn, vec![]);
+            replica.watches.register_conn(conn, SESSION, Arc::default());
         }
         for path in ["/p/old", "/p/new"] {
             assert!(
-                replica.watches.add_data(path, ConnId(1))
-                    && replica.watches.add_child(path, ConnId(2))
+                replica.watches.add(path, ConnId(1), WatchKind::Data)
+                    && replica.watches.add(path, ConnId(2), WatchKind::Children)
             );
         }
-        assert!(replica.watches.add_child("/p", ConnId(2)));
+        assert!(replica.watches.add("/p", ConnId(2), WatchKind::Children));
         replica.apply(&txn);
         assert_eq!(replica.events, want, "{txn:?}");
     }
@@ -118,10 +126,10 @@ fn events_pass_the_acl_of_the_znode_they_name() {
     for (conn, ip) in [(1, "10.0.0.1"), (2, "10.0.0.2")] {
         replica
             .watches
-            .register_conn(ConnId(conn), vec![grant(0, ip).id]);
+            .register_conn(ConnId(conn), SESSION, [grant(0, ip).id].into());
         assert!(
-            replica.watches.add_data("/p/s", ConnId(conn))
-                && replica.watches.add_child("/p", ConnId(conn))
+            replica.watches.add("/p/s", ConnId(conn), WatchKind::Data)
+                && replica.watches.add("/p", ConnId(conn), WatchKind::Children)
         );
     }
     replica.apply(&secret("/p/s"));

@@ -2,9 +2,10 @@
 //! order, reads behind the connection's own writes.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use zk_core::request::{ReadOutcome, is_write};
+use zk_core::request::{Client, ReadOutcome, is_write};
 use zk_core::{ClientWrite, ConnId, Input, ToClient};
 use zk_proto::client::ConnectRequest;
 use zk_proto::{SessionId, Xid};
@@ -31,6 +32,8 @@ pub(crate) struct ClientConn {
     server: usize,
     life: u64,
     session: Option<SessionId>,
+    /// As its server sees it.
+    at_server: Client,
     /// Not looked at yet.
     incoming: VecDeque<(Xid, i32, Bytes)>,
     /// Writes without a reply.
@@ -53,6 +56,7 @@ impl World {
             server,
             life: self.servers[server].life,
             session: None,
+            at_server: Client::new(id, IpAddr::V4(Ipv4Addr::LOCALHOST)),
             incoming: VecDeque::new(),
             owed: 0,
             last_us: [0; 2],
@@ -105,7 +109,7 @@ impl World {
         }
         match message {
             ClientMessage::Connect(request) => {
-                let ids = Vec::new();
+                let ids = conn.at_server.ids().to_vec();
                 self.input(
                     server,
                     Input::ClientConnect {
@@ -169,7 +173,12 @@ impl World {
             };
             let view = process.replica.view();
             let mut frames = Vec::new();
-            let outcome = view.read().serve(id, &[], xid, op, &body, &mut frames);
+            let client = &mut conn.at_server;
+            let outcome = view.read().serve(client, xid, op, &body, &mut frames);
+            if outcome == ReadOutcome::Authenticated {
+                let ids = client.ids().to_vec();
+                self.input(server, Input::ClientIds { conn: id, ids });
+            }
             self.send_to_client(id, frames, outcome == ReadOutcome::Close);
         }
     }

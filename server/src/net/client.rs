@@ -14,9 +14,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use zk_core::request::SharedView;
+use zk_core::request::{Client, SharedView};
 use zk_core::{CloseReason, ConnId};
-use zk_proto::client::{ConnectRequest, Id, OpCode};
+use zk_proto::client::{ConnectRequest, OpCode};
 use zk_proto::{SessionId, Xid};
 
 use super::connection::{Connection, Ended};
@@ -126,7 +126,7 @@ impl ClientPort {
         drop(by_address);
         self.clients.metrics.connections.add(1);
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
-        let remote = SocketAddr::new(canonical(address), remote.port());
+        let remote = SocketAddr::new(address.to_canonical(), remote.port());
         Some(Place {
             port: self.clone(),
             address,
@@ -162,7 +162,7 @@ impl ClientPort {
                 metrics.large_requests_rejected.add(1);
                 tracing::warn!(%remote, length, reason = "too many bytes of large requests", "client connection closed");
             }
-            Ok(reason @ (Ended::Unanswerable | Ended::NotReading)) => {
+            Ok(reason @ (Ended::Unanswerable | Ended::Unauthenticated | Ended::NotReading)) => {
                 tracing::info!(%remote, ?reason, "client connection closed");
             }
             Err(early) => early.log(remote, metrics),
@@ -210,20 +210,16 @@ impl ClientPort {
         }
         let mailbox = Arc::new(Mailbox::default());
         mailbox.touch(self.clients.clock.mono());
-        let id = Id {
-            scheme: "ip".into(),
-            id: canonical(remote.ip()).to_string(),
-        };
-        let ids = vec![id];
+        let client = Client::new(conn, remote.ip());
         let clients = self.clients.clone();
         clients.inbox.push(Event::ClientConnect {
             conn,
             mailbox: mailbox.clone(),
             request,
-            ids: ids.clone(),
+            ids: client.ids().to_vec(),
         });
         Ok(
-            Connection::new(conn, stream, clients, stats, mailbox, ids, bytes)
+            Connection::new(client, stream, clients, stats, mailbox, bytes)
                 .run()
                 .await,
         )
@@ -354,11 +350,6 @@ async fn fill(stream: &mut TcpStream, bytes: &mut BytesMut, wanted: usize) -> Re
         }
     }
     Ok(())
-}
-
-/// An IPv4 client of a dual-stack socket is an IPv4 client.
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
 }
 
 /// Pause after a failed accept, which usually means that files ran out.

@@ -16,9 +16,9 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use zk_core::request::{ReadGuard, ReadOutcome, is_write};
-use zk_core::{ClientWrite, ConnId, Input};
-use zk_proto::client::Id;
+use zk_core::request::{Client, ReadGuard, ReadOutcome, is_write, write_not_admitted};
+use zk_core::{ClientWrite, Input};
+use zk_proto::client::OpCode;
 use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
@@ -38,6 +38,8 @@ pub(super) enum Ended {
     TooLarge(usize),
     /// A request is not to be answered.
     Unanswerable,
+    /// It has sent a request before it has said who it is, as it has to here.
+    Unauthenticated,
     /// It does not read what it is sent.
     NotReading,
     /// The driver wants it to end.
@@ -46,12 +48,11 @@ pub(super) enum Ended {
 
 /// A connection from its first frame on.
 pub(super) struct Connection {
-    conn: ConnId,
+    client: Client,
     stream: TcpStream,
     clients: Arc<Clients>,
     stats: Arc<ConnStats>,
     mailbox: Arc<Mailbox>,
-    ids: Vec<Id>,
     is_open: bool,
     inbox: BytesMut,
     outbox: Outbox,
@@ -90,21 +91,19 @@ impl Connection {
     /// A connection whose ConnectRequest was handed to the driver; `inbox` is
     /// what was read after it.
     pub(super) fn new(
-        conn: ConnId,
+        client: Client,
         stream: TcpStream,
         clients: Arc<Clients>,
         stats: Arc<ConnStats>,
         mailbox: Arc<Mailbox>,
-        ids: Vec<Id>,
         inbox: BytesMut,
     ) -> Self {
         Self {
-            conn,
+            client,
             stream,
             clients,
             stats,
             mailbox,
-            ids,
             is_open: false,
             inbox,
             outbox: Outbox::default(),
@@ -278,7 +277,12 @@ impl Connection {
                 self.ending = Some(Ended::BadFrame(length));
                 break;
             };
-            if is_write(op) {
+            if !self.is_admitted(op) {
+                write_not_admitted(&mut self.outbox.bytes, xid);
+                self.inbox.advance(4 + length);
+                self.ending = Some(Ended::Unauthenticated);
+                reads += 1;
+            } else if is_write(op) {
                 if !clients.has_room(self.outstanding) {
                     break;
                 }
@@ -315,12 +319,19 @@ impl Connection {
                 let guard = guard.as_ref().expect("taken above");
                 let body = &self.inbox[FRAME_HEAD_BYTES..4 + length];
                 let out = &mut self.outbox.bytes;
-                let outcome = guard.serve(self.conn, &self.ids, xid, op, body, out);
+                let outcome = guard.serve(&mut self.client, xid, op, body, out);
                 self.inbox.advance(4 + length);
                 reads += 1;
                 last_read = (xid, op, guard.tree().last_zxid());
-                if outcome == ReadOutcome::Close {
-                    self.ending = Some(Ended::Unanswerable);
+                match outcome {
+                    ReadOutcome::Answered => {}
+                    ReadOutcome::Authenticated => {
+                        clients.inbox.push_input(Input::ClientIds {
+                            conn: self.client.conn(),
+                            ids: self.client.ids().to_vec(),
+                        });
+                    }
+                    ReadOutcome::Close => self.ending = Some(Ended::Unanswerable),
                 }
             }
             frames += 1;
@@ -372,11 +383,17 @@ impl Connection {
                 since: start,
             });
             clients.inbox.push_input(Input::ClientWrites {
-                conn: self.conn,
+                conn: self.client.conn(),
                 writes: run,
             });
         }
         taken
+    }
+
+    /// Has the client proved what every client has to, or does it do so now?
+    fn is_admitted(&self, op: i32) -> bool {
+        const PROOFS: [i32; 2] = [OpCode::Auth.code(), OpCode::Sasl.code()];
+        self.clients.view.auth().admits(self.client.ids()) || PROOFS.contains(&op)
     }
 
     /// Length, xid and op of the frame at the front, if it is complete. An
@@ -407,7 +424,7 @@ impl Drop for Connection {
         metrics.large_request_bytes.add(-(large_bytes as i64));
         self.clients
             .inbox
-            .push_input(Input::ClientClosed(self.conn));
+            .push_input(Input::ClientClosed(self.client.conn()));
     }
 }
 

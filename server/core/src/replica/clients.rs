@@ -67,11 +67,14 @@ impl Replica {
         if let Some(old) = self.by_session.get(&session).copied() {
             self.close_conn(old, CloseReason::SessionMoved, out);
         }
-        self.view.watches().lock().register_conn(conn, ids.clone());
+        let ids: Arc<[Id]> = ids.into();
+        let mut watches = self.view.watches().lock();
+        watches.register_conn(conn, session, ids.clone());
+        drop(watches);
         let state = Conn {
             session,
             timeout_ms,
-            ids: ids.into(),
+            ids,
             read_only: request.read_only.map(|_| false),
             is_open: false,
             order: Order::default(),
@@ -113,6 +116,14 @@ impl Replica {
                 .or_default()
                 .push_back(conn);
             self.revalidate(now, session, timeout_ms, out);
+        }
+    }
+
+    /// A client has said who it is. The connection has told the watch table,
+    /// as reads do not pass through here.
+    pub(super) fn client_ids(&mut self, conn: ConnId, ids: Vec<Id>) {
+        if let Some(to) = self.conns.get_mut(&conn) {
+            to.ids = ids.into();
         }
     }
 

@@ -106,7 +106,7 @@ impl Replica {
         snapshots.plan(config.snap_count);
         Self {
             zab: Zab::new(&config, state),
-            view: SharedView::new(tree, Arc::new(config.auth.clone())),
+            view: SharedView::new(tree, Arc::new(config.auth.clone()), config.seed),
             held: None,
             to_apply: Vec::new(),
             is_serving: false,
@@ -184,6 +184,7 @@ impl Replica {
             Input::ClientConnect { conn, request, ids } => {
                 self.client_connect(now, conn, &request, ids, out)
             }
+            Input::ClientIds { conn, ids } => self.client_ids(conn, ids),
             Input::ClientWrites { conn, writes } => self.client_writes(now, conn, writes, out),
             Input::ClientClosed(conn) => self.forget_conn(conn),
             Input::Touched(sessions) => self.touched(sessions),

@@ -2,6 +2,7 @@
 //! everywhere, local reads, and the order of replies.
 
 mod apply;
+mod client;
 mod order;
 mod pending;
 mod prep;
@@ -11,6 +12,7 @@ mod reply;
 use zk_proto::client::OpCode;
 
 pub use apply::{Applied, apply, replay};
+pub use client::{Client, write_not_admitted};
 pub use order::{Order, Owed};
 pub use prep::{Prep, WriteRequest};
 pub use read::{ReadGuard, ReadOutcome, SharedView};

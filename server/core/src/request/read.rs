@@ -1,23 +1,24 @@
 //! Reads, answered where the client is connected (reference:
 //! `FinalRequestProcessor`).
 
-use std::borrow::Cow;
+mod watches;
+mod znodes;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::lock_api::ArcRwLockWriteGuard;
 use parking_lot::{Mutex, RawRwLock, RwLock, RwLockReadGuard};
-use zk_proto::client::{
-    ErrorCode, EventKind, Id, OpCode, PathWatchRequest, ReplyHeader, SetWatches, WatcherEvent,
-    perms, special_xid, write_children,
-};
-use zk_proto::jute::{Put, Reader};
-use zk_proto::{DecodeError, Xid, Zxid};
+use zk_proto::client::{ErrorCode, Id, OpCode, ReplyHeader, perms, special_xid};
+use zk_proto::jute::Reader;
+use zk_proto::{DecodeError, SessionId, Xid, Zxid};
 
-use super::reply::{frame, write_event};
+use super::client::{Client, sasl};
+use super::reply::frame;
 use crate::ConnId;
 use crate::auth::AuthConfig;
 use crate::tree::{Tree, ZnodeRef};
-use crate::watch::{WatchSummary, WatchTable};
+use crate::watch::{WatchKind, WatchSummary, WatchTable};
 
 /// The state that connection tasks read without passing through the driver.
 /// Changed by the apply step only. Who needs both locks takes the tree's first.
@@ -40,17 +41,20 @@ pub struct ReadGuard<'a> {
 pub enum ReadOutcome {
     /// Go on.
     Answered,
+    /// Go on; the client's writes have the ids that it has now.
+    Authenticated,
     /// Send what was appended, then close.
     Close,
 }
 
 impl SharedView {
-    /// A view of this tree, without watches.
+    /// A view of this tree, without watches. `seed` is the watch table's.
     #[must_use]
-    pub fn new(tree: Tree, auth: Arc<AuthConfig>) -> Self {
+    pub fn new(tree: Tree, auth: Arc<AuthConfig>, seed: u64) -> Self {
+        let watches = WatchTable::new(auth.clone(), seed);
         Self {
             tree: Arc::new(RwLock::new(tree)),
-            watches: Arc::new(Mutex::new(WatchTable::new(auth.clone()))),
+            watches: Arc::new(Mutex::new(watches)),
             auth,
         }
     }
@@ -82,26 +86,35 @@ impl SharedView {
         &self.auth
     }
 
-    /// Watches on data in numbers.
+    /// Number of watches of all connections.
+    #[must_use]
+    pub fn watch_count(&self) -> usize {
+        self.watches.lock().count()
+    }
+
+    /// Data watches in numbers. Looks at every watch.
     #[must_use]
     pub fn watch_summary(&self) -> WatchSummary {
         self.watches.lock().data_summary()
     }
 
-    /// Paths whose data this connection watches, sorted.
+    /// The paths with data watches of each session, sorted. Looks at every
+    /// watch.
     #[must_use]
-    pub fn watched_paths(&self, conn: ConnId) -> Vec<String> {
-        let watches = self.watches.lock();
-        let mut paths: Vec<_> = watches.data_paths(conn).map(str::to_owned).collect();
-        drop(watches);
-        paths.sort_unstable();
-        paths
-    }
-
-    /// Number of watches of all connections.
-    #[must_use]
-    pub fn watch_count(&self) -> usize {
-        self.watches.lock().count()
+    pub fn data_watches(&self) -> BTreeMap<SessionId, Vec<String>> {
+        let mut by_session: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        self.watches
+            .lock()
+            .for_each_data_watch(&mut |path, sessions| {
+                for session in sessions {
+                    by_session
+                        .entry(*session)
+                        .or_default()
+                        .push(path.to_owned());
+                }
+            });
+        by_session.values_mut().for_each(|paths| paths.sort());
+        by_session
     }
 }
 
@@ -112,59 +125,65 @@ impl ReadGuard<'_> {
         &self.tree
     }
 
-    /// Appends the framed reply to one request that is not a write. `ids` are
-    /// the connection's, `body` is what follows the request header. A code
-    /// that has no meaning here is answered with Unimplemented and ends the
-    /// connection (reference: `UnimplementedRequestProcessor`).
+    /// Appends the framed reply to one request that is not a write. `body` is
+    /// what follows the request header. A code that has no meaning here is
+    /// answered with Unimplemented and ends the connection (reference:
+    /// `UnimplementedRequestProcessor`).
     pub fn serve(
         &self,
-        conn: ConnId,
-        ids: &[Id],
+        client: &mut Client,
         xid: Xid,
         op: i32,
         body: &[u8],
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
+        let mut body = Reader::new(body);
+        let op = OpCode::from_code(op);
+        match op {
+            Some(OpCode::Auth) => {
+                let outcome = client.authenticate(self.auth, xid, &mut body, out);
+                if outcome == ReadOutcome::Authenticated {
+                    let mut watches = self.watches.lock();
+                    watches.set_ids(client.conn(), client.ids().into());
+                }
+                return outcome;
+            }
+            Some(OpCode::Sasl) => return sasl(xid, &mut body, out),
+            // Only servers open sessions this way.
+            Some(OpCode::CreateSession) => return ReadOutcome::Close,
+            _ => {}
+        }
         let read = Read {
             tree: &self.tree,
             watches: self.watches,
             auth: self.auth,
-            conn,
-            ids,
+            conn: client.conn(),
+            ids: client.ids(),
             xid,
         };
-        let mut body = Reader::new(body);
-        let served = match OpCode::from_code(op) {
-            Some(OpCode::GetData) => read.get_data(&mut body, out),
-            Some(OpCode::Exists) => read.exists(&mut body, out),
-            Some(OpCode::GetChildren) => read.get_children(&mut body, false, out),
-            Some(OpCode::GetChildren2) => read.get_children(&mut body, true, out),
-            Some(OpCode::SetWatches) => read.set_watches(&mut body, out),
+        let body = &mut body;
+        let served = match op {
+            Some(OpCode::GetData) => read.get_data(body, out),
+            Some(OpCode::Exists) => read.exists(body, out),
+            Some(OpCode::GetChildren) => read.get_children(body, false, out),
+            Some(OpCode::GetChildren2) => read.get_children(body, true, out),
+            Some(OpCode::GetAcl) => read.get_acl(body, out),
+            Some(OpCode::GetAllChildrenNumber) => read.get_all_children_number(body, out),
+            Some(OpCode::GetEphemerals) => read.get_ephemerals(body, out),
+            Some(OpCode::MultiRead) => read.multi_read(body, out),
+            Some(OpCode::WhoAmI) => read.who_am_i(out),
+            Some(OpCode::SetWatches) => read.set_watches(body, false, out),
+            Some(OpCode::SetWatches2) => read.set_watches(body, true, out),
+            Some(OpCode::AddWatch) => read.add_watch(body, out),
+            Some(OpCode::CheckWatches) => read.check_watches(body, out),
+            Some(OpCode::RemoveWatches) => read.remove_watches(body, out),
             Some(OpCode::Ping) => {
-                frame(
-                    out,
-                    ReplyHeader {
-                        xid: special_xid::PING,
-                        ..read.header(ErrorCode::Ok)
-                    },
-                    |_| {},
-                );
-                return ReadOutcome::Answered;
+                let xid = special_xid::PING;
+                read.reply_to(xid, out);
+                Ok(())
             }
-            Some(OpCode::Auth) => return auth(&mut body, xid, out),
-            // Only servers open sessions this way.
-            Some(OpCode::CreateSession) => return ReadOutcome::Close,
             _ => {
-                let err = ErrorCode::Unimplemented.code();
-                frame(
-                    out,
-                    ReplyHeader {
-                        xid,
-                        zxid: Zxid(-1),
-                        err,
-                    },
-                    |_| {},
-                );
+                read.unimplemented(out);
                 return ReadOutcome::Close;
             }
         };
@@ -175,7 +194,7 @@ impl ReadGuard<'_> {
                 ReadOutcome::Answered
             }
             Err(Refusal::TooManyWatches) => {
-                tracing::warn!(?conn, "a connection has too many watches and is closed");
+                tracing::warn!(conn = read.conn.0, "too many watches of one connection");
                 ReadOutcome::Close
             }
         }
@@ -209,122 +228,49 @@ impl From<DecodeError> for Refusal {
     }
 }
 
+type Served = Result<(), Refusal>;
+
 impl<'a> Read<'a> {
-    fn get_data(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
-        let node = self.readable(&path)?;
-        if watch {
-            self.watch_data(&path)?;
-        }
-        frame(out, self.header(ErrorCode::Ok), |out| {
-            out.put_opt_buffer(node.data());
-            node.stat().write(out);
-        });
-        Ok(())
-    }
-
-    /// The watch stays even when there is no znode.
-    fn exists(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
-        if path.contains('\0') {
-            return Err(ErrorCode::BadArguments.into());
-        }
-        let node = self.readable(&path);
-        if matches!(node, Err(ErrorCode::NoAuth)) {
-            return Err(ErrorCode::NoAuth.into());
-        }
-        if watch {
-            self.watch_data(&path)?;
-        }
-        let stat = node?.stat();
-        frame(out, self.header(ErrorCode::Ok), |out| stat.write(out));
-        Ok(())
-    }
-
-    fn get_children(
-        &self,
-        body: &mut Reader<'_>,
-        with_stat: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
-        let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
-        let node = self.readable(&path)?;
-        if watch && !self.watches.lock().add_child(&path, self.conn) {
-            return Err(Refusal::TooManyWatches);
-        }
-        frame(out, self.header(ErrorCode::Ok), |out| {
-            write_children(out, node.child_count(), node.children());
-            if with_stat {
-                node.stat().write(out);
-            }
-        });
-        Ok(())
-    }
-
-    /// What has happened since the client's last zxid is told at once, with
-    /// the zxid -1 and without a look at ACLs; what has not is watched again
-    /// (reference: `DataTree.setWatches`).
-    fn set_watches(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let SetWatches {
-            relative_zxid,
-            data_watches,
-            exist_watches,
-            child_watches,
-            ..
-        } = SetWatches::read(body)?;
-        let mut watches = self.watches.lock();
-        let mut missed = |path: &str, kind| write_event(out, Zxid(-1), WatcherEvent { kind, path });
-        let each = |paths: &[Cow<'_, str>],
-                    visit: &mut dyn FnMut(&str, Option<ZnodeRef<'_>>) -> bool| {
-            paths.iter().all(|path| visit(path, self.tree.znode(path)))
-        };
-        let all = each(&data_watches, &mut |path, node| {
-            match node {
-                None => missed(path, EventKind::NodeDeleted),
-                Some(node) if node.stat_persisted().mzxid > relative_zxid => {
-                    missed(path, EventKind::NodeDataChanged)
-                }
-                Some(_) => return watches.add_data(path, self.conn),
-            }
-            true
-        }) && each(&exist_watches, &mut |path, node| {
-            match node {
-                None => return watches.add_data(path, self.conn),
-                Some(_) => missed(path, EventKind::NodeCreated),
-            }
-            true
-        }) && each(&child_watches, &mut |path, node| {
-            match node {
-                None => missed(path, EventKind::NodeDeleted),
-                Some(node) if node.stat_persisted().pzxid > relative_zxid => {
-                    missed(path, EventKind::NodeChildrenChanged);
-                }
-                Some(_) => return watches.add_child(path, self.conn),
-            }
-            true
-        });
-        if !all {
-            return Err(Refusal::TooManyWatches);
-        }
-        frame(out, self.header(ErrorCode::Ok), |_| {});
-        Ok(())
-    }
-
+    /// A znode that the client may read.
     fn readable(&self, path: &str) -> Result<ZnodeRef<'a>, ErrorCode> {
         let node = self.tree.znode(path).ok_or(ErrorCode::NoNode)?;
-        if self.auth.allows(node.acl(), self.ids, perms::READ) {
-            Ok(node)
+        self.permit(&node, perms::READ)?;
+        Ok(node)
+    }
+
+    /// May the client do any of these to the znode?
+    fn permit(&self, node: &ZnodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
+        if self.auth.allows(node.acl(), self.ids, wanted) {
+            Ok(())
         } else {
             Err(ErrorCode::NoAuth)
         }
     }
 
-    fn watch_data(&self, path: &str) -> Result<(), Refusal> {
-        if self.watches.lock().add_data(path, self.conn) {
+    fn watch(&self, path: &str, kind: WatchKind) -> Served {
+        if self.watches.lock().add(path, self.conn, kind) {
             Ok(())
         } else {
             Err(Refusal::TooManyWatches)
         }
+    }
+
+    /// A reply without a body.
+    fn reply_to(&self, xid: Xid, out: &mut Vec<u8>) {
+        let header = self.header(ErrorCode::Ok);
+        frame(out, ReplyHeader { xid, ..header }, |_| {});
+    }
+
+    fn reply(&self, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+        frame(out, self.header(ErrorCode::Ok), body);
+    }
+
+    fn unimplemented(&self, out: &mut Vec<u8>) {
+        let header = ReplyHeader {
+            zxid: Zxid(-1),
+            ..self.header(ErrorCode::Unimplemented)
+        };
+        frame(out, header, |_| {});
     }
 
     const fn header(&self, err: ErrorCode) -> ReplyHeader {
@@ -334,29 +280,6 @@ impl<'a> Read<'a> {
             err: err.code(),
         }
     }
-}
-
-/// A connection has its `ip` already, so asking for it succeeds and adds
-/// nothing; no other scheme is known (reference:
-/// `ZooKeeperServer.processPacket`, `IPAuthenticationProvider`).
-fn auth(body: &mut Reader<'_>, xid: Xid, out: &mut Vec<u8>) -> ReadOutcome {
-    let scheme = body.i32().and_then(|_type| body.str());
-    let (err, outcome) = match scheme.as_deref() {
-        Ok("ip") => (ErrorCode::Ok, ReadOutcome::Answered),
-        Ok(_) => (ErrorCode::AuthFailed, ReadOutcome::Close),
-        // The reference drops a connection whose packet it cannot read.
-        Err(_) => return ReadOutcome::Close,
-    };
-    frame(
-        out,
-        ReplyHeader {
-            xid,
-            zxid: Zxid::ZERO,
-            err: err.code(),
-        },
-        |_| {},
-    );
-    outcome
 }
 
 #[cfg(test)]

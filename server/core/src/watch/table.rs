@@ -1,12 +1,14 @@
 //! The registrations and how changes use them up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashSet};
-use zk_proto::client::{Acl, EventKind, Id, perms};
+use zk_proto::SessionId;
+use zk_proto::client::{Acl, EventKind, Id, WatcherType, perms};
 
+use super::conns::{Conns, Slot};
+use super::index::Index;
+use super::modes::{Modes, WatchKind};
 use crate::ConnId;
 use crate::auth::AuthConfig;
 use crate::tree::path;
@@ -18,18 +20,15 @@ pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 20;
 /// Takes an event: to whom, what happened, to which path.
 type OnEvent<'a> = &'a mut dyn FnMut(ConnId, EventKind, &str);
 
-/// Watches on data (which also tell of creation and deletion) and watches on
-/// children. Each tells one connection of one change and is gone.
-#[derive(Default)]
+/// All watches of a server's connections.
 pub struct WatchTable {
-    data: ByPath,
-    children: ByPath,
-    conns: BTreeMap<ConnId, Conn>,
+    index: Index,
+    conns: Conns,
     auth: Arc<AuthConfig>,
-    count: usize,
+    counts: Counts,
 }
 
-/// Watches on data in numbers.
+/// Data watches in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WatchSummary {
     /// Connections that have any.
@@ -40,113 +39,163 @@ pub struct WatchSummary {
     pub watches: usize,
 }
 
-#[derive(Default)]
-struct Conn {
-    ids: Vec<Id>,
-    data: Paths,
-    children: Paths,
+/// Watches of live and of dead connections, counted as the reference does:
+/// once for a path among the data watches, once among the child watches.
+#[derive(Debug, Default)]
+struct Counts {
+    data: usize,
+    children: usize,
+    /// Recursive ones among `data`.
+    recursive: usize,
+    /// Those of dead connections among `data` and `children`.
+    dead: usize,
 }
 
-type Paths = HashSet<Arc<str>, FixedState>;
-
-#[derive(Default)]
-struct ByPath(HashMap<Arc<str>, Watchers, FixedState>);
-
-/// Most paths have one watcher.
-enum Watchers {
-    One(ConnId),
-    Many(BTreeSet<ConnId>),
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Data,
-    Children,
+impl Default for WatchTable {
+    fn default() -> Self {
+        Self::new(Arc::default(), 0)
+    }
 }
 
 impl WatchTable {
-    /// No connection, no watch.
+    /// No connection, no watch. `auth` decides which events a connection may
+    /// see; `seed` makes the places of paths unpredictable for clients.
     #[must_use]
-    pub fn new(auth: Arc<AuthConfig>) -> Self {
+    pub fn new(auth: Arc<AuthConfig>, seed: u64) -> Self {
         Self {
+            index: Index::new(seed),
+            conns: Conns::default(),
             auth,
-            ..Self::default()
+            counts: Counts::default(),
         }
     }
 
     /// Lets a connection have watches. `ids` decide which events it may see;
-    /// calling again replaces them.
-    pub fn register_conn(&mut self, conn: ConnId, ids: Vec<Id>) {
-        self.conns.entry(conn).or_default().ids = ids;
+    /// calling again replaces session and ids.
+    pub fn register_conn(&mut self, conn: ConnId, session: SessionId, ids: Arc<[Id]>) {
+        self.conns.register(conn, session, ids);
     }
 
-    /// Drops a connection with all its watches.
+    /// Replaces the ids of a registered connection.
+    pub fn set_ids(&mut self, conn: ConnId, ids: Arc<[Id]>) {
+        if let Some(slot) = self.conns.slot(conn) {
+            self.conns.at_mut(slot).ids = ids;
+        }
+    }
+
+    /// The session of a registered connection.
+    #[must_use]
+    pub fn session(&self, conn: ConnId) -> Option<SessionId> {
+        let slot = self.conns.slot(conn)?;
+        Some(self.conns.at(slot).session)
+    }
+
+    /// Drops a connection. Its watches are dead at once; what they take is
+    /// given back by and by.
     pub fn remove_conn(&mut self, conn: ConnId) {
-        let Some(Conn {
-            ids: _,
-            data,
-            children,
-        }) = self.conns.remove(&conn)
-        else {
+        self.counts.dead += self.conns.end(conn);
+        if self.count() == 0 {
+            self.index.clear();
+            self.conns.forget_dead();
+            self.counts = Counts::default();
             return;
-        };
-        self.count -= data.len() + children.len();
-        for path in data {
-            self.data.remove_one(&path, conn);
         }
-        for path in children {
-            self.children.remove_one(&path, conn);
-        }
+        let part = self.index.buckets() / SWEEP_PART;
+        self.sweep(part + SWEEP_BUCKETS_AT_END);
     }
 
     /// Drops all connections and watches.
     pub fn clear(&mut self) {
-        *self = Self::new(self.auth.clone());
+        self.index.clear();
+        self.conns = Conns::default();
+        self.counts = Counts::default();
     }
 
-    /// Tell this connection when the znode is created, deleted or gets data.
-    /// Does nothing for a connection that is not registered. False if the
-    /// connection has too many watches already.
+    /// Lets a connection watch a path, which need not exist. Does nothing for
+    /// a connection that is not registered. False if the connection has too
+    /// many watches already.
     #[must_use]
-    pub fn add_data(&mut self, path: &str, conn: ConnId) -> bool {
-        self.add(Side::Data, path, conn)
+    pub fn add(&mut self, path: &str, conn: ConnId, kind: WatchKind) -> bool {
+        let Some(slot) = self.conns.slot(conn) else {
+            return true;
+        };
+        let old = self.index.modes(path, slot);
+        let new = old.with(Modes::of_kind(kind));
+        if new == old {
+            return true;
+        }
+        let held = self.conns.at(slot).watches + new.watches() - old.watches();
+        if held > WATCHES_PER_CONNECTION_MAX {
+            return false;
+        }
+        self.index.set_modes(path, slot, new);
+        self.conns.at_mut(slot).watches = held;
+        self.counts.add(new);
+        self.counts.take(old);
+        self.sweep(SWEEP_BUCKETS_AT_ADD);
+        true
     }
 
-    /// Tell this connection when the znode is deleted or its list of children
-    /// changes. Otherwise like [`WatchTable::add_data`].
+    /// Does a connection have a watch of this type on this very path?
     #[must_use]
-    pub fn add_child(&mut self, path: &str, conn: ConnId) -> bool {
-        self.add(Side::Children, path, conn)
+    pub fn contains(&self, path: &str, conn: ConnId, wanted: WatcherType) -> bool {
+        let modes = |slot| self.index.modes(path, slot);
+        let modes = self.conns.slot(conn).map(modes).unwrap_or_default();
+        modes.has_any(Modes::to_check(wanted))
     }
 
-    /// Number of watches.
+    /// Drops a connection's watches of this type on this very path. False if
+    /// there was none.
+    pub fn remove(&mut self, path: &str, conn: ConnId, wanted: WatcherType) -> bool {
+        let Some(slot) = self.conns.slot(conn) else {
+            return false;
+        };
+        let old = self.index.modes(path, slot);
+        let new = old.without(Modes::to_remove(wanted));
+        if new == old {
+            return false;
+        }
+        self.index.set_modes(path, slot, new);
+        self.conns.take_watches(slot, old.watches() - new.watches());
+        self.counts.add(new);
+        self.counts.take(old);
+        true
+    }
+
+    /// Number of watches: a path counts once among a connection's data
+    /// watches and once among its child watches.
     #[must_use]
     pub const fn count(&self) -> usize {
-        self.count
+        self.counts.data + self.counts.children - self.counts.dead
     }
 
-    /// Number of watched paths, those watched in both ways counted twice.
-    #[must_use]
-    pub fn path_count(&self) -> usize {
-        self.data.0.len() + self.children.0.len()
-    }
-
-    /// Paths whose data this connection watches, in no order.
-    pub fn data_paths(&self, conn: ConnId) -> impl Iterator<Item = &str> {
-        let conn = self.conns.get(&conn);
-        conn.into_iter()
-            .flat_map(|conn| conn.data.iter().map(|path| &**path))
-    }
-
-    /// Who watches data, and how much of it (reference: `WatchesSummary`).
+    /// The data watches in numbers (reference: `WatchesSummary`).
     #[must_use]
     pub fn data_summary(&self) -> WatchSummary {
-        let watches = self.conns.values().map(|conn| conn.data.len());
-        WatchSummary {
-            connections: watches.clone().filter(|count| *count > 0).count(),
-            paths: self.data.0.len(),
-            watches: watches.sum(),
-        }
+        let mut summary = WatchSummary::default();
+        let mut sessions = BTreeSet::new();
+        self.for_each_data_watch(&mut |_, watching| {
+            summary.paths += 1;
+            summary.watches += watching.len();
+            sessions.extend(watching.iter().copied());
+        });
+        summary.connections = sessions.len();
+        summary
+    }
+
+    /// Visits all paths with data watches, in no order, and the sessions that
+    /// watch them.
+    pub fn for_each_data_watch(&self, visit: &mut dyn FnMut(&str, &[SessionId])) {
+        let mut sessions = Vec::new();
+        self.index.for_each(Modes::DATA, &mut |path, slots| {
+            let live = slots.iter().map(|slot| self.conns.at(*slot));
+            let live = live.filter(|conn| conn.is_alive);
+            sessions.clear();
+            sessions.extend(live.map(|conn| conn.session));
+            if !sessions.is_empty() {
+                visit(path, &sessions);
+            }
+        });
     }
 
     /// A znode came: `acl` is its, `parent_acl` its parent's.
@@ -157,14 +206,7 @@ impl WatchTable {
         parent_acl: &[Acl],
         on_event: OnEvent<'_>,
     ) {
-        self.trigger(
-            Side::Data,
-            path,
-            EventKind::NodeCreated,
-            acl,
-            None,
-            on_event,
-        );
+        self.trigger_data(path, EventKind::NodeCreated, acl, on_event);
         self.children_changed(path, parent_acl, on_event);
     }
 
@@ -176,164 +218,145 @@ impl WatchTable {
         parent_acl: &[Acl],
         on_event: OnEvent<'_>,
     ) {
-        let told = self.trigger(
-            Side::Data,
-            path,
-            EventKind::NodeDeleted,
-            acl,
-            None,
-            on_event,
-        );
-        self.trigger(
-            Side::Children,
-            path,
-            EventKind::NodeDeleted,
-            acl,
-            told.as_ref(),
-            on_event,
-        );
+        let kind = EventKind::NodeDeleted;
+        let told = self.trigger_data(path, kind, acl, on_event);
+        self.trigger_children(path, kind, acl, &told, on_event);
         self.children_changed(path, parent_acl, on_event);
     }
 
     /// A znode got data.
     pub fn data_changed(&mut self, path: &str, acl: &[Acl], on_event: OnEvent<'_>) {
-        self.trigger(
-            Side::Data,
-            path,
-            EventKind::NodeDataChanged,
-            acl,
-            None,
-            on_event,
-        );
+        self.trigger_data(path, EventKind::NodeDataChanged, acl, on_event);
     }
 
     fn children_changed(&mut self, path: &str, parent_acl: &[Acl], on_event: OnEvent<'_>) {
         let kind = EventKind::NodeChildrenChanged;
-        self.trigger(
-            Side::Children,
-            path::parent(path),
-            kind,
-            parent_acl,
-            None,
-            on_event,
-        );
+        self.trigger_children(path::parent(path), kind, parent_acl, &[], on_event);
     }
 
-    fn add(&mut self, side: Side, path: &str, conn: ConnId) -> bool {
-        let Some(Conn {
-            ids: _,
-            data,
-            children,
-        }) = self.conns.get_mut(&conn)
-        else {
-            return true;
-        };
-        let held = data.len() + children.len();
-        let (paths, by_path) = match side {
-            Side::Data => (data, &mut self.data),
-            Side::Children => (children, &mut self.children),
-        };
-        if paths.contains(path) {
-            return true;
-        }
-        if held >= WATCHES_PER_CONNECTION_MAX {
-            return false;
-        }
-        paths.insert(by_path.add(path, conn));
-        self.count += 1;
-        true
-    }
-
-    /// Uses up the watches on `path` and reports the event to each watcher
-    /// that may read the znode and is not among those who know already.
-    /// Returns the watchers, including those that were not told.
-    fn trigger(
+    /// Uses up the data watches on `path` and reports the event to their
+    /// connections and to those that watch it from above. Returns all of
+    /// them, those included that may not know.
+    fn trigger_data(
         &mut self,
-        side: Side,
         path: &str,
         kind: EventKind,
         acl: &[Acl],
-        know: Option<&Watchers>,
         on_event: OnEvent<'_>,
-    ) -> Option<Watchers> {
-        let by_path = match side {
-            Side::Data => &mut self.data,
-            Side::Children => &mut self.children,
-        };
-        if by_path.0.is_empty() {
-            return None;
+    ) -> Vec<Slot> {
+        let (mut told, mut gone) = (Vec::new(), Vec::new());
+        if self.counts.data == 0 {
+            return told;
         }
-        let watchers = by_path.0.remove(path)?;
-        watchers.for_each(|id| {
-            let conn = self.conns.get_mut(&id).expect("watchers are registered");
-            match side {
-                Side::Data => conn.data.remove(path),
-                Side::Children => conn.children.remove(path),
-            };
-            self.count -= 1;
-            let knows = know.is_some_and(|know| know.contains(id));
-            if !knows && self.auth.allows(acl, &conn.ids, perms::READ) {
-                on_event(id, kind, path);
+        let once = Modes::DATA_ONCE;
+        self.index
+            .consume(path, Modes::DATA, once, &mut told, &mut gone);
+        if self.counts.recursive > 0 {
+            let mut above = path;
+            while above.len() > 1 {
+                above = path::parent(above);
+                self.index.collect(above, Modes::DATA_RECURSIVE, &mut told);
             }
-        });
-        Some(watchers)
-    }
-}
-
-impl ByPath {
-    fn add(&mut self, path: &str, conn: ConnId) -> Arc<str> {
-        if let Some((path, _)) = self.0.get_key_value(path) {
-            let path = path.clone();
-            self.0.get_mut(&path).expect("found just now").add(conn);
-            return path;
+            told.sort_unstable();
+            told.dedup();
         }
-        let path: Arc<str> = path.into();
-        self.0.insert(path.clone(), Watchers::One(conn));
-        path
+        self.tell(&told, &[], kind, path, acl, on_event);
+        self.used_up(&gone, once);
+        told
     }
 
-    fn remove_one(&mut self, path: &str, conn: ConnId) {
-        let Some(watchers) = self.0.get_mut(path) else {
+    /// The same for child watches, but for those who know already.
+    fn trigger_children(
+        &mut self,
+        path: &str,
+        kind: EventKind,
+        acl: &[Acl],
+        know: &[Slot],
+        on_event: OnEvent<'_>,
+    ) {
+        if self.counts.children == 0 {
             return;
-        };
-        let empty = match watchers {
-            Watchers::One(_) => true,
-            Watchers::Many(conns) => {
-                conns.remove(&conn);
-                conns.is_empty()
+        }
+        let (mut told, mut gone) = (Vec::new(), Vec::new());
+        let once = Modes::CHILDREN_ONCE;
+        self.index
+            .consume(path, Modes::CHILDREN, once, &mut told, &mut gone);
+        self.tell(&told, know, kind, path, acl, on_event);
+        self.used_up(&gone, once);
+    }
+
+    fn tell(
+        &self,
+        told: &[Slot],
+        know: &[Slot],
+        kind: EventKind,
+        path: &str,
+        acl: &[Acl],
+        on_event: OnEvent<'_>,
+    ) {
+        for slot in told {
+            let conn = self.conns.at(*slot);
+            let knows = know.binary_search(slot).is_ok();
+            if conn.is_alive && !knows && self.auth.allows(acl, &conn.ids, perms::READ) {
+                on_event(conn.id, kind, path);
             }
-        };
-        if empty {
-            self.0.remove(path);
+        }
+    }
+
+    fn used_up(&mut self, gone: &[Slot], once: Modes) {
+        for slot in gone {
+            self.counts.take(once);
+            self.counts.dead -= usize::from(!self.conns.at(*slot).is_alive);
+            self.conns.take_watches(*slot, 1);
+        }
+    }
+
+    /// Gives back what watches of dead connections take in some buckets.
+    fn sweep(&mut self, buckets: usize) {
+        let Self {
+            index,
+            conns,
+            counts,
+            ..
+        } = self;
+        if counts.dead == 0 {
+            return;
+        }
+        let mut dropped = Vec::new();
+        index.sweep(
+            buckets,
+            |slot| !conns.at(slot).is_alive,
+            |slot, modes| dropped.push((slot, modes)),
+        );
+        for (slot, modes) in dropped {
+            counts.take(modes);
+            counts.dead -= modes.watches();
+            conns.take_watches(slot, modes.watches());
         }
     }
 }
 
-impl Watchers {
-    fn add(&mut self, conn: ConnId) {
-        match self {
-            Self::One(first) => *self = Self::Many(BTreeSet::from([*first, conn])),
-            Self::Many(conns) => {
-                conns.insert(conn);
-            }
-        }
+impl Counts {
+    fn add(&mut self, modes: Modes) {
+        self.data += usize::from(modes.has_any(Modes::DATA));
+        self.children += usize::from(modes.has_any(Modes::CHILDREN));
+        self.recursive += usize::from(modes.has_any(Modes::DATA_RECURSIVE));
     }
 
-    fn contains(&self, conn: ConnId) -> bool {
-        match self {
-            Self::One(one) => *one == conn,
-            Self::Many(conns) => conns.contains(&conn),
-        }
-    }
-
-    /// In the order of the connections' numbers.
-    fn for_each(&self, mut visit: impl FnMut(ConnId)) {
-        match self {
-            Self::One(conn) => visit(*conn),
-            Self::Many(conns) => conns.iter().copied().for_each(visit),
-        }
+    fn take(&mut self, modes: Modes) {
+        self.data -= usize::from(modes.has_any(Modes::DATA));
+        self.children -= usize::from(modes.has_any(Modes::CHILDREN));
+        self.recursive -= usize::from(modes.has_any(Modes::DATA_RECURSIVE));
     }
 }
+
+/// Buckets that are swept, while there is need, with each new watch: more than
+/// a new watch can add.
+const SWEEP_BUCKETS_AT_ADD: usize = 2;
+/// Buckets that are swept at each end of a connection at least.
+const SWEEP_BUCKETS_AT_END: usize = 64;
+/// One part in this many of all buckets is swept then.
+const SWEEP_PART: usize = 32;
 
 #[cfg(test)]
 mod tests;

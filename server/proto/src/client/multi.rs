@@ -53,7 +53,8 @@ pub enum MultiResult {
 }
 
 impl MultiHeader {
-    const END: Self = Self {
+    /// Stands at the end of a list.
+    pub const END: Self = Self {
         op: -1,
         done: true,
         err: -1,

@@ -39,6 +39,72 @@ pub struct SetWatches<'a> {
     pub persistent_recursive_watches: Vec<Cow<'a, str>>,
 }
 
+/// Body of addWatch (106), checkWatches (17) and removeWatches (18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchesRequest<'a> {
+    /// Path.
+    pub path: Cow<'a, str>,
+    /// In addWatch an [`AddWatchMode`], otherwise a [`WatcherType`].
+    pub kind: i32,
+}
+
+/// What addWatch leaves behind (reference: `AddWatchMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddWatchMode {
+    /// Tells of all that happens to the znode and its list of children.
+    Persistent,
+    /// Tells of all that happens to the znode and everything below it.
+    PersistentRecursive,
+}
+
+/// Which watches to look for (reference: `Watcher.WatcherType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the reference's own")]
+pub enum WatcherType {
+    Children,
+    Data,
+    Any,
+    Persistent,
+    PersistentRecursive,
+}
+
+impl<'a> WatchesRequest<'a> {
+    /// Reads the body.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            path: reader.str()?,
+            kind: reader.i32()?,
+        })
+    }
+}
+
+impl AddWatchMode {
+    /// The mode with this number, if known.
+    #[must_use]
+    pub const fn from_code(code: i32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Persistent),
+            1 => Some(Self::PersistentRecursive),
+            _ => None,
+        }
+    }
+}
+
+impl WatcherType {
+    /// The type with this number, if known.
+    #[must_use]
+    pub const fn from_code(code: i32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Children),
+            2 => Some(Self::Data),
+            3 => Some(Self::Any),
+            4 => Some(Self::Persistent),
+            5 => Some(Self::PersistentRecursive),
+            _ => None,
+        }
+    }
+}
+
 impl WatcherEvent<'_> {
     /// Appends kind, state and path.
     pub fn write(&self, out: &mut impl Put) {

@@ -1,0 +1,100 @@
+//! A client as the requests of its connection see it, and the packets by
+//! which it says who it is (reference: `ZooKeeperServer.processPacket`).
+
+use std::net::IpAddr;
+
+use zk_proto::client::{AuthPacket, ErrorCode, Id, ReplyHeader};
+use zk_proto::jute::{Put, Reader};
+use zk_proto::{Xid, Zxid};
+
+use super::read::ReadOutcome;
+use super::reply::frame;
+use crate::ConnId;
+use crate::auth::{AuthConfig, add_id};
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    conn: ConnId,
+    remote: IpAddr,
+    ids: Vec<Id>,
+}
+
+impl Client {
+    /// A connection from this address, which is all that is known of it.
+    #[must_use]
+    pub fn new(conn: ConnId, remote: IpAddr) -> Self {
+        Self {
+            conn,
+            remote,
+            ids: vec![AuthConfig::ip_id(remote)],
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    /// What it has proved to be.
+    #[must_use]
+    pub fn ids(&self) -> &[Id] {
+        &self.ids
+    }
+
+    /// Takes an auth packet and appends the reply. Ids come and never go.
+    pub(super) fn authenticate(
+        &mut self,
+        auth: &AuthConfig,
+        xid: Xid,
+        body: &mut Reader<'_>,
+        out: &mut Vec<u8>,
+    ) -> ReadOutcome {
+        // The reference drops a connection whose packet it cannot read.
+        let Ok(packet) = AuthPacket::read(body) else {
+            return ReadOutcome::Close;
+        };
+        let scheme = packet.scheme.unwrap_or_default();
+        let added = match auth.authenticate(&scheme, packet.auth, self.remote) {
+            Ok(ids) => ids.into_iter().all(|id| add_id(&mut self.ids, id)),
+            Err(_) => false,
+        };
+        let (err, outcome) = if added {
+            (ErrorCode::Ok, ReadOutcome::Authenticated)
+        } else {
+            tracing::info!(conn = self.conn.0, remote = %self.remote, %scheme, "authentication failed");
+            (ErrorCode::AuthFailed, ReadOutcome::Close)
+        };
+        frame(out, at_no_zxid(xid, err), |_| {});
+        outcome
+    }
+}
+
+/// Appends the refusal of a request of a connection that lacks what every
+/// connection has to prove; it is to be closed then (reference:
+/// `AuthenticationHelper.enforceAuthentication`).
+pub fn write_not_admitted(out: &mut Vec<u8>, xid: Xid) {
+    let err = ErrorCode::SessionClosedRequireSaslAuth;
+    frame(out, at_no_zxid(xid, err), |_| {});
+}
+
+/// Without SASL the reference answers a token with none.
+pub(super) fn sasl(xid: Xid, body: &mut Reader<'_>, out: &mut Vec<u8>) -> ReadOutcome {
+    // A null token, or none at all, ends the connection there.
+    if !matches!(body.opt_buffer(), Ok(Some(_))) {
+        return ReadOutcome::Close;
+    }
+    frame(out, at_no_zxid(xid, ErrorCode::Ok), |out| {
+        out.put_opt_buffer(None)
+    });
+    ReadOutcome::Answered
+}
+
+const fn at_no_zxid(xid: Xid, err: ErrorCode) -> ReplyHeader {
+    ReplyHeader {
+        xid,
+        zxid: Zxid::ZERO,
+        err: err.code(),
+    }
+}

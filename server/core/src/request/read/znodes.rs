@@ -1,0 +1,185 @@
+//! What clients ask of znodes, and of themselves.
+
+use std::borrow::Cow;
+
+use zk_proto::client::{
+    Acl, ErrorCode, MultiHeader, OpCode, PathWatchRequest, ReadOp, perms, read_multi_read,
+    write_acls, write_children, write_client_infos,
+};
+use zk_proto::jute::{Put, Reader};
+
+use super::{Read, Refusal, Served};
+use crate::auth;
+use crate::tree::{Tree, ZnodeRef};
+use crate::watch::WatchKind;
+
+impl Read<'_> {
+    pub(super) fn get_data(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
+        let node = self.readable(&path)?;
+        if watch {
+            self.watch(&path, WatchKind::Data)?;
+        }
+        self.reply(out, |out| write_data(out, &node));
+        Ok(())
+    }
+
+    /// The watch stays even when there is no znode.
+    pub(super) fn exists(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
+        if path.contains('\0') {
+            return Err(ErrorCode::BadArguments.into());
+        }
+        let node = self.tree.znode(&path);
+        if let Some(node) = &node {
+            self.permit(node, perms::READ)?;
+        }
+        if watch {
+            self.watch(&path, WatchKind::Data)?;
+        }
+        let stat = node.ok_or(ErrorCode::NoNode)?.stat();
+        self.reply(out, |out| stat.write(out));
+        Ok(())
+    }
+
+    pub(super) fn get_children(
+        &self,
+        body: &mut Reader<'_>,
+        with_stat: bool,
+        out: &mut Vec<u8>,
+    ) -> Served {
+        let PathWatchRequest { path, watch } = PathWatchRequest::read(body)?;
+        let node = self.readable(&path)?;
+        if watch {
+            self.watch(&path, WatchKind::Children)?;
+        }
+        self.reply(out, |out| {
+            write_children(out, node.child_count(), node.children());
+            if with_stat {
+                node.stat().write(out);
+            }
+        });
+        Ok(())
+    }
+
+    /// Who may read the znode, but not administer it, sees users without the
+    /// hashes of their passwords.
+    pub(super) fn get_acl(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let path = body.str()?;
+        let node = self.tree.znode(&path).ok_or(ErrorCode::NoNode)?;
+        self.permit(&node, perms::READ | perms::ADMIN)?;
+        let list = if self.permit(&node, perms::ADMIN).is_ok() {
+            Cow::Borrowed(node.acl())
+        } else {
+            let redacted = node.acl().iter().map(|entry| Acl {
+                perms: entry.perms,
+                id: auth::redacted(&entry.id).into_owned(),
+            });
+            Cow::Owned(redacted.collect())
+        };
+        self.reply(out, |out| {
+            write_acls(out, &list);
+            node.stat().write(out);
+        });
+        Ok(())
+    }
+
+    /// The znodes below a path.
+    pub(super) fn get_all_children_number(
+        &self,
+        body: &mut Reader<'_>,
+        out: &mut Vec<u8>,
+    ) -> Served {
+        let path = body.str()?;
+        self.readable(&path)?;
+        let number = match &*path {
+            "/" => self.tree.znode_count() - 1,
+            // The reference knows the root by two names, and one is below the other.
+            "" => self.tree.znode_count(),
+            _ => descendants(self.tree, path.into_owned()),
+        };
+        self.reply(out, |out| {
+            out.put_i32(i32::try_from(number).unwrap_or(i32::MAX))
+        });
+        Ok(())
+    }
+
+    /// The ephemerals of the asking session whose paths begin with a text.
+    pub(super) fn get_ephemerals(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let prefix = body.opt_str()?.unwrap_or_default();
+        // Java's trim: what is not above the blank.
+        let trimmed = prefix.trim_matches(|char| char <= ' ');
+        let prefix = match trimmed {
+            "" | "/" => "",
+            _ => &*prefix,
+        };
+        let session = self.watches.lock().session(self.conn).unwrap_or_default();
+        let ephemerals = self.tree.ephemerals(session);
+        let paths: Vec<_> = ephemerals.filter(|path| path.starts_with(prefix)).collect();
+        self.reply(out, |out| {
+            write_children(out, paths.len(), paths.into_iter());
+        });
+        Ok(())
+    }
+
+    /// Each operation succeeds or fails by itself.
+    pub(super) fn multi_read(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let ops = read_multi_read(body)?;
+        self.reply(out, |out| {
+            for op in ops {
+                self.one_of_multi(&op, out);
+            }
+            MultiHeader::END.write(out);
+        });
+        Ok(())
+    }
+
+    /// Scheme and user of each id.
+    pub(super) fn who_am_i(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let infos = self.ids.iter();
+        let infos = infos.map(|id| (&*id.scheme, self.auth.user_name(id)));
+        self.reply(out, |out| write_client_infos(out, infos));
+        Ok(())
+    }
+
+    fn one_of_multi(&self, op: &ReadOp<'_>, out: &mut Vec<u8>) {
+        let (code, path) = match op {
+            ReadOp::GetData(path) => (OpCode::GetData, path),
+            ReadOp::GetChildren(path) => (OpCode::GetChildren, path),
+        };
+        let node = self.readable(path);
+        let err = node.as_ref().err().map_or(ErrorCode::Ok, |error| *error);
+        let header = MultiHeader {
+            op: node.as_ref().map_or(OpCode::Error, |_| code).code(),
+            done: false,
+            err: err.code(),
+        };
+        header.write(out);
+        match (node, op) {
+            (Ok(node), ReadOp::GetData(_)) => write_data(out, &node),
+            (Ok(node), ReadOp::GetChildren(_)) => {
+                write_children(out, node.child_count(), node.children());
+            }
+            (Err(error), _) => out.put_i32(error.code()),
+        }
+    }
+}
+
+fn write_data(out: &mut Vec<u8>, node: &ZnodeRef<'_>) {
+    out.put_opt_buffer(node.data());
+    node.stat().write(out);
+}
+
+/// Walks everything below a path. Without recursion: trees may be deep.
+fn descendants(tree: &Tree, path: String) -> usize {
+    let mut number = 0;
+    let mut above = vec![path];
+    while let Some(path) = above.pop() {
+        let Some(node) = tree.znode(&path) else {
+            continue;
+        };
+        number += node.child_count();
+        above.extend(node.children().map(|name| format!("{path}/{name}")));
+    }
+    number
+}

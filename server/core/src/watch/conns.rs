@@ -1,0 +1,112 @@
+//! Connections as small numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use zk_proto::SessionId;
+use zk_proto::client::Id;
+
+use super::record::SLOTS_MAX;
+use crate::ConnId;
+
+/// A connection's number. It is given to another one only when no watch of
+/// the first is left.
+pub(super) type Slot = u32;
+
+#[derive(Debug, Default)]
+pub(super) struct Conns {
+    slots: Vec<Conn>,
+    unused: Vec<Slot>,
+    by_id: BTreeMap<ConnId, Slot>,
+}
+
+/// A connection, also after its end while watches of it are left.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) session: SessionId,
+    pub(super) ids: Arc<[Id]>,
+    /// As the reference counts them.
+    pub(super) watches: usize,
+    pub(super) is_alive: bool,
+}
+
+impl Conns {
+    /// A connection comes, or comes again.
+    pub(super) fn register(&mut self, id: ConnId, session: SessionId, ids: Arc<[Id]>) {
+        if let Some(&slot) = self.by_id.get(&id) {
+            let conn = &mut self.slots[slot as usize];
+            (conn.session, conn.ids) = (session, ids);
+            return;
+        }
+        let conn = Conn {
+            id,
+            session,
+            ids,
+            watches: 0,
+            is_alive: true,
+        };
+        let slot = match self.unused.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = conn;
+                slot
+            }
+            None => {
+                self.slots.push(conn);
+                let slot = Slot::try_from(self.slots.len() - 1);
+                slot.ok()
+                    .filter(|slot| *slot < SLOTS_MAX)
+                    .expect("a process has fewer connections than that")
+            }
+        };
+        self.by_id.insert(id, slot);
+    }
+
+    pub(super) fn slot(&self, id: ConnId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn at(&self, slot: Slot) -> &Conn {
+        &self.slots[slot as usize]
+    }
+
+    pub(super) fn at_mut(&mut self, slot: Slot) -> &mut Conn {
+        &mut self.slots[slot as usize]
+    }
+
+    /// A connection goes. Returns how many dead watches it leaves behind.
+    pub(super) fn end(&mut self, id: ConnId) -> usize {
+        let Some(slot) = self.by_id.remove(&id) else {
+            return 0;
+        };
+        let conn = self.at_mut(slot);
+        conn.is_alive = false;
+        conn.ids = Arc::default();
+        let watches = conn.watches;
+        self.release_if_over(slot);
+        watches
+    }
+
+    /// Some watches of this connection are gone.
+    pub(super) fn take_watches(&mut self, slot: Slot, watches: usize) {
+        self.at_mut(slot).watches -= watches;
+        self.release_if_over(slot);
+    }
+
+    /// No watch of a dead connection is left anywhere.
+    pub(super) fn forget_dead(&mut self) {
+        for (slot, conn) in (0..).zip(&mut self.slots) {
+            if !conn.is_alive && conn.watches > 0 {
+                conn.watches = 0;
+                self.unused.push(slot);
+            }
+        }
+    }
+
+    fn release_if_over(&mut self, slot: Slot) {
+        let conn = self.at(slot);
+        if !conn.is_alive && conn.watches == 0 {
+            self.unused.push(slot);
+        }
+    }
+}
