@@ -29,6 +29,8 @@ pub struct StoreConfig {
     pub snapshot_compression: Compression,
     /// `datadir.autocreate`: make missing directories.
     pub create_dirs: bool,
+    /// `txnLogSizeLimitInKb`, bytes: a log that is longer is continued in a new file.
+    pub log_bytes_max: Option<u64>,
 }
 
 impl StoreConfig {
@@ -43,9 +45,13 @@ impl StoreConfig {
             trust_empty_snapshot: false,
             snapshot_compression: Compression::None,
             create_dirs: true,
+            log_bytes_max: None,
         }
     }
 }
+
+/// File in `dataLogDir` that `zkServer-initialize.sh` leaves (`FileTxnSnapLog.restore`).
+const INITIALIZE: &str = "initialize";
 
 /// The reference's `preAllocSize`.
 const PRE_ALLOC_KIB: u64 = 65_536;
@@ -87,6 +93,12 @@ impl<D: Disk> Store<D> {
         if data != log {
             check_places(&disk, &data, &log)?;
         }
+        // What an operator leaves for the first start; its time is over with any.
+        let marker = config.log_dir.join(INITIALIZE);
+        if disk.read(&marker).is_ok() {
+            disk.remove(&marker)
+                .map_err(StoreError::io("remove", &marker))?;
+        }
         for name in disk.list(&data).map_err(StoreError::io("list", &data))? {
             if name.starts_with(TEMPORARY) {
                 let path = data.join(name);
@@ -94,8 +106,7 @@ impl<D: Disk> Store<D> {
                     .map_err(StoreError::io("remove", &path))?;
             }
         }
-        let pre_alloc_bytes = config.pre_alloc_kib * 1024;
-        let writer = LogWriter::new(disk.clone(), &log, pre_alloc_bytes, config.force_sync);
+        let writer = LogWriter::new(disk.clone(), &log, &config);
         Ok(Self {
             disk,
             config,

@@ -6,7 +6,7 @@ use zk_proto::Zxid;
 
 use super::{HEADER, entry};
 use crate::layout::log_path;
-use crate::{Disk, DiskFile, StoreError};
+use crate::{Disk, DiskFile, StoreConfig, StoreError};
 
 /// Appends batches of entries, each by one write, and syncs on demand. Starts
 /// a new file with the first batch after it was made or rolled.
@@ -17,6 +17,7 @@ pub(crate) struct LogWriter<D: Disk> {
     /// 0 for none.
     pre_alloc_bytes: u64,
     force_sync: bool,
+    bytes_max: Option<u64>,
     open: Option<OpenLog<D::File>>,
     buffer: Vec<u8>,
 }
@@ -35,12 +36,13 @@ struct OpenLog<F> {
 }
 
 impl<D: Disk> LogWriter<D> {
-    pub(crate) fn new(disk: D, dir: &Path, pre_alloc_bytes: u64, force_sync: bool) -> Self {
+    pub(crate) fn new(disk: D, dir: &Path, config: &StoreConfig) -> Self {
         Self {
             disk,
             dir: dir.to_owned(),
-            pre_alloc_bytes,
-            force_sync,
+            pre_alloc_bytes: config.pre_alloc_kib * 1024,
+            force_sync: config.force_sync,
+            bytes_max: config.log_bytes_max,
             open: None,
             buffer: Vec::new(),
         }
@@ -53,6 +55,11 @@ impl<D: Disk> LogWriter<D> {
         last: Zxid,
         entries: impl IntoIterator<Item = (Zxid, &'a [u8])>,
     ) -> Result<Zxid, StoreError> {
+        if let (Some(log), Some(bytes_max)) = (&self.open, self.bytes_max)
+            && log.position > bytes_max
+        {
+            self.roll()?;
+        }
         self.buffer.clear();
         let mut end = last;
         let mut first = None;
@@ -154,6 +161,32 @@ mod tests {
     use crate::MemDisk;
     use crate::txn_log::{Tail, scan};
 
+    fn config(pre_alloc_kib: u64) -> StoreConfig {
+        StoreConfig {
+            pre_alloc_kib,
+            ..StoreConfig::at(Path::new("/"))
+        }
+    }
+
+    #[test]
+    fn a_log_beyond_its_limit_goes_on_in_another_file() {
+        let disk = MemDisk::default();
+        let dir = Path::new("/d");
+        disk.create_dir(dir).unwrap();
+        let limited = StoreConfig {
+            log_bytes_max: Some(2500),
+            ..config(0)
+        };
+        let mut writer = LogWriter::new(disk.clone(), dir, &limited);
+        let mut last = Zxid::ZERO;
+        for zxid in 1..=7 {
+            let data = data(zxid);
+            last = writer.append(last, [(Zxid(zxid), &data[..])]).unwrap();
+        }
+        let logs = crate::layout::logs(&disk, dir).unwrap();
+        assert_eq!(logs, [1, 4, 7].map(Zxid));
+    }
+
     fn data(zxid: i64) -> Vec<u8> {
         let mut data = vec![1; 1000];
         data[12..20].copy_from_slice(&zxid.to_be_bytes());
@@ -165,7 +198,7 @@ mod tests {
         let disk = MemDisk::default();
         let dir = Path::new("/d");
         disk.create_dir(dir).unwrap();
-        let mut writer = LogWriter::new(disk.clone(), dir, 8192, true);
+        let mut writer = LogWriter::new(disk.clone(), dir, &config(8));
         let mut last = Zxid::ZERO;
         let mut sizes = Vec::new();
         for zxid in 1..=8 {
@@ -193,7 +226,7 @@ mod tests {
         let disk = MemDisk::default();
         let dir = Path::new("/d");
         disk.create_dir(dir).unwrap();
-        let mut writer = LogWriter::new(disk.clone(), dir, 0, true);
+        let mut writer = LogWriter::new(disk.clone(), dir, &config(0));
         let batch: Vec<_> = (1..=9).map(data).collect();
         let entries = |from: i64| {
             let numbered = batch.iter().zip(1..).skip(from as usize - 1);
