@@ -88,6 +88,7 @@ pub(crate) fn load(
             trust_empty_snapshot: config.storage.trust_empty_snapshot,
             snapshot_compression: config.storage.snapshot_compression,
             create_dirs: config.storage.create_dirs,
+            log_bytes_max: config.storage.log_size_limit_bytes,
         },
     )?;
     let recovered = recover(&mut store, config.commit_log_count, metrics)?;
@@ -143,6 +144,7 @@ impl Disk {
             snapshots_kept: config.snapshots_kept,
             purge_interval: (config.purge_interval_hours > 0)
                 .then(|| Duration::from_secs(config.purge_interval_hours * 3600)),
+            sync_warning: Duration::from_millis(config.storage.sync_warning_ms),
             snapshot: None,
         };
         let thread = thread::Builder::new()
@@ -187,6 +189,7 @@ struct Worker {
     tail_max: usize,
     snapshots_kept: usize,
     purge_interval: Option<Duration>,
+    sync_warning: Duration,
     snapshot: Option<JoinHandle<()>>,
 }
 
@@ -290,7 +293,8 @@ impl Worker {
         let elapsed = start.elapsed();
         self.metrics.syncs.record_time(elapsed, 1);
         self.metrics.sync_batches.record(entries.len() as u64, 1);
-        if elapsed >= SYNC_WARNING {
+        if elapsed >= self.sync_warning {
+            self.metrics.slow_syncs.add(1);
             let elapsed_ms = elapsed.as_millis();
             tracing::warn!(
                 elapsed_ms,
@@ -352,6 +356,3 @@ impl Drop for ReportPanic {
             .push(Event::DiskFailed("the disk thread has panicked".into()));
     }
 }
-
-/// Slower syncs are worth a line (`fsync.warningthresholdms`).
-const SYNC_WARNING: Duration = Duration::from_secs(1);

@@ -67,6 +67,8 @@ catalog! {
     diff_count Counter "Synchronizations of learners by missing transactions." = |f| count(&f.metrics().diffs_sent);
     election_time Summary "Time from looking to a leader, ms." = |f| summary(&f.metrics().elections, 1000.0);
     ephemerals_count Gauge "Ephemeral znodes." = |f| f.tree().map(|t| int(t.ephemerals));
+    fsync_threshold_exceed_count Counter "Syncs of the log beyond fsync.warningthresholdms." =
+        |f| count(&f.metrics().slow_syncs);
     fsynctime Summary "Time of an append to the log with its sync, ms." = |f| summary(&f.metrics().syncs, 1000.0);
     global_sessions Gauge "Sessions of the ensemble." = |f| f.status().map(|s| int(s.global_sessions));
     large_requests_rejected Counter "Requests beyond largeRequestMaxBytes." =

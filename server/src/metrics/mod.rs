@@ -143,6 +143,8 @@ pub(crate) struct Metrics {
     pub(crate) elections: Summary,
     pub(crate) unavailable: Summary,
     pub(crate) syncs: Summary,
+    /// Those that took longer than `fsync.warningthresholdms`.
+    pub(crate) slow_syncs: Counter,
     pub(crate) sync_batches: Summary,
     pub(crate) snapshots: Summary,
     pub(crate) snapshots_sent: Counter,
@@ -193,6 +195,7 @@ impl Metrics {
             snapshots_sent,
             diffs_sent,
             driver_inputs,
+            slow_syncs,
             large_requests_rejected,
             connection_token_deficit,
             read_latency,
@@ -221,6 +224,7 @@ impl Metrics {
             snapshots_sent,
             diffs_sent,
             driver_inputs,
+            slow_syncs,
             large_requests_rejected,
         ] {
             counter.reset();

@@ -69,7 +69,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     // Storage.
     Taken "snapCount" Int(2, U32_MAX), "100000", "a snapshot is due after about this many transactions";
     Taken "commitLogCount" Int(500, 1_000_000), "500", "transactions kept in memory for followers that are behind";
-    Taken "preAllocSize" Int(1, 2_097_151), "65536", "KiB by which a log grows";
+    Taken "preAllocSize" Int(0, 2_097_151), "65536", "KiB by which a log grows; 0: by what is written";
     Taken "forceSync" OneOf(&["yes", "no"]), "yes", "`no`: acknowledge before the log is durable; loses data at a power cut";
     Taken "autopurge.snapRetainCount" Int(3, 1_000_000), "3", "snapshots that a purge keeps";
     Taken "autopurge.purgeInterval" Int(0, 1_000_000), "0", "hours between purges; 0 for never";
