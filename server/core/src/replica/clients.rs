@@ -312,18 +312,38 @@ impl Replica {
         };
         for session in leading.tracker.take_expired(now.mono) {
             tracing::info!(%session, "session expired");
-            let op = OpCode::CloseSession.code();
-            self.propose(
-                now,
-                Owner::Local,
-                session,
-                Xid(0),
-                op,
-                &Bytes::new(),
-                &[],
-                out,
-            );
+            self.propose_close(now, session, out);
         }
+    }
+
+    /// A snapshot of the reference and a log that does not reach as far may
+    /// leave ephemerals whose session nobody knows. The reference's leader
+    /// deletes them in its own tree (`ZooKeeperServer.loadData`); a transaction
+    /// takes them from everybody's.
+    pub(super) fn close_lost_sessions(&mut self, now: Now, out: &mut Vec<Output>) {
+        let lost = self.tree(|tree| {
+            tree.ephemeral_owners()
+                .filter(|owner| !tree.sessions().contains_key(owner))
+                .collect::<Vec<_>>()
+        });
+        for session in lost {
+            tracing::warn!(%session, "ephemerals of an unknown session are deleted");
+            self.propose_close(now, session, out);
+        }
+    }
+
+    fn propose_close(&mut self, now: Now, session: SessionId, out: &mut Vec<Output>) {
+        let op = OpCode::CloseSession.code();
+        self.propose(
+            now,
+            Owner::Local,
+            session,
+            Xid(0),
+            op,
+            &Bytes::new(),
+            &[],
+            out,
+        );
     }
 
     fn new_session_id(&mut self) -> SessionId {

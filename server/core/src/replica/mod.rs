@@ -6,6 +6,7 @@
 //! under one write lock of the shared view.
 
 mod apply;
+mod cleaner;
 mod clients;
 mod peers;
 mod status;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use parking_lot::ArcRwLockWriteGuard;
 use zk_proto::{SessionId, Zxid};
 
+use self::cleaner::Cleaner;
 use self::clients::Conn;
 use crate::config::ReplicaConfig;
 use crate::request::{Prep, SharedView};
@@ -57,6 +59,7 @@ pub struct Replica {
 struct Leading {
     prep: Prep,
     tracker: SessionTracker,
+    cleaner: Cleaner,
 }
 
 /// What only a follower has.
@@ -136,11 +139,10 @@ impl Replica {
     /// When to call [`Self::step`] with a tick at the latest.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        let expiry = self
-            .leading
-            .as_ref()
-            .and_then(|leading| leading.tracker.next_expiry());
-        [self.zab.next_deadline(), expiry]
+        let leading = self.leading.as_ref();
+        let expiry = leading.and_then(|leading| leading.tracker.next_expiry());
+        let cleaning = leading.map(|leading| leading.cleaner.next_deadline());
+        [self.zab.next_deadline(), expiry, cleaning]
             .into_iter()
             .flatten()
             .min()
@@ -152,6 +154,7 @@ impl Replica {
             Input::Tick => {
                 self.zab(now, ZabInput::Tick, out);
                 self.expire_sessions(now, out);
+                self.clean(now, out);
             }
             Input::Notification { from, notification } => {
                 self.zab(now, ZabInput::Notification { from, notification }, out);
@@ -254,8 +257,14 @@ impl Replica {
                     let prep = Prep::new(epoch, tree.digest(), auth, self.config.znodes);
                     (prep, tracker)
                 });
-                self.leading = Some(Leading { prep, tracker });
+                let cleaner = Cleaner::new(self.config.znodes, now.mono);
+                self.leading = Some(Leading {
+                    prep,
+                    tracker,
+                    cleaner,
+                });
                 self.is_serving = true;
+                self.close_lost_sessions(now, out);
             }
             ZabEvent::FollowingStarted { .. } => {
                 self.apply_committed(out);

@@ -111,6 +111,24 @@ impl Edit<'_> {
         }
     }
 
+    /// The tree without what is outstanding.
+    pub(super) const fn tree(&self) -> &Tree {
+        self.tree
+    }
+
+    /// The data of a znode that [`Self::see`] has seen.
+    pub(super) fn data(&self, path: &str) -> Option<&[u8]> {
+        let changed = self
+            .pending
+            .changes
+            .get(path)
+            .and_then(|change| change.znode.as_ref());
+        match changed.and_then(|changed| changed.data.as_ref()) {
+            Some(data) => data.as_deref(),
+            None => self.tree.znode(path).and_then(|znode| znode.data()),
+        }
+    }
+
     /// The list of a znode that [`Self::see`] has seen.
     pub(super) fn acl(&self, path: &str) -> &[Acl] {
         let changed = self

@@ -5,6 +5,7 @@
 
 mod create;
 mod lists;
+mod quota;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use zk_proto::jute::Reader;
 use zk_proto::txn::{SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
+use self::quota::QuotaLog;
 use super::pending::{Edit, Pending, Seen};
 use crate::LogEntry;
 use crate::auth::AuthConfig;
@@ -50,6 +52,7 @@ pub struct Prep {
     pending: Pending,
     auth: Arc<AuthConfig>,
     config: ZnodeConfig,
+    quota_log: QuotaLog,
 }
 
 type Prepared<'a> = Result<Txn<'a>, ErrorCode>;
@@ -64,6 +67,7 @@ impl Prep {
             pending: Pending::new(digest),
             auth,
             config,
+            quota_log: QuotaLog::default(),
         }
     }
 
@@ -82,6 +86,7 @@ impl Prep {
         let mut run = Run {
             auth: &self.auth,
             config: &self.config,
+            quota_log: &mut self.quota_log,
             edit,
             request,
             zxid,
@@ -127,6 +132,7 @@ impl Prep {
 struct Run<'r, 'p> {
     auth: &'p AuthConfig,
     config: &'p ZnodeConfig,
+    quota_log: &'p mut QuotaLog,
     edit: Edit<'p>,
     request: &'r WriteRequest<'r>,
     zxid: Zxid,
@@ -222,6 +228,9 @@ impl<'r> Run<'r, '_> {
         path::validate(&set.path).map_err(|_| ErrorCode::BadArguments)?;
         let mut znode = self.edit.see(&set.path).ok_or(ErrorCode::NoNode)?;
         self.permit(&set.path, perms::WRITE)?;
+        let bytes = |data: Option<&[u8]>| data.map_or(0, |data| data.len() as i64);
+        let more = bytes(set.data) - bytes(self.edit.data(&set.path));
+        self.ask_quota(&set.path, 0, more)?;
         expect_version(set.version, znode.stat.version)?;
         znode.stat.version = znode.stat.version.wrapping_add(1);
         znode.stat.mzxid = self.zxid;

@@ -74,6 +74,7 @@ impl Tree {
             },
         };
         self.attach_below(parent, path, &content);
+        self.count_created(path, data.map_or(0, <[u8]>::len));
         Ok(stat(&content, 0))
     }
 
@@ -125,7 +126,9 @@ impl Tree {
         let id = self.nodes.find(path).ok_or(ErrorCode::NoNode)?;
         let (_, content) = self.nodes.slots().znode(id);
         let acl = self.acls.get(content.acl).clone();
+        let bytes = content.data.map_or(0, <[u8]>::len);
         self.detach_all(id, path);
+        self.count_deleted(path, bytes);
         Ok(acl)
     }
 
@@ -157,13 +160,17 @@ impl Tree {
         self.data_bytes -= node_bytes(path, content.data);
         let (acl, owner) = (content.acl, content.stat.ephemeral_owner);
         self.acls.remove(acl);
-        if let Owner::Session(session) = Owner::from_stored(owner)
-            && let Some(paths) = self.ephemerals.get_mut(&session)
-        {
-            paths.remove(path);
-            if paths.is_empty() {
-                self.ephemerals.remove(&session);
+        match Owner::from_stored(owner) {
+            Owner::Persistent => {}
+            Owner::Session(session) => {
+                if let Some(paths) = self.ephemerals.get_mut(&session) {
+                    paths.remove(path);
+                    if paths.is_empty() {
+                        self.ephemerals.remove(&session);
+                    }
+                }
             }
+            Owner::Container | Owner::Ttl(_) => self.expendable.remove(path),
         }
         self.nodes.remove(id);
     }
@@ -181,12 +188,23 @@ impl Tree {
         time_ms: i64,
     ) -> Result<Stat, ErrorCode> {
         let id = self.nodes.find(path).ok_or(ErrorCode::NoNode)?;
+        let bytes = |data: Option<&[u8]>| data.map_or(0, <[u8]>::len);
+        let before = bytes(self.nodes.slots().znode(id).1.data);
         self.change(id, path, Some(data), |stat| {
             stat.version = version;
             stat.mzxid = zxid;
             stat.mtime = time_ms;
         });
-        Ok(self.stat(id))
+        let stat = self.stat(id);
+        self.count_changed(path, before, bytes(data));
+        Ok(stat)
+    }
+
+    /// Replaces data and nothing else, as the servers do among themselves.
+    pub(super) fn rewrite(&mut self, path: &str, data: &[u8]) {
+        if let Some(id) = self.nodes.find(path) {
+            self.change(id, path, Some(Some(data)), |_| {});
+        }
     }
 
     /// Replaces ACL and aversion.

@@ -9,9 +9,11 @@ use zk_proto::{SessionId, Zxid};
 use super::acl_table::{AclSlot, AclTable};
 use super::chunk::SlotId;
 use super::digest_log::DigestLog;
+use super::expendable::Expendable;
 use super::nodes::Nodes;
 use super::owner::Owner;
 use super::path;
+use super::quota::Quotas;
 use super::slab::Content;
 use super::znode::{ZnodeRef, digest_of};
 
@@ -25,6 +27,8 @@ pub struct Tree {
     pub(super) acls: AclTable,
     pub(super) sessions: BTreeMap<SessionId, i32>,
     pub(super) ephemerals: BTreeMap<SessionId, BTreeSet<Box<str>>>,
+    pub(super) expendable: Expendable,
+    pub(super) quotas: Quotas,
     pub(super) last_zxid: Zxid,
     pub(super) digest: u64,
     pub(super) digest_mismatches: u64,
@@ -58,6 +62,8 @@ impl Tree {
             acls: AclTable::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
+            expendable: Expendable::default(),
+            quotas: Quotas::default(),
             last_zxid: Zxid::ZERO,
             digest: 0,
             digest_mismatches: 0,
@@ -163,9 +169,13 @@ impl Tree {
         path: &str,
         content: &Content<'_>,
     ) -> SlotId {
-        if let Owner::Session(session) = Owner::from_stored(content.stat.ephemeral_owner) {
-            let paths = self.ephemerals.entry(session).or_default();
-            paths.insert(path.into());
+        match Owner::from_stored(content.stat.ephemeral_owner) {
+            Owner::Persistent => {}
+            Owner::Session(session) => {
+                let paths = self.ephemerals.entry(session).or_default();
+                paths.insert(path.into());
+            }
+            Owner::Container | Owner::Ttl(_) => self.expendable.insert(path),
         }
         let digest = digest_of(path, content.data, &content.stat);
         self.digest = self.digest.wrapping_add(digest.into());

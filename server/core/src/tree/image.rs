@@ -56,6 +56,7 @@ impl Tree {
         if tree.nodes.root() == SlotId::NONE {
             return Err(TreeError::NoRoot);
         }
+        tree.set_up_quotas();
         Ok(tree)
     }
 

@@ -78,6 +78,8 @@ impl<'r> Run<'r, '_> {
         if is_ephemeral(&parent) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
+        let bytes = create.data.map_or(0, |data| data.len() as i64);
+        self.ask_quota(&path, 1, bytes)?;
         let (zxid, time_ms) = (self.zxid, self.request.time_ms);
         parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
         parent.stat.pzxid = zxid;
