@@ -30,14 +30,10 @@ pub(crate) struct Difference {
 impl Check {
     /// # Errors
     /// When a server does not answer.
-    pub(crate) fn new(
-        reference: &[SocketAddr],
-        subject: &[SocketAddr],
-        superuser: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(reference: &[SocketAddr], subject: &[SocketAddr], acl: bool) -> Result<Self> {
         Ok(Self {
-            reference: System::connect(reference, superuser).context("reference")?,
-            subject: System::connect(subject, superuser).context("subject")?,
+            reference: System::connect(reference, acl).context("reference")?,
+            subject: System::connect(subject, acl).context("subject")?,
             roots: 0,
             coverage: Coverage::default(),
             unanswered: 0,

@@ -102,7 +102,10 @@ impl Generator<'_> {
         if self.taste == Taste::Quota {
             let ops = self.pool.quota_nodes();
             let on = 0;
-            steps.push(Step { on, action: Action::Do(ops) });
+            steps.push(Step {
+                on,
+                action: Action::Do(ops),
+            });
         }
         for at in 0..STEPS {
             let on = self.pool.rng.below(self.slots);
@@ -141,7 +144,11 @@ impl Generator<'_> {
             }
             _ => {
                 let burst = self.taste == Taste::Burst && self.pool.rng.percent(50);
-                let count = if burst { 2 + self.pool.rng.below(12) } else { 1 };
+                let count = if burst {
+                    2 + self.pool.rng.below(12)
+                } else {
+                    1
+                };
                 Action::Do((0..count).map(|_| self.op(count > 1)).collect())
             }
         }
@@ -155,7 +162,11 @@ impl Generator<'_> {
         Action::Attach(Attach {
             server: self.pool.rng.below(SERVERS),
             timeout_ms: self.timeout(),
-            session: if own { on } else { self.pool.rng.below(self.slots) },
+            session: if own {
+                on
+            } else {
+                self.pool.rng.below(self.slots)
+            },
             password: self.pool.rng.weighted(&[
                 (90, Password::Own),
                 (2, Password::OwnOfUnknown),
@@ -178,7 +189,9 @@ impl Generator<'_> {
 
     fn timeout(&mut self) -> Option<i32> {
         self.pool.rng.percent(20).then(|| {
-            self.pool.rng.pick(&[0, -1, 1, 70_001, 1_000_000, i32::MAX, i32::MIN])
+            self.pool
+                .rng
+                .pick(&[0, -1, 1, 70_001, 1_000_000, i32::MAX, i32::MIN])
         })
     }
 
@@ -260,13 +273,10 @@ impl Generator<'_> {
         let flags = match opcode {
             19 => 4,
             21 => self.pool.rng.pick(&[5, 6]),
-            _ => self.pool.rng.weighted(&[
-                (10, 0),
-                (6, 1),
-                (4, 2),
-                (4, 3),
-                (1, 9),
-            ]),
+            _ => self
+                .pool
+                .rng
+                .weighted(&[(10, 0), (6, 1), (4, 2), (4, 3), (1, 9)]),
         };
         let path = self.pool.path_to_create(flags);
         let create = Create {
@@ -375,15 +385,10 @@ impl Generator<'_> {
     fn watcher_type(&mut self) -> PathKind {
         PathKind {
             path: self.pool.path_to_read(),
-            kind: self.pool.rng.weighted(&[
-                (4, 1),
-                (4, 2),
-                (4, 3),
-                (4, 4),
-                (4, 5),
-                (1, 0),
-                (1, 6),
-            ]),
+            kind: self
+                .pool
+                .rng
+                .weighted(&[(4, 1), (4, 2), (4, 3), (4, 4), (4, 5), (1, 0), (1, 6)]),
         }
     }
 
@@ -395,7 +400,10 @@ impl Generator<'_> {
 
     fn unknown(&mut self) -> Op {
         Op::Raw {
-            opcode: self.pool.rng.pick(&[0, 10, 13, 23, 99, 108, 12_345, -2, -12]),
+            opcode: self
+                .pool
+                .rng
+                .pick(&[0, 10, 13, 23, 99, 108, 12_345, -2, -12]),
             body: "000000022f61ffffffff".to_owned(),
         }
     }

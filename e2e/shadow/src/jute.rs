@@ -100,10 +100,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// A vector whose elements `element` reads.
-    pub(crate) fn vector<T>(
-        &mut self,
-        element: impl Fn(&mut Self) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    pub(crate) fn vector<T>(&mut self, element: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let count = self.int()?;
         (0..count).map(|_| element(self)).collect()
     }

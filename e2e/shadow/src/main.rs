@@ -93,9 +93,9 @@ fn run(args: &Args) -> Result<bool> {
         .filter(|family| !args.without.contains(family))
         .collect();
     let whole = args.without.is_empty() && args.scenario.is_none();
-    let superuser = families.contains(&Family::Acl);
+    let acl = families.contains(&Family::Acl);
     let families = Families(families);
-    let mut check = Check::new(&args.reference, &args.subject, superuser)?;
+    let mut check = Check::new(&args.reference, &args.subject, acl)?;
     let cases = named_cases(&args.cases)?;
     say(&format!("seed {}, {} named cases", args.seed, cases.len()))?;
     let mut found = 0;
@@ -118,7 +118,10 @@ fn run(args: &Args) -> Result<bool> {
             break;
         }
     }
-    say(&format!("answers of the reference:\n{}", check.coverage.table()))?;
+    say(&format!(
+        "answers of the reference:\n{}",
+        check.coverage.table()
+    ))?;
     let missing = check.coverage.missing(&EXPECTED);
     let complete = !whole || args.operations < OPERATIONS_TO_REACH_ALL || missing.is_empty();
     if !complete && found == 0 {

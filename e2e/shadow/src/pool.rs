@@ -26,7 +26,10 @@ impl Pool {
     pub(crate) fn path_to_write(&mut self) -> String {
         match self.rng.below(100) {
             0..3 => self.rng.pick(&BAD_PATHS).to_owned(),
-            3..5 => self.rng.pick(&["/", "/zookeeper", "/zookeeper/quota"]).to_owned(),
+            3..5 => self
+                .rng
+                .pick(&["/", "/zookeeper", "/zookeeper/quota"])
+                .to_owned(),
             5..12 if self.quota => self.rng.pick(&QUOTA_PATHS).to_owned(),
             _ => self.usual(),
         }
@@ -71,7 +74,15 @@ impl Pool {
     }
 
     pub(crate) fn version(&mut self) -> i32 {
-        self.rng.weighted(&[(50, -1), (25, 0), (12, 1), (6, 2), (3, 3), (1, -2), (1, i32::MAX)])
+        self.rng.weighted(&[
+            (50, -1),
+            (25, 0),
+            (12, 1),
+            (6, 2),
+            (3, 3),
+            (1, -2),
+            (1, i32::MAX),
+        ])
     }
 
     pub(crate) fn ttl(&mut self) -> i64 {
@@ -87,12 +98,18 @@ impl Pool {
     /// Absent: the world may do everything.
     pub(crate) fn acl_of_create(&mut self) -> Option<Vec<String>> {
         let often = if self.acl_often { 50 } else { 15 };
-        if self.rng.percent(often) { self.acl() } else { None }
+        if self.rng.percent(often) {
+            self.acl()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn acl(&mut self) -> Option<Vec<String>> {
         if !self.acl {
-            let text = self.rng.pick(&["31 world anyone", "1 world anyone", "13 world anyone"]);
+            let text = self
+                .rng
+                .pick(&["31 world anyone", "1 world anyone", "13 world anyone"]);
             return Some(vec![text.to_owned()]);
         }
         if self.rng.percent(5) {
@@ -202,7 +219,8 @@ fn auth(scheme: &str, id: Option<&str>) -> Op {
 }
 
 const PATHS: [&str; 12] = [
-    "@/a", "@/a", "@/a", "@/b", "@/c", "@/a/x", "@/a/x", "@/a/y", "@/b/x", "@/a/x/z", "@/b/x/z", "@/ab",
+    "@/a", "@/a", "@/a", "@/b", "@/c", "@/a/x", "@/a/x", "@/a/y", "@/b/x", "@/a/x/z", "@/b/x/z",
+    "@/ab",
 ];
 const SEQUENTIAL: [&str; 6] = ["@/q-", "@/q-", "@/a/q-", "@/a/", "@/b/s", "@/a/x/s"];
 const SYSTEM_PATHS: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/none"];

@@ -17,6 +17,7 @@ use crate::view::{Event, Header, View, connect_response, error, password_of};
 #[derive(Debug)]
 pub(crate) struct System {
     servers: Vec<Server>,
+    acl: bool,
     /// Highest zxid that any reply has shown.
     top: i64,
 }
@@ -43,13 +44,14 @@ struct Server {
 }
 
 impl System {
-    /// Opens a session on each server, with the rights of `super` if wanted.
+    /// Opens a session on each server, with the rights of `super` if they know ACLs.
     ///
     /// # Errors
     /// When a server does not answer.
-    pub(crate) fn connect(addresses: &[SocketAddr], superuser: bool) -> Result<Self> {
+    pub(crate) fn connect(addresses: &[SocketAddr], acl: bool) -> Result<Self> {
         let mut system = Self {
             servers: Vec::new(),
+            acl,
             top: 0,
         };
         for address in addresses {
@@ -64,7 +66,7 @@ impl System {
                 applied: 0,
             });
             let server = system.servers.len() - 1;
-            if superuser {
+            if acl {
                 let auth = Op::Auth {
                     scheme: "digest".to_owned(),
                     id: Some(SUPERUSER.to_owned()),
@@ -86,7 +88,8 @@ impl System {
             path: root.to_owned(),
             ..Create::default()
         });
-        self.own(0, &create).context("create of the scenario's root")?;
+        self.own(0, &create)
+            .context("create of the scenario's root")?;
         let mut run = Run {
             view: View::new(root, self.top),
             root: root.to_owned(),
@@ -296,7 +299,9 @@ impl Run<'_> {
                 self.transcript.unanswered += sent.len() - at;
                 break;
             };
-            self.transcript.answers.push((request::name(op), header.err));
+            self.transcript
+                .answers
+                .push((request::name(op), header.err));
             if matches!(op, Op::CloseSession {}) {
                 self.view.session_closed_at(header.zxid);
             }
@@ -342,7 +347,10 @@ impl Run<'_> {
                     let server = self.slots[on].server;
                     self.system.seen(server, header.zxid);
                     let mut lines = self.view.events(events);
-                    lines.push(self.view.reply(op.unwrap_or(&Op::Ping {}), xid, &header, &body));
+                    lines.push(
+                        self.view
+                            .reply(op.unwrap_or(&Op::Ping {}), xid, &header, &body),
+                    );
                     return Ok((lines, Some(header)));
                 }
                 end => {
@@ -374,8 +382,9 @@ impl Run<'_> {
         for server in 0..self.system.servers.len() {
             self.system.catch_up(server)?;
             let system = &mut *self.system;
+            let acl = system.acl;
             let exchange = |op: &Op| system.exchange(server, op);
-            let lines = tree::lines(&mut self.view, &self.root, exchange)?;
+            let lines = tree::lines(&mut self.view, &self.root, acl, exchange)?;
             self.note(&format!("tree of server {server}"), lines);
         }
         self.close_sessions()
@@ -394,9 +403,15 @@ impl Run<'_> {
             let password = password_of(session);
             connection.send(&[
                 request::connect(0, TIMEOUT_MS, session, Some(&password), Some(false)),
-                Encoder::default().int(1).int(request::opcode(&Op::CloseSession {})).bytes().to_vec(),
+                Encoder::default()
+                    .int(1)
+                    .int(request::opcode(&Op::CloseSession {}))
+                    .bytes()
+                    .to_vec(),
             ]);
-            let frame = connection.frame()?.context("no answer to a closing session")?;
+            let frame = connection
+                .frame()?
+                .context("no answer to a closing session")?;
             if connect_response(&frame)?.session == session
                 && let Incoming::Reply(header, _) = connection.incoming()?
             {

@@ -6,10 +6,11 @@ use crate::jute::Decoder;
 use crate::step::{Op, Path, PathWatch};
 use crate::view::{Header, View};
 
-/// Data, ACL and Stat of every znode below `root`, by requests that `exchange` makes.
+/// Data, ACL if wanted, and Stat of every znode below `root`, by requests that `exchange` makes.
 pub(crate) fn lines(
     view: &mut View,
     root: &str,
+    acl: bool,
     mut exchange: impl FnMut(&Op) -> Result<(Header, Vec<u8>)>,
 ) -> Result<Vec<String>> {
     let mut lines = Vec::new();
@@ -21,10 +22,9 @@ pub(crate) fn lines(
             names.sort();
             paths.extend(names.iter().rev().map(|name| format!("{path}/{name}")));
         }
-        for op in [
-            Op::GetData(plain(&path)),
-            Op::GetAcl(Path { path: path.clone() }),
-        ] {
+        let data = Op::GetData(plain(&path));
+        let acl = acl.then(|| Op::GetAcl(Path { path: path.clone() }));
+        for op in [Some(data), acl].into_iter().flatten() {
             let (header, body) = exchange(&op)?;
             let line = view.reply(&op, header.xid, &header, &body);
             lines.push(format!("{} {line}", view.text(&path)));

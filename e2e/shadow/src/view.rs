@@ -113,7 +113,10 @@ impl View {
                 _ => "OTHER",
             };
             let path = self.text(&path);
-            Ok(format!("event {kind} {path} state {state} err {}", header.err))
+            Ok(format!(
+                "event {kind} {path} state {state} err {}",
+                header.err
+            ))
         };
         let text = match read() {
             Ok(text) => text,
@@ -239,7 +242,8 @@ impl View {
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO)
             .as_millis();
-        let recent = time == 0 || u128::try_from(time).is_ok_and(|it| it.abs_diff(now) < AGE_MS_MAX);
+        let recent =
+            time == 0 || u128::try_from(time).is_ok_and(|it| it.abs_diff(now) < AGE_MS_MAX);
         if of_zxid == time && recent {
             String::new()
         } else {
