@@ -174,6 +174,7 @@ impl Generator<'_> {
                 (2, Password::Empty),
                 (2, Password::Null),
             ]),
+            keep: false,
             last_zxid: self.last_zxid(),
         })
     }
@@ -236,7 +237,7 @@ impl Generator<'_> {
             Kind::Delete => self.delete(),
             Kind::SetData => self.set_data(),
             Kind::SetAcl => Op::SetAcl(SetAcl {
-                path: self.pool.path_to_protect(),
+                path: self.pool.path_to_write(),
                 acl: self.pool.acl(),
                 version: self.pool.version(),
             }),
@@ -299,7 +300,7 @@ impl Generator<'_> {
 
     fn delete(&mut self) -> Op {
         Op::Delete(PathVersion {
-            path: self.pool.path_to_write(),
+            path: self.pool.path_to_delete(),
             version: self.pool.version(),
         })
     }

@@ -61,6 +61,10 @@ pub(crate) struct Attach {
     pub(crate) session: usize,
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) password: Password,
+    /// Leaves connections of the session to other servers open; those to the same server are for
+    /// that to close.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) keep: bool,
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) last_zxid: Since,
 }

@@ -230,6 +230,9 @@ impl Run<'_> {
         for other in 0..self.slots.len() {
             if self.slots[other].session == session {
                 lines.extend(self.settle(other)?);
+                if self.slots[other].server != server && !attach.keep {
+                    self.slots[other].connection = None;
+                }
             }
         }
         self.system.catch_up(server)?;
@@ -302,9 +305,6 @@ impl Run<'_> {
             self.transcript
                 .answers
                 .push((request::name(op), header.err));
-            if matches!(op, Op::CloseSession {}) {
-                self.view.session_closed_at(header.zxid);
-            }
             if closes(op, header.err) {
                 lines.extend(self.expect_end(on)?);
                 self.transcript.unanswered += sent.len() - at - 1;
