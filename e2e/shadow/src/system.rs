@@ -346,6 +346,9 @@ impl Run<'_> {
                 Incoming::Reply(header, body) => {
                     let server = self.slots[on].server;
                     self.system.seen(server, header.zxid);
+                    if matches!(op, Some(Op::CloseSession {})) {
+                        self.view.session_closed_at(header.zxid);
+                    }
                     let mut lines = self.view.events(events);
                     lines.push(
                         self.view
@@ -392,12 +395,8 @@ impl Run<'_> {
 
     /// Sessions that live on would leave ephemerals that vanish in the midst of another scenario.
     fn close_sessions(&mut self) -> Result<()> {
-        for on in 0..self.slots.len() {
-            let session = self.slots[on].session;
-            if session == 0 {
-                continue;
-            }
-            self.slots[on].connection = None;
+        self.slots.clear();
+        for session in self.view.sessions() {
             self.system.catch_up(0)?;
             let mut connection = Connection::new(self.system.servers[0].address)?;
             let password = password_of(session);

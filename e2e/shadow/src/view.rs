@@ -53,7 +53,14 @@ impl View {
     }
 
     pub(crate) fn session_opened(&mut self, session: i64) {
-        self.sessions.push(session);
+        if !self.sessions.contains(&session) {
+            self.sessions.push(session);
+        }
+    }
+
+    /// All sessions of the scenario, those that have ended too.
+    pub(crate) fn sessions(&self) -> Vec<i64> {
+        self.sessions.clone()
     }
 
     /// Events of this transaction may come in any order.
