@@ -272,6 +272,7 @@ fn a_sync_keeps_its_place_among_writes_that_commit_together() {
     }
     let before = world.server(S3).events.len();
     world.take_trace();
+    world.act(Action::Completion(S3));
     world.settle();
     let shown = |event: &ZabEvent| match event {
         ZabEvent::Deliver(entry) => Some(entry.zxid.to_string()),
