@@ -84,7 +84,7 @@ impl Check {
         let differs = |candidate: &Scenario| -> Result<bool> {
             let found = self.run(vec![candidate.clone()])?.pop();
             let differs = found.is_some();
-            last = found.or(last.take());
+            last = found.or_else(|| last.take());
             Ok(differs)
         };
         shrink(&difference.scenario, differs)?;
