@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use zk_proto::Sid;
-use zk_server::Failure;
 use zk_server::config::ServerConfig;
+use zk_server::{Failure, Server};
 
-use crate::process::{self, Logging};
+use crate::process;
 
 /// Arguments of `quorate ensemble`.
 #[derive(clap::Args)]
@@ -33,10 +33,8 @@ pub(crate) struct Ensemble {
 
 impl Ensemble {
     /// Runs until a signal, or until one of the servers fails.
-    pub(crate) fn run(&self, logging: &Logging) -> anyhow::Result<()> {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
         let start = Instant::now();
-        logging.start(None)?;
-        process::raise_file_limit();
         let temporary = match self.dir {
             Some(_) => None,
             None => Some(Scratch::new()?),
@@ -131,7 +129,11 @@ impl Ensemble {
             text += setting;
             text.push('\n');
         }
-        text += &process::path_property("dataDir", &data)?;
+        // Last, because a path may hold what properties take for an escape.
+        let Some(path) = data.to_str() else {
+            bail!("{} is not text", data.display());
+        };
+        text += &format!("dataDir={}\n", path.replace('\\', "\\\\"));
         let loaded = ServerConfig::read(Path::new("embedded zoo.cfg"), &text, Some(Sid(n.into())));
         Ok(loaded.map_err(Failure::from)?.config)
     }
@@ -155,10 +157,18 @@ fn serve(
             // An announcer that is gone wants everything to stop, too.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        let announce = |_| {
-            let _ = news.send(News::Serving);
-        };
-        Ok(zk_server::run(config, stop, announce).await?)
+        tokio::pin!(stop);
+        let server = Server::start(config).await?;
+        tokio::select! {
+            () = server.serving() => {
+                let _ = news.send(News::Serving);
+            }
+            () = &mut stop => {
+                server.stop().await;
+                return Ok(());
+            }
+        }
+        Ok(server.run_until(stop).await?)
     });
     runtime.shutdown_background();
     outcome

@@ -15,15 +15,19 @@ pub enum Broken {
     CommitWithoutQuorum,
     /// Epoch files are confirmed but not written.
     EpochNotSaved,
+    /// Watch events that come without a reply are sent late, behind replies
+    /// that were made after them.
+    LateEvents,
 }
 
 impl Broken {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("epoch-before-log", Self::EpochBeforeLog),
         ("commit-without-quorum", Self::CommitWithoutQuorum),
         ("epoch-not-saved", Self::EpochNotSaved),
+        ("late-events", Self::LateEvents),
     ];
 
     /// Its name on the command line.

@@ -48,6 +48,8 @@ fn main() -> ExitCode {
                 total.unknown += report.unknown;
                 total.committed += report.committed;
                 total.starts += report.starts;
+                total.watch_events += report.watch_events;
+                total.sessions_ended += report.sessions_ended;
                 total.events += report.events;
                 total.healed_ms = total.healed_ms.max(report.healed_ms);
             }
@@ -60,8 +62,15 @@ fn main() -> ExitCode {
     }
     eprintln!(
         "{count} seeds, {failed} failed: {} starts, {} transactions, {} acknowledged, {} unknown, \
-         {} events, slowest to heal {} ms",
-        total.starts, total.committed, total.acked, total.unknown, total.events, total.healed_ms
+         {} watch events, {} sessions expired, {} events, slowest to heal {} ms",
+        total.starts,
+        total.committed,
+        total.acked,
+        total.unknown,
+        total.watch_events,
+        total.sessions_ended,
+        total.events,
+        total.healed_ms
     );
     if failed == 0 {
         ExitCode::SUCCESS

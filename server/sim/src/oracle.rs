@@ -26,6 +26,12 @@ pub(crate) struct Oracle {
     pub(crate) acked: u64,
     pub(crate) failed: u64,
     pub(crate) unknown: u64,
+    /// Watch events that came.
+    pub(crate) events: u64,
+    /// Sessions that clients found to be gone.
+    pub(crate) sessions_ended: u64,
+    /// Requests that succeeded, by operation code.
+    pub(crate) succeeded: BTreeMap<i32, u64>,
 }
 
 impl Oracle {

@@ -43,6 +43,8 @@ pub(crate) const TICK_MS: u64 = 100;
 pub(crate) const INIT_LIMIT: u32 = 10;
 /// `syncLimit`.
 pub(crate) const SYNC_LIMIT: u32 = 5;
+/// `znode.container.checkIntervalMs` of the servers.
+pub(crate) const CONTAINER_CHECK_INTERVAL_MS: u64 = 300;
 /// Bounds of session timeouts.
 pub(crate) const SESSION_TIMEOUT_MS: (i32, i32) = (400, 2_000);
 /// A write must be acknowledged this long after the last fault.

@@ -13,7 +13,9 @@ use zk_store::{MemDisk, Store, StoreConfig};
 use crate::disk::{DiskQueue, DiskWork, rebuild};
 use crate::invariants::{Invariants, Life};
 use crate::network::{End, Wire};
-use crate::scenario::{INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS};
+use crate::scenario::{
+    CONTAINER_CHECK_INTERVAL_MS, INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS,
+};
 use crate::world::{Event, World};
 use crate::{Broken, Violation, brief};
 
@@ -269,7 +271,7 @@ impl World {
         }
         let view = process.replica.view();
         let guard = view.read();
-        let (zxid, digest) = (guard.tree().last_zxid(), guard.tree().digest());
+        let zxid = guard.tree().last_zxid();
         if process.delivered == Some(zxid) {
             return Ok(());
         }
@@ -282,7 +284,7 @@ impl World {
             return Err(Violation::new("digests of transactions", detail));
         }
         process.delivered = Some(zxid);
-        self.checks.delivered(who, zxid, digest, process.tip)
+        self.checks.delivered(who, guard.tree(), process.tip)
     }
 
     fn plan_tick(&mut self, server: usize) {
@@ -529,7 +531,11 @@ fn config(
         snap_count,
         commit_log_count,
         auth: AuthConfig::default(),
-        znodes: ZnodeConfig::default(),
+        znodes: ZnodeConfig {
+            extended_types_enabled: true,
+            container_check_interval_ms: CONTAINER_CHECK_INTERVAL_MS,
+            ..ZnodeConfig::default()
+        },
         votes: VoteConfig::default(),
         seed,
         first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),

@@ -10,6 +10,7 @@ use zk_core::{ClientWrite, ConnId, Input, ToClient};
 use zk_proto::client::ConnectRequest;
 use zk_proto::{SessionId, Xid};
 
+use crate::Broken;
 use crate::world::{Event, World};
 
 /// What a client sends.
@@ -203,6 +204,16 @@ impl World {
     pub(crate) fn answer_client(&mut self, to: ToClient) {
         if let Some(conn) = self.conns.get_mut(&to.conn) {
             conn.owed = conn.owed.saturating_sub(to.replies);
+            if self.config.broken == Some(Broken::LateEvents) && to.replies == 0 && !to.close {
+                let (client, conn, frames) = (conn.client, to.conn, to.frames);
+                let late = Event::ToClient {
+                    client,
+                    conn,
+                    frames,
+                    close: false,
+                };
+                return self.after(LATE_EVENTS_US, late);
+            }
         }
         self.send_to_client(to.conn, to.frames, to.close);
     }
@@ -234,3 +245,6 @@ impl World {
         }
     }
 }
+
+/// How late [`Broken::LateEvents`] is.
+const LATE_EVENTS_US: u64 = 100_000;

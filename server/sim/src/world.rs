@@ -103,6 +103,12 @@ pub struct Report {
     pub unknown: u64,
     /// Transactions that were committed.
     pub committed: usize,
+    /// Watch events that came.
+    pub watch_events: u64,
+    /// Sessions that clients found to be gone.
+    pub sessions_ended: u64,
+    /// Requests that succeeded, by operation code.
+    pub succeeded: BTreeMap<i32, u64>,
     /// How often servers were started.
     pub starts: u64,
     /// From the last fault to the first write after it, in simulated ms.
@@ -200,6 +206,9 @@ impl World {
         self.report.acked = self.oracle.acked;
         self.report.failed = self.oracle.failed;
         self.report.unknown = self.oracle.unknown;
+        self.report.watch_events = self.oracle.events;
+        self.report.sessions_ended = self.oracle.sessions_ended;
+        self.report.succeeded.clone_from(&self.oracle.succeeded);
         self.report.committed = self.checks.committed();
         self.report.starts = self.servers.iter().map(|server| server.life).sum();
         Ok(self.report.clone())

@@ -1,8 +1,10 @@
 //! The sound build holds under many seeds, and the broken ones do not.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use zk_proto::client::OpCode;
 use zk_sim::{Broken, Report, SimConfig, Violation, World};
 
 fn run(seed: u64, broken: Option<Broken>) -> Result<Report, Violation> {
@@ -48,6 +50,27 @@ fn two_hundred_seeds_hold() {
 }
 
 #[test]
+fn the_workload_reaches_every_operation() {
+    let mut succeeded = BTreeMap::new();
+    let (mut watch_events, mut sessions_ended) = (0, 0);
+    for seed in 1..=20 {
+        let report = run(seed, None).unwrap();
+        watch_events += report.watch_events;
+        sessions_ended += report.sessions_ended;
+        for (op, count) in report.succeeded {
+            *succeeded.entry(op).or_insert(0) += count;
+        }
+    }
+    let missing: Vec<_> = OPERATIONS
+        .iter()
+        .filter(|op| !succeeded.contains_key(&op.code()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} of {succeeded:?}");
+    assert!(watch_events > 100, "{watch_events} watch events");
+    assert!(sessions_ended > 5, "{sessions_ended} sessions ended");
+}
+
+#[test]
 fn every_broken_build_is_caught() {
     for (name, broken) in Broken::ALL {
         let (_, violation) =
@@ -59,6 +82,7 @@ fn every_broken_build_is_caught() {
                 "the store does what it is asked for",
             ],
             Broken::EpochNotSaved => &["epochs never fall"],
+            Broken::LateEvents => &["watch event before the read"],
         };
         assert!(
             expected.contains(&violation.property),
@@ -87,3 +111,29 @@ fn a_seed_replays_the_same_run() {
         assert!(trace() == (report, text), "seed {seed} differs from itself");
     }
 }
+
+/// What clients can ask for and the simulated ones do.
+const OPERATIONS: [OpCode; 22] = [
+    OpCode::Create,
+    OpCode::Create2,
+    OpCode::CreateContainer,
+    OpCode::CreateTtl,
+    OpCode::Delete,
+    OpCode::SetData,
+    OpCode::SetAcl,
+    OpCode::Multi,
+    OpCode::Sync,
+    OpCode::CloseSession,
+    OpCode::Exists,
+    OpCode::GetData,
+    OpCode::GetChildren2,
+    OpCode::GetAcl,
+    OpCode::GetEphemerals,
+    OpCode::GetAllChildrenNumber,
+    OpCode::MultiRead,
+    OpCode::WhoAmI,
+    OpCode::AddWatch,
+    OpCode::CheckWatches,
+    OpCode::RemoveWatches,
+    OpCode::SetWatches2,
+];

@@ -87,20 +87,9 @@ pub struct ServerConfig {
     pub metrics: Option<HttpAddress>,
     /// `4lw.commands.whitelist`.
     pub commands: CommandWhitelist,
-    /// What is logged.
-    pub logging: LoggingConfig,
     /// `quorate.workerThreads`: threads that serve the network; 0 picks one on
     /// machines of up to two cores and one a core beyond.
     pub worker_threads: usize,
-}
-
-/// What is logged, and how; the command line and the environment go first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggingConfig {
-    /// `quorate.log`: a level, or `target=level` pairs.
-    pub filter: String,
-    /// `quorate.logFormat` is `json`.
-    pub is_json: bool,
 }
 
 /// Where an HTTP listener binds.

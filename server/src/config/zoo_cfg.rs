@@ -14,7 +14,7 @@ use super::peers::PeerConfig;
 use super::properties::{self, Property};
 use super::storage::StorageConfig;
 use super::values::{Values, Warning};
-use super::{CommandWhitelist, HttpAddress, LoggingConfig, ServerConfig, auth, member};
+use super::{CommandWhitelist, HttpAddress, ServerConfig, auth, member};
 
 /// A configuration and what to say about its file.
 #[derive(Clone, Debug)]
@@ -154,12 +154,6 @@ impl Reader<'_> {
             admin: self.admin(),
             metrics: self.metrics()?,
             commands: self.commands(),
-            logging: LoggingConfig {
-                filter: values.text("quorate.log").to_owned(),
-                is_json: values
-                    .text("quorate.logFormat")
-                    .eq_ignore_ascii_case("json"),
-            },
             worker_threads: values.int("quorate.workerThreads"),
         })
     }

@@ -518,21 +518,16 @@ impl Leader {
             return;
         }
         let open = peer.history.open().iter();
-        let committed: Vec<_> = open
-            .map(|entry| entry.zxid)
-            .take_while(|zxid| *zxid <= through)
-            .collect();
-        for zxid in committed {
+        for entry in open.take_while(|entry| entry.zxid <= through) {
             for (link, learner) in &self.learners {
                 if learner.is_forwarding() {
-                    send(*link, commit(zxid), fx);
+                    send(*link, commit(entry.zxid), fx);
                 }
             }
-            peer.history.deliver_through(zxid, fx);
-            // Its client may have sent writes after the sync: those are not to overtake it.
-            while let Some((_, token)) = self.pending_syncs.pop_front_if(|sync| sync.0 <= zxid) {
-                release(token, fx);
-            }
+        }
+        peer.history.deliver_through(through, fx);
+        while let Some((_, token)) = self.pending_syncs.pop_front_if(|sync| sync.0 <= through) {
+            release(token, fx);
         }
     }
 

@@ -5,6 +5,7 @@ mod agreement;
 mod completeness;
 mod digests;
 mod durability;
+mod ephemerals;
 mod epochs;
 mod integrity;
 mod leadership;
@@ -14,6 +15,7 @@ mod total_order;
 
 use std::fmt;
 
+use zk_core::tree::Tree;
 use zk_proto::{Epoch, Zxid};
 
 use ledger::{Ledger, Proposal};
@@ -131,16 +133,11 @@ impl Invariants {
         total_order::deliver(&mut self.ledger, who, tip)
     }
 
-    /// The tree that a server shows to clients stands at `zxid` and has this
-    /// digest; `tip` is the end of its log.
-    pub(crate) fn delivered(
-        &mut self,
-        who: Life,
-        zxid: Zxid,
-        digest: u64,
-        tip: Zxid,
-    ) -> Result<(), Violation> {
-        let transaction = self.ledger.transaction(zxid);
+    /// The tree that a server shows to clients; `tip` is the end of its log.
+    pub(crate) fn delivered(&mut self, who: Life, tree: &Tree, tip: Zxid) -> Result<(), Violation> {
+        ephemerals::have_sessions(who, tree)?;
+        let digest = tree.digest();
+        let transaction = self.ledger.transaction(tree.last_zxid());
         prefix::is_logged(who, transaction, tip)?;
         total_order::deliver(&mut self.ledger, who, transaction)?;
         self.digests.tree(who, transaction, digest)
