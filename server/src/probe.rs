@@ -57,6 +57,7 @@ pub(crate) struct TreeFacts {
     pub(crate) ephemerals: usize,
     pub(crate) watches: usize,
     pub(crate) data_bytes: u64,
+    pub(crate) digest_mismatches: u64,
 }
 
 pub(crate) struct Files {
@@ -201,6 +202,11 @@ impl Probe {
         running.view.read().tree().digest_log().iter().collect()
     }
 
+    /// What clients read, once it is loaded.
+    pub(crate) fn view(&self) -> Option<&SharedView> {
+        self.running.get().map(|running| &running.view)
+    }
+
     /// What the server was told at its start.
     pub(crate) const fn config(&self) -> &ServerConfig {
         &self.config
@@ -239,12 +245,14 @@ impl Probe {
             // `DataTree` of 3.9.4 keeps the root under two names and counts both.
             let (znodes, ephemerals) = (tree.znode_count() + 1, tree.ephemerals_count());
             let data_bytes = tree.approximate_data_size();
+            let digest_mismatches = tree.digest_mismatches();
             drop(guard);
             TreeFacts {
                 znodes,
                 ephemerals,
                 watches: running.view.watch_count(),
                 data_bytes,
+                digest_mismatches,
             }
         });
         Facts {

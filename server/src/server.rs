@@ -61,15 +61,20 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
         let probe = Probe::new(config.clone(), clock, metrics.clone(), registry.clone());
+        let commands = Arc::new(Commands::new(probe.clone()));
         let mut tasks = JoinSet::new();
         // Before the data is loaded, because that may take long.
-        let admin_address = match listen_http("probes", config.admin.as_ref()).await? {
-            Some((listener, address)) => {
-                tasks.spawn(named("admin", admin::serve_probes(listener, probe.clone())));
-                Some(address)
-            }
-            None => None,
-        };
+        let admin_address =
+            match listen_http("probes", config.admin.as_ref().map(|admin| &admin.address)).await? {
+                Some((listener, address)) => {
+                    tasks.spawn(named(
+                        "admin",
+                        admin::serve_admin(listener, commands.clone(), config.admin.clone()),
+                    ));
+                    Some(address)
+                }
+                None => None,
+            };
         let metrics_address = match listen_http("metrics", config.metrics.as_ref()).await? {
             Some((listener, address)) => {
                 tasks.spawn(named(
@@ -123,7 +128,7 @@ impl Server {
             metrics: metrics.clone(),
             registry: registry.clone(),
             clock,
-            commands: Commands::new(probe.clone()),
+            commands,
             limits: config.limits.clone(),
         });
         tasks.spawn(named(

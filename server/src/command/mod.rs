@@ -2,18 +2,22 @@
 //! the admin server. Both print the same facts; neither needs the driver to be
 //! idle, nor keeps it for long.
 
+mod admin;
 mod configuration;
 mod connections;
 mod date;
 mod dump;
 mod environment;
 mod four_letter;
+mod json;
 mod watches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::probe::Probe;
+
+pub(crate) use admin::{Answer, Asked};
 
 /// Answers four-letter words and admin commands.
 pub(crate) struct Commands {
@@ -28,6 +32,11 @@ impl Commands {
             probe,
             trace_mask: AtomicI64::new(TRACE_MASK_DEFAULT),
         }
+    }
+
+    /// What the answers are made of.
+    pub(crate) const fn probe(&self) -> &Arc<Probe> {
+        &self.probe
     }
 
     fn trace_mask(&self) -> i64 {

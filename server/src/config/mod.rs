@@ -8,10 +8,13 @@ mod member;
 mod peers;
 mod properties;
 mod storage;
+mod system_properties;
 mod values;
 mod zoo_cfg;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use zk_core::Ensemble;
 use zk_core::auth::AuthConfig;
@@ -22,12 +25,15 @@ pub use error::ConfigError;
 pub use limits::{ClientLimits, ConnectionThrottle};
 pub use peers::PeerConfig;
 pub use storage::StorageConfig;
+pub(crate) use system_properties::system_properties;
 pub use values::Warning;
 pub use zoo_cfg::Loaded;
 
 /// A validated zoo.cfg with its defaults filled in.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
+    /// The text that this was read from.
+    pub text: Arc<str>,
     /// This server; 1 where there is no `server.N` line.
     pub sid: Sid,
     /// All `server.N` lines, or this server alone.
@@ -81,7 +87,7 @@ pub struct ServerConfig {
     /// `jute.maxbuffer`, bytes: longest record.
     pub frame_bytes_max: usize,
     /// The admin port; `None` where `admin.enableServer=false`.
-    pub admin: Option<HttpAddress>,
+    pub admin: Option<AdminConfig>,
     /// The metrics port; `None` unless `metricsProvider.className` names the
     /// Prometheus provider.
     pub metrics: Option<HttpAddress>,
@@ -90,6 +96,17 @@ pub struct ServerConfig {
     /// `quorate.workerThreads`: threads that serve the network; 0 picks one on
     /// machines of up to two cores and one a core beyond.
     pub worker_threads: usize,
+}
+
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where it is.
+    pub address: HttpAddress,
+    /// `admin.commandURL`: path of the commands.
+    pub command_url: String,
+    /// `admin.idleTimeout`: a silent connection is closed after this.
+    pub idle_max: Duration,
 }
 
 /// Where an HTTP listener binds.

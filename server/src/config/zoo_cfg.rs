@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zk_core::config::ZnodeConfig;
 use zk_core::{Ensemble, Member};
@@ -14,7 +15,7 @@ use super::peers::PeerConfig;
 use super::properties::{self, Property};
 use super::storage::StorageConfig;
 use super::values::{Values, Warning};
-use super::{CommandWhitelist, HttpAddress, ServerConfig, auth, member};
+use super::{AdminConfig, CommandWhitelist, HttpAddress, ServerConfig, auth, member};
 
 /// A configuration and what to say about its file.
 #[derive(Clone, Debug)]
@@ -36,7 +37,12 @@ impl ServerConfig {
     pub fn read(file: &Path, text: &str, sid: Option<Sid>) -> Result<Loaded, ConfigError> {
         let (values, warnings) = Values::check(file, properties_of(file, text)?)?;
         let members = members(&values)?;
-        let config = Reader { values, members }.config(sid)?;
+        let config = Reader {
+            text,
+            values,
+            members,
+        }
+        .config(sid)?;
         Ok(Loaded { config, warnings })
     }
 
@@ -100,6 +106,7 @@ fn znodes(values: &Values<'_>) -> ZnodeConfig {
 }
 
 struct Reader<'a> {
+    text: &'a str,
     values: Values<'a>,
     members: BTreeMap<Sid, Member>,
 }
@@ -123,6 +130,7 @@ impl Reader<'_> {
         let (client_address, client_port) = self.client_address(sid)?;
         let ensemble = self.ensemble(sid);
         Ok(ServerConfig {
+            text: self.text.into(),
             sid,
             standalone,
             tick_ms,
@@ -248,13 +256,17 @@ impl Reader<'_> {
         Ok((min, max))
     }
 
-    fn admin(&self) -> Option<HttpAddress> {
-        self.values
-            .is_on("admin.enableServer")
-            .then(|| HttpAddress {
-                host: self.values.text("admin.serverAddress").to_owned(),
-                port: self.values.int("admin.serverPort"),
-            })
+    fn admin(&self) -> Option<AdminConfig> {
+        let values = &self.values;
+        let address = || HttpAddress {
+            host: values.text("admin.serverAddress").to_owned(),
+            port: values.int("admin.serverPort"),
+        };
+        values.is_on("admin.enableServer").then(|| AdminConfig {
+            address: address(),
+            command_url: values.text("admin.commandURL").to_owned(),
+            idle_max: Duration::from_millis(values.int("admin.idleTimeout")),
+        })
     }
 
     fn metrics(&self) -> Result<Option<HttpAddress>, ConfigError> {

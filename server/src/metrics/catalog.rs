@@ -3,6 +3,8 @@
 //! Names are those of the reference (3.9.4, Prometheus provider). The
 //! `zk_server_` ones have no counterpart there.
 
+use zk_proto::client::OpCode;
+
 use super::summary::Shown;
 use super::{Metrics, Summary};
 use crate::probe::{Facts, ROLES};
@@ -50,11 +52,14 @@ macro_rules! catalog {
 
 catalog! {
     approximate_data_size Gauge "Bytes of all paths and data." = |f| f.tree().map(|t| int(t.data_bytes as usize));
+    auth_failed_count Gauge "Auth packets that proved nothing." =
+        |f| Some(int(f.metrics().auth_failed.value() as usize));
     avg_latency Gauge "Mean time to answer a request since the start, ms." =
         |f| Some(Value::Float(in_ms(f.metrics().latency.average())));
     bytes_received_count Counter "Bytes that clients have sent." = |f| count(&f.metrics().bytes_received);
     cnxn_closed_without_zk_server_running Counter "Client connections closed because this server did not serve." =
         |f| count(&f.metrics().connections_closed_while_not_serving);
+    commit_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
     connection_drop_count Counter "Client connections that the client or the network has ended." =
         |f| count(&f.metrics().connections_dropped);
     connection_rejected Counter "Client connections closed at once because of a limit." =
@@ -62,9 +67,10 @@ catalog! {
     connection_request_count Counter "Connect requests." = |f| count(&f.metrics().connection_requests);
     connection_token_deficit Summary "Tokens that the connection throttle lacks." =
         |f| summary(&f.metrics().connection_token_deficit, 1.0);
-    commit_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
     dbinittime Summary "Time to load the data at start, ms." = |f| summary(&f.metrics().load_time, 1000.0);
     diff_count Counter "Synchronizations of learners by missing transactions." = |f| count(&f.metrics().diffs_sent);
+    digest_mismatches_count Counter "Transactions after which the tree differed from the leader's." =
+        |f| f.tree().map(|t| int(t.digest_mismatches as usize));
     election_time Summary "Time from looking to a leader, ms." = |f| summary(&f.metrics().elections, 1000.0);
     ephemerals_count Gauge "Ephemeral znodes." = |f| f.tree().map(|t| int(t.ephemerals));
     fsync_threshold_exceed_count Counter "Syncs of the log beyond fsync.warningthresholdms." =
@@ -73,6 +79,8 @@ catalog! {
     global_sessions Gauge "Sessions of the ensemble." = |f| f.status().map(|s| int(s.global_sessions));
     large_requests_rejected Counter "Requests beyond largeRequestMaxBytes." =
         |f| count(&f.metrics().large_requests_rejected);
+    last_client_response_size Gauge "Bytes of the newest reply to a client; -1 before the first." =
+        |f| Some(or_minus_one(f.metrics().response_bytes.last()));
     last_proposal_size Gauge "Bytes of the newest proposal; -1 before the first." =
         |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.last()));
     leader_uptime Gauge "For how long this server has been the leader, ms." = |f| f.leading_ms().map(|ms| int(ms as usize));
@@ -81,17 +89,69 @@ catalog! {
         |f| count(&f.metrics().proposals_received);
     learners Gauge "Learners of this leader, synchronized or not." =
         |f| leads(f).then(|| f.status().map(|s| int(s.learners))).flatten();
+    local_sessions Gauge "Sessions of this server only; there are none." =
+        |_| Some(Value::Int(0));
     looking_count Counter "How often this server has lost its role." = |f| count(&f.metrics().looking);
+    max_client_response_size Gauge "Bytes of the longest reply to a client; -1 before the first." =
+        |f| Some(or_minus_one(f.metrics().response_bytes.max()));
     max_file_descriptor_count Gauge "Files that this process may have open." = |f| f.files().map(|files| int(files.max));
     max_latency Gauge "Longest time to answer a request since the start, ms." =
         |f| Some(int(f.metrics().latency.max().unwrap_or(0) as usize / 1000));
     max_proposal_size Gauge "Bytes of the longest proposal; -1 before the first." =
         |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.max()));
+    min_client_response_size Gauge "Bytes of the shortest reply to a client; -1 before the first." =
+        |f| Some(or_minus_one(f.metrics().response_bytes.min()));
     min_latency Gauge "Shortest time to answer a request since the start, ms." =
         |f| Some(int(f.metrics().latency.min().unwrap_or(0) as usize / 1000));
     min_proposal_size Gauge "Bytes of the shortest proposal; -1 before the first." =
         |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.min()));
     num_alive_connections Gauge "Client connections." = |f| Some(Value::Int(f.metrics().connections.value()));
+    op_count_add_watch Counter "Requests of clients for addWatch." =
+        |f| ops(f, &[OpCode::AddWatch]);
+    op_count_check Counter "Requests of clients for check." =
+        |f| ops(f, &[OpCode::Check]);
+    op_count_check_watches Counter "Requests of clients for checkWatches." =
+        |f| ops(f, &[OpCode::CheckWatches]);
+    op_count_close_session Counter "Requests of clients for closeSession." =
+        |f| ops(f, &[OpCode::CloseSession]);
+    op_count_create Counter "Requests of clients for create, create2, createContainer and createTTL." =
+        |f| ops(f, &[OpCode::Create, OpCode::Create2, OpCode::CreateContainer, OpCode::CreateTtl]);
+    op_count_delete Counter "Requests of clients for delete." =
+        |f| ops(f, &[OpCode::Delete]);
+    op_count_exists Counter "Requests of clients for exists." =
+        |f| ops(f, &[OpCode::Exists]);
+    op_count_get_acl Counter "Requests of clients for getACL." =
+        |f| ops(f, &[OpCode::GetAcl]);
+    op_count_get_all_children_number Counter "Requests of clients for getAllChildrenNumber." =
+        |f| ops(f, &[OpCode::GetAllChildrenNumber]);
+    op_count_get_children Counter "Requests of clients for getChildren and getChildren2." =
+        |f| ops(f, &[OpCode::GetChildren, OpCode::GetChildren2]);
+    op_count_get_data Counter "Requests of clients for getData." =
+        |f| ops(f, &[OpCode::GetData]);
+    op_count_get_ephemerals Counter "Requests of clients for getEphemerals." =
+        |f| ops(f, &[OpCode::GetEphemerals]);
+    op_count_multi Counter "Requests of clients for multi." =
+        |f| ops(f, &[OpCode::Multi]);
+    op_count_multi_read Counter "Requests of clients for multiRead." =
+        |f| ops(f, &[OpCode::MultiRead]);
+    op_count_ping Counter "Requests of clients for ping." =
+        |f| ops(f, &[OpCode::Ping]);
+    op_count_reconfig Counter "Requests of clients for reconfig." =
+        |f| ops(f, &[OpCode::Reconfig]);
+    op_count_remove_watches Counter "Requests of clients for removeWatches." =
+        |f| ops(f, &[OpCode::RemoveWatches]);
+    op_count_set_acl Counter "Requests of clients for setACL." =
+        |f| ops(f, &[OpCode::SetAcl]);
+    op_count_set_data Counter "Requests of clients for setData." =
+        |f| ops(f, &[OpCode::SetData]);
+    op_count_set_watches Counter "Requests of clients for setWatches and setWatches2." =
+        |f| ops(f, &[OpCode::SetWatches, OpCode::SetWatches2]);
+    op_count_sync Counter "Requests of clients for sync." =
+        |f| ops(f, &[OpCode::Sync]);
+    op_count_total Counter "Requests of clients, connect requests aside." =
+        |f| Some(int(f.metrics().ops.total() as usize));
+    op_count_who_am_i Counter "Requests of clients for whoAmI." =
+        |f| ops(f, &[OpCode::WhoAmI]);
     open_file_descriptor_count Gauge "Files that this process has open." = |f| f.files().map(|files| int(files.open));
     outstanding_requests Gauge "Writes of this server's clients that wait for their reply." =
         |f| Some(Value::Int(f.metrics().outstanding.value()));
@@ -105,20 +165,28 @@ catalog! {
     quorum_size Gauge "Voters of the ensemble." =
         |f| (!f.is_standalone()).then(|| f.status().map(|s| int(s.quorum_size))).flatten();
     readlatency AdvancedSummary "Time to answer a read, ms." = |f| summary(&f.metrics().read_latency, 1000.0);
+    response_bytes Counter "Bytes of all replies to clients." =
+        |f| Some(int(f.metrics().response_bytes.sum() as usize));
     sessionless_connections_expired Counter "Client connections without a connect request in time." =
         |f| count(&f.metrics().connections_without_session_expired);
     snap_count Counter "Synchronizations of learners by a whole tree." = |f| count(&f.metrics().snapshots_sent);
     snapshottime Summary "Time to write a snapshot, ms." = |f| summary(&f.metrics().snapshots, 1000.0);
+    stale_sessions_expired Counter "Sessions that this leader has let expire." =
+        |f| f.status().map(|s| int(s.sessions_expired as usize));
     startup_txns_loaded Summary "Transactions replayed at start." = |f| summary(&f.metrics().txns_loaded, 1.0);
     sync_processor_batch_size Summary "Transactions for one sync of the log." =
         |f| summary(&f.metrics().sync_batches, 1.0);
     synced_followers Gauge "Followers of this leader that are synchronized." =
         |f| leads(f).then(|| f.status().map(|s| int(s.synced_followers))).flatten();
+    synced_non_voting_followers Gauge "Followers without a vote that are synchronized; there are none." =
+        |f| leads(f).then_some(Value::Int(0));
     synced_observers Gauge "Observers that are synchronized." = |f| leads(f).then_some(Value::Int(0));
     unavailable_time Summary "Time between two periods of serving, ms." =
         |f| summary(&f.metrics().unavailable, 1000.0);
     updatelatency AdvancedSummary "Time to answer a write, ms." = |f| summary(&f.metrics().update_latency, 1000.0);
     uptime Gauge "Time since the start of this server, ms." = |f| Some(int(f.uptime_ms() as usize));
+    watch_bytes Counter "Bytes of all watch events." =
+        |f| count(&f.metrics().watch_bytes);
     watch_count Gauge "Watches of this server's clients." = |f| f.tree().map(|t| int(t.watches));
     znode_count Gauge "Znodes." = |f| f.tree().map(|t| int(t.znodes));
     zk_server_driver_batch_size Summary "Events that the driver takes at once." =
@@ -132,6 +200,11 @@ catalog! {
     zk_server_serving Gauge "1 while this server takes clients." =
         |f| f.status().map(|s| Value::Int(i64::from(s.is_serving)));
     zk_server_zxid Gauge "Last zxid in the tree." = |f| f.status().map(|s| Value::Int(s.last_zxid.0));
+}
+
+fn ops(facts: &Facts, ops: &[OpCode]) -> Option<Value> {
+    let counts = ops.iter().map(|op| facts.metrics().ops.value(*op));
+    Some(int(counts.sum::<u64>() as usize))
 }
 
 fn leads(facts: &Facts) -> bool {

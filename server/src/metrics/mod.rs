@@ -2,6 +2,7 @@
 
 mod catalog;
 mod mntr;
+mod ops;
 mod prometheus;
 mod summary;
 
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use mntr::{Number, double, monitor};
+pub(crate) use ops::OpCounts;
 pub(crate) use prometheus::text;
 pub(crate) use summary::Summary;
 
@@ -80,6 +82,34 @@ impl Range {
         self.last.store(value, Ordering::Relaxed);
     }
 
+    /// Adds values that were gathered apart.
+    pub(crate) fn record_all(&self, values: &Values) {
+        let Values {
+            count,
+            sum,
+            min,
+            max,
+            last,
+        } = *values;
+        if count == 0 {
+            return;
+        }
+        self.record(last, 1);
+        self.count.add(count - 1);
+        self.sum.add(sum - last);
+        if min < self.min.load(Ordering::Relaxed) {
+            self.min.fetch_min(min, Ordering::Relaxed);
+        }
+        if max > self.max.load(Ordering::Relaxed) {
+            self.max.fetch_max(max, Ordering::Relaxed);
+        }
+    }
+
+    /// Of all values.
+    pub(crate) fn sum(&self) -> u64 {
+        self.sum.value()
+    }
+
     /// Forgets everything.
     pub(crate) fn reset(&self) {
         self.count.reset();
@@ -112,11 +142,40 @@ impl Range {
     }
 }
 
+/// Values on their way to a [`Range`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Values {
+    count: u64,
+    sum: u64,
+    min: u64,
+    max: u64,
+    last: u64,
+}
+
+impl Values {
+    pub(crate) fn add(&mut self, value: u64) {
+        self.min = if self.count == 0 {
+            value
+        } else {
+            self.min.min(value)
+        };
+        self.max = self.max.max(value);
+        self.last = value;
+        self.sum += value;
+        self.count += 1;
+    }
+}
+
 /// Everything that one server counts by itself. The rest is asked of the replica.
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) packets_received: Counter,
     pub(crate) packets_sent: Counter,
+    /// Replies without their length, but for those to connect requests.
+    pub(crate) response_bytes: Range,
+    pub(crate) watch_bytes: Counter,
+    pub(crate) auth_failed: Counter,
+    pub(crate) ops: OpCounts,
     pub(crate) bytes_received: Counter,
     pub(crate) connections: Gauge,
     pub(crate) connections_rejected: Counter,
@@ -167,12 +226,14 @@ impl Metrics {
         self.packets_sent.reset();
         self.latency.reset();
         self.proposal_bytes.reset();
+        self.response_bytes.reset();
         if !all {
             return;
         }
         let Self {
             packets_received: _,
             packets_sent: _,
+            response_bytes: _,
             latency: _,
             // What is now, not what has happened.
             connections: _,
@@ -197,6 +258,9 @@ impl Metrics {
             driver_inputs,
             slow_syncs,
             large_requests_rejected,
+            watch_bytes,
+            auth_failed,
+            ops,
             connection_token_deficit,
             read_latency,
             update_latency,
@@ -226,9 +290,12 @@ impl Metrics {
             driver_inputs,
             slow_syncs,
             large_requests_rejected,
+            watch_bytes,
+            auth_failed,
         ] {
             counter.reset();
         }
+        ops.reset();
         for summary in [
             connection_token_deficit,
             read_latency,

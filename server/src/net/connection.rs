@@ -18,12 +18,13 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use zk_core::request::{Client, ReadGuard, ReadOutcome, is_write, write_not_admitted};
 use zk_core::{ClientWrite, Input};
-use zk_proto::client::OpCode;
+use zk_proto::client::{OpCode, special_xid};
 use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
 use super::mailbox::{Farewell, Mailbox};
 use super::registry::{ConnStats, Replied};
+use crate::metrics::Values;
 
 /// Why a connection has ended.
 #[derive(Debug)]
@@ -176,7 +177,10 @@ impl Connection {
 
     fn answered(&mut self, mut replies: u32, frames: &[u8]) {
         let metrics = &self.clients.metrics;
-        let (xid, zxid) = last_reply(frames).unwrap_or((Xid(-1), Zxid::ZERO));
+        let sent = Sent::of(frames);
+        metrics.response_bytes.record_all(&sent.replies);
+        metrics.watch_bytes.add(sent.event_bytes);
+        let (xid, zxid) = sent.last.unwrap_or((Xid(-1), Zxid::ZERO));
         self.outstanding = self.outstanding.saturating_sub(replies);
         metrics.outstanding.add(-i64::from(replies));
         while replies > 0
@@ -263,6 +267,8 @@ impl Connection {
         let mut run = Vec::new();
         let (mut run_bytes, mut large_bytes) = (0, 0);
         let (mut reads, mut frames) = (0, 0_u64);
+        let mut ops = clients.metrics.ops.run();
+        let mut read_bytes = Values::default();
         let (mut last_read, mut last_write) = ((Xid(0), 0, Zxid::ZERO), 0);
         let mut taken = Taken::All;
         while let Some(next) = self.next_frame() {
@@ -319,8 +325,10 @@ impl Connection {
                 let guard = guard.as_ref().expect("taken above");
                 let body = &self.inbox[FRAME_HEAD_BYTES..4 + length];
                 let out = &mut self.outbox.bytes;
+                let before = out.len() + LENGTH_BYTES;
                 let outcome = guard.serve(&mut self.client, xid, op, body, out);
                 self.inbox.advance(4 + length);
+                read_bytes.add(out.len().saturating_sub(before) as u64);
                 reads += 1;
                 last_read = (xid, op, guard.tree().last_zxid());
                 match outcome {
@@ -331,9 +339,14 @@ impl Connection {
                             ids: self.client.ids().to_vec(),
                         });
                     }
-                    ReadOutcome::Close => self.ending = Some(Ended::Unanswerable),
+                    ReadOutcome::Close => {
+                        let is_auth = op == OpCode::Auth.code();
+                        clients.metrics.auth_failed.add(u64::from(is_auth));
+                        self.ending = Some(Ended::Unanswerable);
+                    }
                 }
             }
+            ops.note(op);
             frames += 1;
             if self
                 .ending
@@ -355,6 +368,7 @@ impl Connection {
         if reads > 0 {
             let elapsed = start.elapsed();
             metrics.packets_sent.add(reads);
+            metrics.response_bytes.record_all(&read_bytes);
             metrics.reads_answered(elapsed, reads);
             self.stats.sent(&clients.registry, reads);
             let (xid, op, zxid) = last_read;
@@ -457,22 +471,49 @@ impl Outbox {
     }
 }
 
-/// Xid and zxid of the last reply among these frames; events have the xid -1.
-fn last_reply(mut frames: &[u8]) -> Option<(Xid, Zxid)> {
-    let mut last = None;
-    while let Some((length, rest)) = frames.split_first_chunk() {
-        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
-        let (xid, after) = rest.split_first_chunk()?;
-        let (zxid, _) = after.split_first_chunk()?;
-        let xid = i32::from_be_bytes(*xid);
-        if xid != -1 {
-            last = Some((Xid(xid), Zxid(i64::from_be_bytes(*zxid))));
-        }
-        frames = rest.get(length..)?;
-    }
-    last
+/// What is in frames of the driver: replies, and events between them.
+#[derive(Default)]
+struct Sent {
+    /// Xid and zxid of the last reply.
+    last: Option<(Xid, Zxid)>,
+    replies: Values,
+    event_bytes: u64,
 }
 
+impl Sent {
+    fn of(mut frames: &[u8]) -> Self {
+        let mut sent = Self::default();
+        while let Some((length, rest)) = frames.split_first_chunk() {
+            let length = usize::try_from(i32::from_be_bytes(*length));
+            let Some((frame, rest)) = length.ok().and_then(|length| rest.split_at_checked(length))
+            else {
+                break;
+            };
+            sent.note(frame);
+            frames = rest;
+        }
+        sent
+    }
+
+    fn note(&mut self, frame: &[u8]) {
+        let length = frame.len() as u64;
+        let Some((xid, rest)) = frame.split_first_chunk() else {
+            return;
+        };
+        let xid = Xid(i32::from_be_bytes(*xid));
+        if xid == special_xid::NOTIFICATION {
+            self.event_bytes += length;
+            return;
+        }
+        self.replies.add(length);
+        if let Some(zxid) = rest.first_chunk() {
+            self.last = Some((xid, Zxid(i64::from_be_bytes(*zxid))));
+        }
+    }
+}
+
+/// Length prefix.
+const LENGTH_BYTES: usize = 4;
 /// Length prefix and request header.
 const FRAME_HEAD_BYTES: usize = 4 + HEADER_BYTES;
 /// A request header.

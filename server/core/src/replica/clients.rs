@@ -312,6 +312,7 @@ impl Replica {
         };
         for session in leading.tracker.take_expired(now.mono) {
             tracing::info!(%session, "session expired");
+            self.sessions_expired += 1;
             self.propose_close(now, session, out);
         }
     }

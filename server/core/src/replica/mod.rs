@@ -48,6 +48,7 @@ pub struct Replica {
     conns: BTreeMap<ConnId, Conn>,
     by_session: BTreeMap<SessionId, ConnId>,
     next_session_id: i64,
+    sessions_expired: u64,
     /// Connections with frames or to be closed at the end of the batch.
     dirty: Vec<ConnId>,
     /// The image of a SNAP until ZAB asks for it.
@@ -118,6 +119,7 @@ impl Replica {
             conns: BTreeMap::new(),
             by_session: BTreeMap::new(),
             next_session_id: config.first_session_id,
+            sessions_expired: 0,
             dirty: Vec::new(),
             received: None,
             snapshots,

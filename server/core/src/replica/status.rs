@@ -33,6 +33,8 @@ pub struct Status {
     pub synced_followers: usize,
     /// Leader: syncs that wait for a commit.
     pub pending_syncs: usize,
+    /// Sessions that this server has let expire, since its start.
+    pub sessions_expired: u64,
     /// Voters of the ensemble.
     pub quorum_size: usize,
 }
@@ -69,6 +71,7 @@ impl Replica {
             learners: self.zab.learners(),
             synced_followers: self.zab.synced_followers().len(),
             pending_syncs: self.zab.pending_syncs(),
+            sessions_expired: self.sessions_expired,
             quorum_size: self.config.ensemble.members.len(),
         }
     }

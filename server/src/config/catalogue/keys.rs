@@ -104,6 +104,8 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "admin.enableServer" Switch, "true", "serve the admin port";
     Taken "admin.serverAddress" Text, "0.0.0.0", "host or address of the admin port";
     Taken "admin.serverPort" Int(0, 65_535), "8080", "the admin port";
+    Taken "admin.commandURL" Text, "/commands", "path of the admin commands";
+    Taken "admin.idleTimeout" Int(1, I32_MAX), "30000", "ms after which a silent connection to the admin port is closed";
     Taken "metricsProvider.className" Text, "", "`org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider` serves metrics";
     Taken "metricsProvider.httpHost" Text, "0.0.0.0", "host or address of the metrics port";
     Taken "metricsProvider.httpPort" Int(0, 65_535), "7000", "the metrics port";
@@ -155,6 +157,9 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "test.*" Text, "", "it is a test aid of the reference";
     Ignored "testingonly.*" Text, "", "it is a test aid of the reference";
     Ignored "emulate353TTLNodes" Text, "", "times to live are always written in the form that 3.5.4 brought";
+    Ignored "admin.snapshot.enabled" Text, "", "the command `snapshot` answers that it is off";
+    Ignored "admin.restore.enabled" Text, "", "the command `restore` answers that it is off";
+    Ignored "admin.rateLimiterIntervalInMS" Text, "", "the commands that it slows down are off";
     Ignored "admin.httpVersion" Text, "", "the admin port speaks HTTP/1.1";
     Ignored "syncEnabled" Text, "", "observers are not there yet";
     Ignored "observer.*" Text, "", "observers are not there yet";
