@@ -8,11 +8,17 @@ OPEN_ACL = [(31, "world", "anyone")]
 
 CREATE, DELETE, EXISTS, GET_DATA, SET_DATA, GET_ACL, SET_ACL = 1, 2, 3, 4, 5, 6, 7
 GET_CHILDREN, SYNC, PING, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 8, 9, 11, 12, 13, 14, 15
-SET_WATCHES, CLOSE_SESSION = 101, -11
+CHECK_WATCHES, REMOVE_WATCHES, MULTI_READ = 17, 18, 22
+AUTH, SET_WATCHES, SASL, GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER = 100, 101, 102, 103, 104
+SET_WATCHES2, ADD_WATCH, WHO_AM_I, CLOSE_SESSION = 105, 106, 107, -11
 
 PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL = 0, 1, 2, 3
 
-NOTIFICATION_XID, PING_XID, SET_WATCHES_XID = -1, -2, -8
+NOTIFICATION_XID, PING_XID, AUTH_XID, SET_WATCHES_XID = -1, -2, -4, -8
+
+# Of addWatch; of checkWatches and removeWatches.
+PERSISTENT_WATCH, RECURSIVE_WATCH = 0, 1
+CHILDREN_TYPE, DATA_TYPE, ANY_TYPE, PERSISTENT_TYPE, RECURSIVE_TYPE = 1, 2, 3, 4, 5
 
 
 class Closed(Exception):
@@ -177,9 +183,52 @@ class Connection:
         fields = self.request(MULTI, multi_body(*ops))
         return multi_results(fields)
 
+    def auth(self, scheme, payload):
+        """Says who the client is; the header of the reply carries the zxid 0."""
+        self.request(AUTH, Encoder().int(0).string(scheme).buffer(payload).bytes(), AUTH_XID)
+
+    def who_am_i(self):
+        fields = self.request(WHO_AM_I, b"")
+        return [(fields.string(), fields.string()) for _ in range(fields.int())]
+
+    def set_acl(self, path, acl, version=-1):
+        return self.request(SET_ACL, Encoder().string(path).acl(acl).int(version).bytes()).stat()
+
+    def ephemerals(self, prefix="/"):
+        return self.request(GET_EPHEMERALS, Encoder().string(prefix).bytes()).strings()
+
+    def all_children_number(self, path):
+        return self.request(GET_ALL_CHILDREN_NUMBER, Encoder().string(path).bytes()).int()
+
+    def multi_read(self, *ops):
+        """Each op is (opcode, path). Returns (result type, error code, names or (data, Stat) or None) of each op."""
+        body = multi_body(*((op, path_watch(path, True)) for op, path in ops))
+        return multi_read_results(self.request(MULTI_READ, body))
+
+    def add_watch(self, path, mode):
+        return self.request(ADD_WATCH, path_number(path, mode)).rest()
+
+    def check_watches(self, path, kind):
+        return self.request(CHECK_WATCHES, path_number(path, kind)).rest()
+
+    def remove_watches(self, path, kind):
+        return self.request(REMOVE_WATCHES, path_number(path, kind)).rest()
+
     def set_watches(self, relative_zxid, data=(), exist=(), child=()):
         body = Encoder().long(relative_zxid).strings(data).strings(exist).strings(child).bytes()
         self.request(SET_WATCHES, body, SET_WATCHES_XID)
+
+
+    def set_watches2(self, relative_zxid, data=(), exist=(), child=(), persistent=(), recursive=()):
+        body = Encoder().long(relative_zxid).strings(data).strings(exist).strings(child)
+        body.strings(persistent).strings(recursive)
+        self.request(SET_WATCHES2, body.bytes(), SET_WATCHES_XID)
+
+    def take_events(self):
+        """All notifications so far as (type, path), oldest first: whatever a change causes comes before a later ping."""
+        self.ping()
+        events, self.events = self.events, []
+        return [(kind, path) for kind, _, path, _ in events]
 
 
 def connect_request(timeout_ms=10_000, session=0, passwd=bytes(16), last_zxid=0, read_only=False):
@@ -201,6 +250,10 @@ def set_body(path, data, version=-1):
 
 def path_version(path, version=-1):
     return Encoder().string(path).int(version).bytes()
+
+
+def path_number(path, number):
+    return Encoder().string(path).int(number).bytes()
 
 
 def path_watch(path, watch=False):
@@ -229,6 +282,22 @@ def multi_results(fields):
             value = fields.stat()
         elif op == -1:
             err = fields.int()
+        results.append((op, err, value))
+
+
+def multi_read_results(fields):
+    results = []
+    while True:
+        op, done, err = fields.int(), fields.bool(), fields.int()
+        if done:
+            return results
+        value = None
+        if op == GET_CHILDREN:
+            value = fields.strings()
+        elif op == GET_DATA:
+            value = (fields.buffer(), fields.stat())
+        elif op == -1:
+            assert fields.int() == err
         results.append((op, err, value))
 
 

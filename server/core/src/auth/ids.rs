@@ -11,7 +11,8 @@ pub const IDS_PER_CONNECTION_MAX: usize = 1000;
 ///
 /// The order shows in whoAmI and in the list that the scheme `auth` of a new
 /// znode turns into. The reference's is that of a `ConcurrentHashMap`: by
-/// bucket, and by age within a bucket.
+/// bucket, and by age within a bucket. With a dozen ids and more, those of
+/// one bucket may stand the other way round there.
 #[must_use]
 pub fn add_id(ids: &mut Vec<Id>, id: Id) -> bool {
     if ids.contains(&id) {
