@@ -177,10 +177,15 @@ impl World {
                 (OpCode::CheckWatches, any, Act::Read)
             }
             7 => {
-                let always = self.clients[client].watching.any_always();
-                let Some((path, is_recursive)) = always else {
+                let state = &self.clients[client];
+                let changes = |act: &Act| matches!(act, Act::Watch { .. } | Act::Unwatch(_));
+                let is_changing = state.pending.iter().any(|pending| changes(&pending.act));
+                let Some((path, is_recursive)) = state.watching.any_always() else {
                     return;
                 };
+                if is_changing {
+                    return;
+                }
                 let kind = PERSISTENT_WATCH + i32::from(is_recursive);
                 let (path, body) = (path.to_owned(), bodies::path_and_code(path, kind));
                 (OpCode::RemoveWatches, body, Act::Unwatch(path))

@@ -67,7 +67,7 @@ impl Watching {
             return forget(Aspect::Children);
         }
         forget(Aspect::Data);
-        if kind == EventKind::NodeDeleted as i32 {
+        if kind != EventKind::NodeDataChanged as i32 {
             forget(Aspect::Children);
         }
     }
