@@ -11,8 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use zk_core::{EpochFile, Input, LogEntry, RebuildError, Recovered};
+use zk_core::{EpochFile, Input, LogEntry, RebuildError, Recovered, TreeCut};
 use zk_proto::{Epoch, Zxid};
 use zk_store::{EpochName, RealDisk, Store, StoreConfig, StoreError};
 
@@ -26,16 +25,8 @@ pub(crate) enum DiskOp {
     Append(Vec<LogEntry>),
     SaveEpoch(EpochFile, Epoch),
     Truncate(Zxid),
-    Install {
-        zxid: Zxid,
-        image: Bytes,
-        digest: u64,
-    },
-    SaveSnapshot {
-        zxid: Zxid,
-        image: Bytes,
-        digest: u64,
-    },
+    Install(Arc<TreeCut>),
+    SaveSnapshot(Arc<TreeCut>),
 }
 
 /// The driver's end of the queue. What may be queued is bounded by what the
@@ -251,13 +242,9 @@ impl Worker {
                     self.store.save_epoch(name, epoch)?;
                     self.inbox.push_input(Input::EpochSaved(file, epoch));
                 }
-                DiskOp::SaveSnapshot {
-                    zxid,
-                    image,
-                    digest,
-                } => {
+                DiskOp::SaveSnapshot(cut) => {
                     self.store.roll()?;
-                    self.start_snapshot(zxid, image, digest);
+                    self.start_snapshot(cut);
                 }
                 DiskOp::Truncate(zxid) => {
                     self.start_long_work();
@@ -266,14 +253,14 @@ impl Worker {
                     tracing::info!(to = %zxid, last = %left.last_zxid, "log truncated");
                     self.inbox.push_input(Input::Truncated(Box::new(left)));
                 }
-                DiskOp::Install {
-                    zxid,
-                    image,
-                    digest,
-                } => {
+                DiskOp::Install(cut) => {
                     self.start_long_work();
-                    self.store.install_snapshot(zxid, &image, digest)?;
-                    tracing::info!(%zxid, bytes = image.len(), "the leader's snapshot installed");
+                    let zxid = cut.zxid();
+                    let mut blocks = cut.blocks();
+                    let bytes = self
+                        .store
+                        .install_snapshot(zxid, cut.digest(), |out| blocks.append_next(out))?;
+                    tracing::info!(%zxid, bytes, "the leader's snapshot installed");
                     self.inbox.push_input(Input::SnapshotInstalled(zxid));
                 }
             }
@@ -306,18 +293,20 @@ impl Worker {
         Ok(())
     }
 
-    fn start_snapshot(&mut self, zxid: Zxid, image: Bytes, digest: u64) {
+    fn start_snapshot(&mut self, cut: Arc<TreeCut>) {
         self.finish_snapshot();
+        let zxid = cut.zxid();
         let snapshots = self.store.snapshots();
         let (inbox, metrics) = (self.inbox.clone(), self.metrics.clone());
         let work = move || {
             let guard = ReportPanic(inbox.clone());
             let start = Instant::now();
-            match snapshots.write(zxid, &image, digest) {
-                Ok(()) => {
+            let mut blocks = cut.blocks();
+            match snapshots.write_blocks(zxid, cut.digest(), |out| blocks.append_next(out)) {
+                Ok(bytes) => {
                     metrics.snapshots.record_time(start.elapsed(), 1);
                     let elapsed_ms = start.elapsed().as_millis();
-                    tracing::info!(%zxid, bytes = image.len(), elapsed_ms, "snapshot written");
+                    tracing::info!(%zxid, bytes, elapsed_ms, "snapshot written");
                     inbox.push_input(Input::SnapshotSaved(zxid));
                 }
                 Err(error) => inbox.push(Event::DiskFailed(error.into())),

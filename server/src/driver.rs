@@ -271,11 +271,11 @@ impl Driver {
                 }
             }
             Output::Send { link, packet } => self.send(link, &packet),
-            Output::SendSnap { link, zxid, image } => {
+            Output::SendSnap { link, cut } => {
                 self.flush_links();
                 self.parts.metrics.snapshots_sent.add(1);
                 if let Some(link) = self.links.get(&link) {
-                    link.outbox.send_image(zxid, image);
+                    link.outbox.send_image(cut.blocks());
                 }
             }
             Output::Notify { to, notification } => {
@@ -291,28 +291,9 @@ impl Driver {
             }
             Output::SaveEpoch(file, epoch) => self.save_epoch(file, epoch),
             Output::Truncate(zxid) => self.parts.disk.ask(DiskOp::Truncate(zxid)),
-            Output::InstallSnapshot {
-                zxid,
-                image,
-                digest,
-            } => {
-                self.parts.disk.ask(DiskOp::Install {
-                    zxid,
-                    image,
-                    digest,
-                });
-            }
-            Output::SaveSnapshot {
-                zxid,
-                image,
-                digest,
-            } => {
-                self.parts.disk.ask(DiskOp::SaveSnapshot {
-                    zxid,
-                    image,
-                    digest,
-                });
-            }
+            Output::InstallSnapshot(cut) => self.parts.disk.ask(DiskOp::Install(cut)),
+            Output::SaveSnapshot(cut) => self.parts.disk.ask(DiskOp::SaveSnapshot(cut)),
+            Output::Discard(tree) => drop(tokio::task::spawn_blocking(move || drop(tree))),
             Output::ToClient(message) => {
                 let conn = message.conn;
                 let close = message.close;

@@ -79,14 +79,12 @@ pub enum Input {
         /// The packet.
         packet: QuorumPacket,
     },
-    /// A SNAP packet and the whole stream after it, without the signature.
+    /// A SNAP packet and the whole stream after it, as the tree that it is.
     Snap {
         /// On which link.
         link: LinkId,
-        /// Zxid of the tree.
-        zxid: Zxid,
-        /// Sessions, ACL table, znodes, end mark.
-        image: Bytes,
+        /// With the zxid of the packet.
+        tree: Box<Tree>,
     },
 
     /// Log entries up to and including this zxid are durable.
@@ -95,10 +93,10 @@ pub enum Input {
     EpochSaved(EpochFile, Epoch),
     /// The log was cut as asked and this is what is left.
     Truncated(Box<Recovered>),
-    /// The image of `Output::InstallSnapshot` is durable and is what a restart
+    /// The tree of `Output::InstallSnapshot` is durable and is what a restart
     /// would load.
     SnapshotInstalled(Zxid),
-    /// The image of `Output::SaveSnapshot` is on disk.
+    /// The tree of `Output::SaveSnapshot` is on disk.
     SnapshotSaved(Zxid),
 
     /// A client's first frame.

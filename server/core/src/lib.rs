@@ -29,6 +29,7 @@ pub use output::{CloseReason, Output, Role, ToClient};
 pub use recover::RebuildError;
 pub use replica::{Applied, Replica, Status};
 pub use time::{Millis, Now};
+pub use tree::TreeCut;
 
 /// A client connection of this process; the shell numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

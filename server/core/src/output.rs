@@ -2,10 +2,12 @@
 //! order: whatever has to wait for the disk is not emitted before the disk's
 //! completion has come in.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use zk_proto::quorum::{Notification, QuorumPacket};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
+use crate::tree::{Tree, TreeCut};
 use crate::{ConnId, EpochFile, LinkId, LogEntry};
 
 /// What a server is.
@@ -75,14 +77,12 @@ pub enum Output {
         /// What.
         packet: QuorumPacket,
     },
-    /// Send a SNAP packet, the image and the signature.
+    /// Send a SNAP packet, the image of this tree and the signature.
     SendSnap {
         /// On which link.
         link: LinkId,
-        /// Zxid of the tree.
-        zxid: Zxid,
-        /// Sessions, ACL table, znodes, end mark.
-        image: Bytes,
+        /// The tree as the learner is to have it.
+        cut: Arc<TreeCut>,
     },
     /// Send a vote to this peer, dialing it when there is no connection. Only
     /// the newest vote for a peer is kept while it cannot be reached, and the
@@ -102,25 +102,14 @@ pub enum Output {
     /// Drop every log entry and snapshot after this zxid, load what is left,
     /// answer `Truncated`.
     Truncate(Zxid),
-    /// Make this image, received from the leader, what a restart loads: drop
+    /// Make this tree, received from the leader, what a restart loads: drop
     /// later log entries and snapshots, write, sync. Answer `SnapshotInstalled`.
-    InstallSnapshot {
-        /// Zxid of the tree.
-        zxid: Zxid,
-        /// Sessions, ACL table, znodes, end mark.
-        image: Bytes,
-        /// Digest of the tree.
-        digest: u64,
-    },
+    InstallSnapshot(Arc<TreeCut>),
     /// Write a periodic snapshot and roll the log; answer `SnapshotSaved`.
-    SaveSnapshot {
-        /// Zxid of the tree.
-        zxid: Zxid,
-        /// Sessions, ACL table, znodes, end mark.
-        image: Bytes,
-        /// Digest of the tree.
-        digest: u64,
-    },
+    SaveSnapshot(Arc<TreeCut>),
+    /// Drop a tree that nobody needs any more. With many znodes that takes a
+    /// while, so do it beside everything else.
+    Discard(Box<Tree>),
 
     /// Frames for a client.
     ToClient(ToClient),

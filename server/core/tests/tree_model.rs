@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use support::{check_sums, create_txn, entry, grant, set_acl, set_data};
 use zk_core::request::replay;
-use zk_core::tree::{Tree, TreeCut, path};
+use zk_core::tree::{Tree, TreeCut, TreeLoader, path};
 use zk_proto::client::{Acl, perms};
 use zk_proto::txn::{CreateTxn, Txn};
 use zk_proto::{SessionId, Zxid};
@@ -134,11 +134,26 @@ fn rows(tree: &Tree) -> Model {
     rows
 }
 
+/// As a link hands it over, with something else behind it.
+fn in_pieces(image: &[u8], piece: usize, zxid: Zxid) -> Tree {
+    let mut stream = image.to_vec();
+    stream.extend_from_slice(b"BenWasHere");
+    let mut loader = TreeLoader::new(zxid);
+    let (mut taken, mut have) = (0, 0);
+    while !loader.is_complete() {
+        assert!(have < stream.len(), "it ends");
+        have = (have + piece).min(stream.len());
+        taken += loader.load(&stream[taken..have]).unwrap();
+    }
+    assert_eq!(taken, image.len());
+    loader.finish().unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
 
     #[test]
-    fn a_tree_is_what_a_plain_map_would_be(ops in vec(op(), 0..400)) {
+    fn a_tree_is_what_a_plain_map_would_be(ops in vec(op(), 0..400), piece in 1..3_000_usize) {
         let mut tree = Tree::new();
         let mut model = rows(&tree);
         for op in &ops {
@@ -147,8 +162,12 @@ proptest! {
         }
         check_sums(&tree);
         prop_assert_eq!(&rows(&tree), &model);
-        let loaded = Tree::from_image(&tree.image(), tree.last_zxid()).unwrap();
-        prop_assert_eq!(rows(&loaded), model);
+        let image = tree.image();
+        let loaded = Tree::from_image(&image, tree.last_zxid()).unwrap();
+        prop_assert_eq!(&rows(&loaded), &model);
+        let loaded = in_pieces(&image, piece, tree.last_zxid());
+        check_sums(&loaded);
+        prop_assert_eq!(loaded.image(), image);
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) fn input(input: &Input) -> String {
         Input::Packet { link, packet } => {
             format!("{:?} {} on {:x}", packet.known_kind(), packet.zxid, link.0)
         }
-        Input::Snap { zxid, .. } => format!("Snap {zxid}"),
+        Input::Snap { tree, .. } => format!("Snap {}", tree.last_zxid()),
         Input::Truncated(recovered) => format!("Truncated to {}", recovered.last_zxid),
         Input::Touched(_) => "Touched".to_owned(),
         Input::ClientWrites { conn, writes } => {
@@ -30,13 +30,13 @@ pub(crate) fn output(output: &Output) -> String {
         Output::Send { link, packet } => {
             format!("{:?} {} on {:x}", packet.known_kind(), packet.zxid, link.0)
         }
-        Output::SendSnap { zxid, .. } => format!("Snap {zxid}"),
+        Output::SendSnap { cut, .. } => format!("Snap {}", cut.zxid()),
         Output::Append(entries) => {
             let zxids: Vec<_> = entries.iter().map(|entry| entry.zxid.to_string()).collect();
             format!("append {}", zxids.join(" "))
         }
-        Output::InstallSnapshot { zxid, .. } => format!("install snapshot {zxid}"),
-        Output::SaveSnapshot { zxid, .. } => format!("save snapshot {zxid}"),
+        Output::InstallSnapshot(cut) => format!("install snapshot {}", cut.zxid()),
+        Output::SaveSnapshot(cut) => format!("save snapshot {}", cut.zxid()),
         Output::ToClient(to) => format!("{} replies to client {}", to.replies, to.conn.0),
         Output::SessionOpened { conn, session, .. } => {
             format!("session {session} of client {}", conn.0)

@@ -3,9 +3,10 @@
 //! inside of those that take several changes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use zk_core::{EpochFile, Input, LogEntry, Recovered};
+use zk_core::{EpochFile, Input, LogEntry, Recovered, TreeCut};
 use zk_proto::{Epoch, Zxid};
 use zk_store::{EpochName, Loaded, MemDisk, Store, StoreError};
 
@@ -18,8 +19,8 @@ pub(crate) enum DiskWork {
     Append(Vec<LogEntry>),
     SaveEpoch(EpochFile, Epoch),
     Truncate(Zxid),
-    Install(Zxid, Bytes, u64),
-    SaveSnapshot(Zxid, Bytes, u64),
+    Install(Arc<TreeCut>),
+    SaveSnapshot(Arc<TreeCut>),
 }
 
 /// What a server's disk thread has to do.
@@ -31,7 +32,7 @@ pub(crate) struct DiskQueue {
     /// Is an event under way?
     pub(crate) is_busy: bool,
     /// Written beside the log.
-    snapshot: Option<(Zxid, Bytes, u64)>,
+    snapshot: Option<Arc<TreeCut>>,
 }
 
 impl DiskQueue {
@@ -112,14 +113,15 @@ impl DiskQueue {
                 let loaded = store.recover(tail_max)?;
                 told.push(Input::Truncated(Box::new(rebuild(&loaded))));
             }
-            Some(DiskWork::Install(zxid, image, digest)) => {
+            Some(DiskWork::Install(cut)) => {
                 told.extend(self.finish_snapshot(store)?);
-                store.install_snapshot(zxid, &image, digest)?;
-                told.push(Input::SnapshotInstalled(zxid));
+                let mut blocks = cut.blocks();
+                store.install_snapshot(cut.zxid(), cut.digest(), |out| blocks.append_next(out))?;
+                told.push(Input::SnapshotInstalled(cut.zxid()));
             }
-            Some(DiskWork::SaveSnapshot(zxid, image, digest)) => {
+            Some(DiskWork::SaveSnapshot(cut)) => {
                 store.roll()?;
-                self.snapshot = Some((zxid, image, digest));
+                self.snapshot = Some(cut);
             }
         }
         Ok(told)
@@ -131,12 +133,15 @@ impl DiskQueue {
         &mut self,
         store: &Store<MemDisk>,
     ) -> Result<Option<Input>, StoreError> {
-        let Some((zxid, image, digest)) = self.snapshot.take() else {
+        let Some(cut) = self.snapshot.take() else {
             return Ok(None);
         };
-        store.snapshots().write(zxid, &image, digest)?;
+        // Encoded only now, when the tree may have gone on for long.
+        let mut blocks = cut.blocks();
+        let snapshots = store.snapshots();
+        snapshots.write_blocks(cut.zxid(), cut.digest(), |out| blocks.append_next(out))?;
         store.purge(SNAPSHOTS_KEPT)?;
-        Ok(Some(Input::SnapshotSaved(zxid)))
+        Ok(Some(Input::SnapshotSaved(cut.zxid())))
     }
 
     /// Is a snapshot being written beside the log?

@@ -4,8 +4,9 @@
 //! know nothing of each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use bytes::Bytes;
+use zk_core::tree::{Tree, TreeCut};
 use zk_core::{Input, LinkId};
 use zk_proto::quorum::{Notification, PacketKind, QuorumPacket};
 use zk_proto::{Sid, Zxid};
@@ -16,7 +17,7 @@ use crate::world::{Event, World};
 #[derive(Clone, Debug)]
 pub(crate) enum Wire {
     Packet(QuorumPacket),
-    Snap(Zxid, Bytes),
+    Snap(Arc<TreeCut>),
     /// The other end is gone.
     Closed,
 }
@@ -217,7 +218,14 @@ impl World {
                 }
                 Input::Packet { link, packet }
             }
-            Wire::Snap(zxid, image) => Input::Snap { link, zxid, image },
+            Wire::Snap(cut) => {
+                let tree = Tree::from_image(&cut.image(), cut.zxid());
+                let tree = tree.expect("the core loads what it has written");
+                Input::Snap {
+                    link,
+                    tree: Box::new(tree),
+                }
+            }
             Wire::Closed => {
                 self.servers[at.server].release(link);
                 Input::LinkClosed(link)

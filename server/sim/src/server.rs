@@ -368,9 +368,7 @@ impl World {
                 Output::Send { link, packet } => {
                     self.send_packet(end(link), packet);
                 }
-                Output::SendSnap { link, zxid, image } => {
-                    self.send(end(link), Wire::Snap(zxid, image));
-                }
+                Output::SendSnap { link, cut } => self.send(end(link), Wire::Snap(cut)),
                 Output::Notify { to, notification } => self.vote(server, to, notification),
                 Output::Append(entries) => {
                     self.check_append(server, &entries)?;
@@ -380,24 +378,17 @@ impl World {
                     self.hand_to_disk(server, DiskWork::SaveEpoch(file, epoch));
                 }
                 Output::Truncate(zxid) => self.hand_to_disk(server, DiskWork::Truncate(zxid)),
-                Output::InstallSnapshot {
-                    zxid,
-                    image,
-                    digest,
-                } => {
-                    let tip = self.checks.transaction(zxid);
+                Output::InstallSnapshot(cut) => {
+                    let tip = self.checks.transaction(cut.zxid());
                     if let Some(process) = &mut self.servers[server].process {
                         process.tip = tip;
                     }
-                    self.hand_to_disk(server, DiskWork::Install(zxid, image, digest));
+                    self.hand_to_disk(server, DiskWork::Install(cut));
                 }
-                Output::SaveSnapshot {
-                    zxid,
-                    image,
-                    digest,
-                } => {
-                    self.hand_to_disk(server, DiskWork::SaveSnapshot(zxid, image, digest));
+                Output::SaveSnapshot(cut) => {
+                    self.hand_to_disk(server, DiskWork::SaveSnapshot(cut));
                 }
+                Output::Discard(_) => {}
                 Output::ToClient(to) => self.answer_client(to),
                 Output::SessionOpened {
                     conn,

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use zk_core::tree::{ImageBlocks, TreeError, TreeLoader};
 use zk_core::{Input, LinkId};
-use zk_proto::jute::Put;
+use zk_proto::DecodeError;
+use zk_proto::jute::{Put, Reason};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
-use zk_proto::snapshot::{SNAP_SIGNATURE, SnapScanner};
-use zk_proto::{DecodeError, Zxid};
+use zk_proto::snapshot::SNAP_SIGNATURE;
 
 use crate::inbox::{Event, Inbox};
 
@@ -37,7 +38,7 @@ struct State {
 
 enum Chunk {
     Packets(Vec<u8>),
-    Image(Bytes),
+    Image(Box<ImageBlocks>),
 }
 
 impl LinkOutbox {
@@ -59,15 +60,15 @@ impl LinkOutbox {
     }
 
     /// Adds a tree image and the signature after it.
-    pub(crate) fn send_image(&self, zxid: Zxid, image: Bytes) {
+    pub(crate) fn send_image(&self, image: ImageBlocks) {
         let mut head = Vec::new();
-        QuorumPacket::new(PacketKind::Snap, zxid, None).write(&mut head);
+        QuorumPacket::new(PacketKind::Snap, image.zxid(), None).write(&mut head);
         let mut signature = Vec::new();
         signature.put_str(SNAP_SIGNATURE);
         let mut state = self.state.lock();
         state.chunks.extend([
             Chunk::Packets(head),
-            Chunk::Image(image),
+            Chunk::Image(Box::new(image)),
             Chunk::Packets(signature),
         ]);
         state.wake();
@@ -127,8 +128,10 @@ pub(super) struct Link {
     data_bytes_max: usize,
     unsent: VecDeque<Chunk>,
     sent: usize,
+    /// The piece that is being sent of the image in front of `unsent`.
+    block: Vec<u8>,
     received: BytesMut,
-    snap: Option<(Zxid, SnapScanner)>,
+    snap: Option<Box<TreeLoader>>,
     events: Vec<Event>,
     /// When the replica last heard that a long transfer moves.
     progress: Instant,
@@ -142,6 +145,7 @@ pub(super) enum LinkEnd {
     ByPeer,
     Socket(std::io::Error),
     BadPacket(DecodeError),
+    BadSnapshot(TreeError),
 }
 
 impl Link {
@@ -160,6 +164,7 @@ impl Link {
             data_bytes_max,
             unsent: VecDeque::new(),
             sent: 0,
+            block: Vec::new(),
             received: BytesMut::with_capacity(READ_BYTES),
             snap: None,
             events: Vec::new(),
@@ -199,9 +204,9 @@ impl Link {
             }
             let read = self.poll_fill(cx);
             if let Poll::Ready(Ok(1..)) = read
-                && let Err(error) = self.take_packets()
+                && let Err(end) = self.take_packets()
             {
-                return Poll::Ready(LinkEnd::BadPacket(error));
+                return Poll::Ready(end);
             }
             self.tell_progress();
             self.inbox.append(&mut self.events);
@@ -215,30 +220,21 @@ impl Link {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         if self.received.capacity() - self.received.len() < READ_BYTES_MIN {
-            // A long stream doubles its buffer, which costs it one copy in the mean.
+            // A long record doubles its buffer, which costs it one copy in the mean.
             self.received.reserve(READ_BYTES.max(self.received.len()));
         }
         let read = pin!(self.stream.read_buf(&mut self.received));
         read.poll(cx)
     }
 
-    fn take_packets(&mut self) -> Result<(), DecodeError> {
+    fn take_packets(&mut self) -> Result<(), LinkEnd> {
         loop {
-            if let Some((zxid, scanner)) = &mut self.snap {
-                let zxid = *zxid;
+            if let Some(loader) = self.snap.take() {
                 self.has_moved = true;
-                let Some(end) = scanner.advance(&self.received, self.data_bytes_max * 2)? else {
+                self.take_snap(loader)?;
+                if self.snap.is_some() {
                     return Ok(());
-                };
-                let mut image = self.received.split_to(end);
-                image.truncate(end - 4 - SNAP_SIGNATURE.len());
-                let image = image.freeze();
-                self.snap = None;
-                self.events.push(Event::Input(Input::Snap {
-                    link: self.id,
-                    zxid,
-                    image,
-                }));
+                }
             }
             if !self.may_hold_packet() {
                 return Ok(());
@@ -249,11 +245,46 @@ impl Link {
             // What is left is the start of a packet, or of a stream. It moves to
             // the rest of the same allocation, which lasts for many packets.
             self.received.extend_from_slice(&bytes[at..]);
-            decoded?;
+            decoded.map_err(LinkEnd::BadPacket)?;
             if self.snap.is_none() {
                 return Ok(());
             }
         }
+    }
+
+    /// Hands over the tree once all of it and the signature are there. A
+    /// single record may not be longer than the longest packet with its data.
+    fn take_snap(&mut self, mut loader: Box<TreeLoader>) -> Result<(), LinkEnd> {
+        let taken = loader.load(&self.received).map_err(LinkEnd::BadSnapshot)?;
+        self.received.advance(taken);
+        let mut signature = Vec::new();
+        signature.put_str(SNAP_SIGNATURE);
+        if !loader.is_complete() || self.received.len() < signature.len() {
+            if loader.is_among_znodes() && self.received.len() > self.data_bytes_max * 2 {
+                return Err(LinkEnd::BadSnapshot(TreeError::from(DecodeError {
+                    offset: 0,
+                    reason: Reason::Truncated,
+                })));
+            }
+            self.snap = Some(loader);
+            return Ok(());
+        }
+        if !self.received.starts_with(&signature) {
+            return Err(LinkEnd::BadPacket(DecodeError {
+                offset: 0,
+                reason: Reason::Value {
+                    what: "snapshot signature",
+                    value: 0,
+                },
+            }));
+        }
+        self.received.advance(signature.len());
+        let tree = loader.finish().map_err(LinkEnd::BadSnapshot)?;
+        self.events.push(Event::Input(Input::Snap {
+            link: self.id,
+            tree: Box::new(tree),
+        }));
+        Ok(())
     }
 
     fn decode_all(&mut self, bytes: &Bytes, at: &mut usize) -> Result<(), DecodeError> {
@@ -264,7 +295,7 @@ impl Link {
             };
             *at += length;
             if packet.known_kind() == Some(PacketKind::Snap) {
-                self.snap = Some((packet.zxid, SnapScanner::default()));
+                self.snap = Some(Box::new(TreeLoader::new(packet.zxid)));
                 return Ok(());
             }
             self.events.push(Event::Input(Input::Packet {
@@ -288,10 +319,21 @@ impl Link {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while let Some(chunk) = self.unsent.front() {
-            let (bytes, is_image): (&[u8], bool) = match chunk {
-                Chunk::Packets(bytes) => (bytes, false),
-                Chunk::Image(bytes) => (bytes, true),
+        while let Some(chunk) = self.unsent.front_mut() {
+            let (bytes, is_image) = match chunk {
+                Chunk::Packets(bytes) => (&*bytes, false),
+                Chunk::Image(blocks) => {
+                    if self.sent == self.block.len() {
+                        self.sent = 0;
+                        self.block.clear();
+                        if !blocks.append_next(&mut self.block) {
+                            self.block = Vec::new();
+                            self.unsent.pop_front();
+                            continue;
+                        }
+                    }
+                    (&self.block, true)
+                }
             };
             while self.sent < bytes.len() {
                 match ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[self.sent..]))? {
@@ -300,8 +342,10 @@ impl Link {
                 }
                 self.has_moved |= is_image;
             }
-            self.sent = 0;
-            self.unsent.pop_front();
+            if !is_image {
+                self.sent = 0;
+                self.unsent.pop_front();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -321,3 +365,73 @@ const READ_BYTES: usize = 64 * 1024;
 const READ_BYTES_MIN: usize = 4 * 1024;
 /// The replica hears of a long transfer this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use zk_core::tree::Tree;
+    use zk_proto::Zxid;
+
+    use super::*;
+
+    async fn link(stream: TcpStream) -> (Link, Arc<Inbox>, Arc<LinkOutbox>) {
+        let (inbox, outbox) = (Arc::<Inbox>::default(), Arc::<LinkOutbox>::default());
+        let link = Link::new(LinkId(1), stream, inbox.clone(), outbox.clone(), 1 << 20);
+        (link, inbox, outbox)
+    }
+
+    /// A tree whose image takes many pieces, some of them long.
+    fn tree() -> Tree {
+        let mut tree = Tree::new();
+        let text = "x".repeat(900_000);
+        tree.set_config(&text, Zxid(1), 1);
+        tree.set_last_zxid(Zxid(0x1_0000_0005));
+        tree
+    }
+
+    #[tokio::test]
+    async fn a_tree_arrives_between_packets_as_it_was_cut() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialed = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (sender, _, outbox) = link(dialed).await;
+        let (receiver, inbox, _outbox) = link(listener.accept().await.unwrap().0).await;
+        let ping = QuorumPacket::new(PacketKind::Ping, Zxid(7), None);
+        let mut packet = Vec::new();
+        ping.write(&mut packet);
+        let mut tree = tree();
+        let image = tree.image();
+        assert!(outbox.send(&packet));
+        outbox.send_image(Arc::new(tree.cut()).blocks());
+        assert!(outbox.send(&packet));
+        tree.set_config("later", Zxid(2), 2);
+        let tasks = [tokio::spawn(sender.run()), tokio::spawn(receiver.run())];
+        let mut arrived = Vec::new();
+        while arrived.len() < 3 {
+            let mut batch = Vec::new();
+            poll_fn(|cx| inbox.poll_take(cx, &mut batch)).await;
+            arrived.extend(batch);
+        }
+        outbox.close("the test is over");
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let [
+            Event::Input(first),
+            Event::Input(second),
+            Event::Input(third),
+        ] = &arrived[..3]
+        else {
+            panic!("inputs only");
+        };
+        let is_ping =
+            |input: &Input| matches!(input, Input::Packet { packet, .. } if *packet == ping);
+        assert!(is_ping(first) && is_ping(third));
+        let Input::Snap { tree: received, .. } = second else {
+            panic!("{second:?} is no tree");
+        };
+        assert!(received.image() == image, "the tree of that moment");
+        assert_eq!(received.last_zxid(), Zxid(0x1_0000_0005));
+    }
+}

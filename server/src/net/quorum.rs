@@ -142,6 +142,9 @@ impl QuorumPort {
             LinkEnd::Socket(error) => {
                 tracing::info!(link = link.0, %remote, reason = %error, "quorum connection closed");
             }
+            LinkEnd::BadSnapshot(error) => {
+                tracing::warn!(link = link.0, %remote, reason = %error, "quorum connection closed: not a tree");
+            }
             LinkEnd::BadPacket(error) => {
                 tracing::warn!(link = link.0, %remote, reason = %error, "quorum connection closed: not a packet");
             }

@@ -186,16 +186,17 @@ impl<D: Disk> Store<D> {
     pub fn install_snapshot(
         &mut self,
         zxid: Zxid,
-        image: &[u8],
         digest: u64,
-    ) -> Result<(), StoreError> {
+        next_block: impl FnMut(&mut Vec<u8>) -> bool,
+    ) -> Result<u64, StoreError> {
         self.attempt(|store| {
             store.writer.roll()?;
             drop_after(&store.disk, &store.log, zxid, store.config.force_sync)?;
-            store.snapshots().write(zxid, image, digest)?;
+            let snapshots = store.snapshots();
+            let bytes = snapshots.write_blocks(zxid, digest, next_block)?;
             store.drop_snapshots_after(zxid)?;
             store.last = zxid;
-            Ok(())
+            Ok(bytes)
         })
     }
 

@@ -154,7 +154,7 @@ const STEPS: &[Step] = &[
         // Stands for all transactions up to 4 of another history.
         let installed: Vec<_> = (1..=4).map(|zxid| entry(zxid, 3)).collect();
         model.histories.push(installed.clone());
-        store.install_snapshot(Zxid(4), &image(4), 4)?;
+        store.install_snapshot(Zxid(4), 4, whole(&image(4)))?;
         model.histories = vec![installed];
         Ok(())
     }),
@@ -293,5 +293,16 @@ fn entries_go_on_after_every_recovery() {
             assert_eq!(loaded.tail, history[n.saturating_sub(3)..], "round {round}");
             confirmed = n;
         }
+    }
+}
+
+/// The image as a single block.
+fn whole(image: &[u8]) -> impl FnMut(&mut Vec<u8>) -> bool {
+    let mut block = Some(image);
+    move |out| {
+        block
+            .take()
+            .map(|block| out.extend_from_slice(block))
+            .is_some()
     }
 }

@@ -173,7 +173,9 @@ fn a_log_cannot_be_cut_before_its_first_snapshot() {
     let disk = written(&[&[1, 2]]);
     let mut store = Store::open(disk.clone(), config()).unwrap();
     store.recover(0).unwrap();
-    store.install_snapshot(Zxid(9), &EMPTY_IMAGE, 0).unwrap();
+    store
+        .install_snapshot(Zxid(9), 0, whole(&EMPTY_IMAGE))
+        .unwrap();
     disk.remove(&path("snapshot.0")).unwrap();
     let error = store.truncate(Zxid(5)).unwrap_err();
     assert!(
@@ -193,7 +195,9 @@ fn old_transactions_of_another_history_are_no_tail() {
     let mut store = Store::open(disk, config()).unwrap();
     store.recover(0).unwrap();
     let zxid = Zxid(2 << 32);
-    store.install_snapshot(zxid, &EMPTY_IMAGE, 0).unwrap();
+    store
+        .install_snapshot(zxid, 0, whole(&EMPTY_IMAGE))
+        .unwrap();
     let next = zxid.next();
     store.append([(next, &data(next.0)[..])]).unwrap();
     store.sync().unwrap();
@@ -288,4 +292,15 @@ fn the_real_disk_keeps_everything() {
         dir.path().join("version-2/log.100000003").exists(),
         "goes on in a new file"
     );
+}
+
+/// The image as a single block.
+fn whole(image: &[u8]) -> impl FnMut(&mut Vec<u8>) -> bool {
+    let mut block = Some(image);
+    move |out| {
+        block
+            .take()
+            .map(|block| out.extend_from_slice(block))
+            .is_some()
+    }
 }

@@ -14,7 +14,6 @@ mod status;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::ArcRwLockWriteGuard;
 use zk_proto::{SessionId, Zxid};
 
@@ -51,8 +50,8 @@ pub struct Replica {
     sessions_expired: u64,
     /// Connections with frames or to be closed at the end of the batch.
     dirty: Vec<ConnId>,
-    /// The image of a SNAP until ZAB asks for it.
-    received: Option<(Zxid, Bytes, Tree)>,
+    /// The tree of a SNAP until ZAB asks for it.
+    received: Option<Box<Tree>>,
     snapshots: Snapshots,
 }
 
@@ -166,21 +165,12 @@ impl Replica {
             Input::LinkClosed(link) => self.zab(now, ZabInput::LinkClosed(link), out),
             Input::LinkActive(link) => self.zab(now, ZabInput::LinkActive(link), out),
             Input::Packet { link, packet } => self.zab(now, ZabInput::Packet { link, packet }, out),
-            Input::Snap { link, zxid, image } => match Tree::from_image(&image, zxid) {
-                Ok(tree) => {
-                    self.received = Some((zxid, image, tree));
-                    self.zab(now, ZabInput::Snap { link, zxid }, out);
-                    self.received = None;
-                }
-                Err(error) => {
-                    tracing::warn!(link = link.0, %error, "the leader's snapshot is not a tree");
-                    out.push(Output::Close {
-                        link,
-                        reason: "malformed snapshot",
-                    });
-                    self.zab(now, ZabInput::LinkClosed(link), out);
-                }
-            },
+            Input::Snap { link, tree } => {
+                let zxid = tree.last_zxid();
+                self.received = Some(tree);
+                self.zab(now, ZabInput::Snap { link, zxid }, out);
+                out.extend(self.received.take().map(Output::Discard));
+            }
             Input::Appended(zxid) => self.zab(now, ZabInput::Appended(zxid), out),
             Input::EpochSaved(file, epoch) => self.zab(now, ZabInput::EpochSaved(file, epoch), out),
             Input::Truncated(recovered) => self.truncated(now, *recovered, out),
@@ -206,14 +196,13 @@ impl Replica {
         let applied = self.tree(Tree::last_zxid);
         {
             let (view, held) = (&self.view, &self.held);
-            let mut image = || {
-                let image = match held {
-                    Some(tree) => tree.image(),
-                    None => view.read().tree().image(),
-                };
-                Bytes::from(image)
+            let mut cut = || {
+                Arc::new(match held {
+                    Some(tree) => tree.cut(),
+                    None => view.read().tree().cut(),
+                })
             };
-            self.zab.after_apply(now, applied, &mut image, &mut fx);
+            self.zab.after_apply(now, applied, &mut cut, &mut fx);
         }
         self.perform(now, fx, out);
         self.apply_committed(out);
@@ -293,25 +282,24 @@ impl Replica {
         } = recovered;
         self.to_apply.clear();
         set_config(&mut tree, &self.config, now);
-        self.change(|old| *old = tree);
+        self.replace(tree, out);
         self.zab(now, ZabInput::Truncated { last_zxid, tail }, out);
     }
 
     fn install(&mut self, now: Now, zxid: Zxid, out: &mut Vec<Output>) {
-        let (at, image, mut tree) = self
-            .received
-            .take()
-            .expect("ZAB asks for the SNAP that it was just told of");
-        assert_eq!(at, zxid, "zxid of the received image");
+        let received = self.received.take();
+        let mut tree = *received.expect("ZAB asks for the SNAP that it was just told of");
+        assert_eq!(tree.last_zxid(), zxid, "zxid of the received tree");
         self.to_apply.clear();
-        let digest = tree.digest();
+        let cut = Arc::new(tree.cut());
         set_config(&mut tree, &self.config, now);
-        self.change(|old| *old = tree);
-        out.push(Output::InstallSnapshot {
-            zxid,
-            image,
-            digest,
-        });
+        self.replace(tree, out);
+        out.push(Output::InstallSnapshot(cut));
+    }
+
+    fn replace(&mut self, tree: Tree, out: &mut Vec<Output>) {
+        let old = self.change(|old| std::mem::replace(old, tree));
+        out.push(Output::Discard(Box::new(old)));
     }
 
     fn stop_serving(&mut self, out: &mut Vec<Output>) {
@@ -340,13 +328,8 @@ impl Replica {
         self.snapshots.since = 0;
         self.snapshots.is_running = true;
         self.snapshots.plan(self.config.snap_count);
-        let (zxid, image, digest) =
-            self.tree(|tree| (tree.last_zxid(), Bytes::from(tree.image()), tree.digest()));
-        out.push(Output::SaveSnapshot {
-            zxid,
-            image,
-            digest,
-        });
+        let cut = self.tree(|tree| Arc::new(tree.cut()));
+        out.push(Output::SaveSnapshot(cut));
     }
 
     /// Looks at the tree, whether this batch holds it or not.

@@ -105,7 +105,33 @@ impl TreeCut {
     }
 }
 
+#[cfg(test)]
+impl TreeCut {
+    /// For tests of those who only pass it on.
+    pub(crate) fn opaque(zxid: Zxid, bytes: &[u8]) -> Arc<Self> {
+        Arc::new(Self {
+            zxid,
+            digest: 0,
+            sessions: bytes.to_vec(),
+            acls: AclLists::new(),
+            slots: super::slab::Slab::new().slots().clone(),
+            root: SlotId::NONE,
+        })
+    }
+
+    /// What [`Self::opaque`] was given.
+    pub(crate) fn opaque_bytes(&self) -> &[u8] {
+        &self.sessions
+    }
+}
+
 impl ImageBlocks {
+    /// Zxid of the tree.
+    #[must_use]
+    pub fn zxid(&self) -> Zxid {
+        self.cut.zxid
+    }
+
     /// Appends the next piece, of about [`BLOCK_BYTES`] or as long as one
     /// znode is. False if there was none left.
     pub fn append_next(&mut self, out: &mut Vec<u8>) -> bool {

@@ -1,10 +1,14 @@
 //! A tree out of the bytes of a snapshot.
 
+use std::fmt;
+
 use thiserror::Error;
 use zk_proto::Zxid;
 use zk_proto::client::Acl;
-use zk_proto::jute::{DecodeError, Reader};
-use zk_proto::snapshot::{NodeRecord, OPEN_ACL_REF, read_acl_table, read_sessions};
+use zk_proto::jute::{DecodeError, Reader, Reason};
+use zk_proto::snapshot::{
+    NodeRecord, OPEN_ACL_REF, read_acl_record, read_sessions, skip_acl_record,
+};
 
 use super::acl_table::{AclSlot, AclTable};
 use super::chunk::SlotId;
@@ -29,6 +33,28 @@ pub enum TreeError {
     NoRoot,
 }
 
+/// Builds a tree out of an image that comes piece by piece.
+pub struct TreeLoader {
+    tree: Tree,
+    part: Part,
+    acls: AclNumbers,
+    above: Parent,
+    /// Bytes of the image that were taken so far.
+    taken: usize,
+    /// Bytes that the image has in all, if that is known.
+    expected: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Sessions,
+    AclCount,
+    /// So many lists are to come.
+    Acls(usize),
+    Znodes,
+    Done,
+}
+
 impl Tree {
     /// Reads an image: sessions, ACL table, znodes, end mark. Later bytes are
     /// not looked at. `zxid` becomes [`Tree::last_zxid`].
@@ -38,34 +64,132 @@ impl Tree {
     /// does not hold is not an error, as the reference's images may have such;
     /// the znode then grants nothing until a transaction gives it a list.
     pub fn from_image(image: &[u8], zxid: Zxid) -> Result<Self, TreeError> {
-        let mut reader = Reader::new(image);
-        let mut tree = Self::empty();
+        let mut loader = TreeLoader::new(zxid);
+        loader.expected = image.len();
+        loader.load(image)?;
+        loader.finish()
+    }
+}
+
+impl TreeLoader {
+    /// Starts a tree whose [`Tree::last_zxid`] is `zxid`.
+    #[must_use]
+    pub fn new(zxid: Zxid) -> Self {
+        let mut tree = Tree::empty();
         tree.last_zxid = zxid;
-        tree.sessions = read_sessions(&mut reader)?.into_iter().collect();
-        let mut acls = AclNumbers::new(read_acl_table(&mut reader)?);
-        let mut parent = Parent::default();
-        let start = reader.offset();
-        while let Some(record) = NodeRecord::read(&mut reader)? {
-            tree.load(&record, &mut acls, &mut parent)?;
-            if tree.nodes.len() == SAMPLE_ZNODES {
-                let each = (reader.offset() - start) / SAMPLE_ZNODES;
-                tree.nodes
-                    .reserve(reader.rest().len() / each + SAMPLE_ZNODES);
-            }
+        Self {
+            tree,
+            part: Part::Sessions,
+            acls: AclNumbers::default(),
+            above: Parent::default(),
+            taken: 0,
+            expected: 0,
         }
-        if tree.nodes.root() == SlotId::NONE {
-            return Err(TreeError::NoRoot);
-        }
-        tree.set_up_quotas();
-        Ok(tree)
     }
 
-    fn load(
-        &mut self,
-        record: &NodeRecord<'_>,
-        acls: &mut AclNumbers,
-        above: &mut Parent,
-    ) -> Result<(), TreeError> {
+    /// Takes as many whole records as `bytes` holds, which go on where the
+    /// last call has stopped, and returns how many bytes that are. Bytes after
+    /// the end mark are not taken.
+    ///
+    /// # Errors
+    /// As [`Tree::from_image`], but for an image that goes on.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<usize, TreeError> {
+        let mut at = 0;
+        while self.part != Part::Done {
+            let mut reader = Reader::new(&bytes[at..]);
+            match self.record(&mut reader) {
+                Ok(next) => {
+                    at += reader.offset();
+                    self.taken += reader.offset();
+                    self.part = next;
+                }
+                Err(TreeError::Decode(DecodeError {
+                    reason: Reason::Truncated,
+                    ..
+                })) => break,
+                Err(TreeError::Decode(DecodeError { offset, reason })) => {
+                    let offset = self.taken + offset;
+                    return Err(DecodeError { offset, reason }.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(at)
+    }
+
+    /// Is the next record that of a znode, or the end mark?
+    #[must_use]
+    pub fn is_among_znodes(&self) -> bool {
+        self.part == Part::Znodes
+    }
+
+    /// Has the end mark come?
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.part == Part::Done
+    }
+
+    /// The tree.
+    ///
+    /// # Errors
+    /// When the image has not ended, or has no root.
+    pub fn finish(mut self) -> Result<Tree, TreeError> {
+        if !self.is_complete() {
+            let (offset, reason) = (self.taken, Reason::Truncated);
+            return Err(DecodeError { offset, reason }.into());
+        }
+        if self.tree.nodes.root() == SlotId::NONE {
+            return Err(TreeError::NoRoot);
+        }
+        self.tree.set_up_quotas();
+        Ok(self.tree)
+    }
+
+    fn record(&mut self, reader: &mut Reader<'_>) -> Result<Part, TreeError> {
+        Ok(match self.part {
+            Part::Sessions => {
+                // The bytes first: a count beyond them may be one that goes on.
+                let count = usize::try_from(reader.clone().i32()?).unwrap_or(0);
+                reader
+                    .clone()
+                    .take(count.saturating_mul(SESSION_BYTES).saturating_add(4))?;
+                self.tree.sessions = read_sessions(reader)?.into_iter().collect();
+                Part::AclCount
+            }
+            Part::AclCount => Part::after_acls(usize::try_from(reader.i32()?).unwrap_or(0)),
+            Part::Acls(left) => {
+                skip_acl_record(&mut reader.clone())?;
+                let (number, list) = read_acl_record(reader)?;
+                self.acls.lists.push((number, list, None));
+                if left == 1 {
+                    self.acls.lists.sort_by_key(|(number, ..)| *number);
+                }
+                Part::after_acls(left - 1)
+            }
+            Part::Znodes => match NodeRecord::read(reader)? {
+                Some(record) => {
+                    self.znode(&record)?;
+                    self.reserve(reader.offset());
+                    Part::Znodes
+                }
+                None => Part::Done,
+            },
+            Part::Done => Part::Done,
+        })
+    }
+
+    /// Once the first znodes have shown how long they are.
+    fn reserve(&mut self, record_bytes: usize) {
+        if self.tree.nodes.len() == SAMPLE_ZNODES && self.expected > 0 {
+            let each = (self.taken + record_bytes) / SAMPLE_ZNODES;
+            self.tree
+                .nodes
+                .reserve(self.expected / each + SAMPLE_ZNODES);
+        }
+    }
+
+    fn znode(&mut self, record: &NodeRecord<'_>) -> Result<(), TreeError> {
+        let tree = &mut self.tree;
         let NodeRecord {
             path,
             data,
@@ -76,23 +200,43 @@ impl Tree {
         let is_root = path == "/";
         let refused = |why: fn(String) -> TreeError| Err(why(path.to_owned()));
         let is_path = path.starts_with('/') && (is_root || !path.ends_with('/'));
-        if !is_path || self.nodes.find(path).is_some() {
+        if !is_path || tree.nodes.find(path).is_some() {
             return refused(TreeError::Path);
         }
         let parent = if is_root {
             SlotId::NONE
-        } else if let Some(parent) = above.find(self, path::parent(path)) {
+        } else if let Some(parent) = self.above.find(tree, path::parent(path)) {
             parent
         } else {
             return refused(TreeError::NoParent);
         };
         let content = Content {
             data: *data,
-            acl: acls.slot(&mut self.acls, *acl_ref),
+            acl: self.acls.slot(&mut tree.acls, *acl_ref),
             stat: *stat,
         };
-        self.attach_below(parent, path, &content);
+        tree.attach_below(parent, path, &content);
         Ok(())
+    }
+}
+
+impl Part {
+    const fn after_acls(left: usize) -> Self {
+        if left == 0 {
+            Self::Znodes
+        } else {
+            Self::Acls(left)
+        }
+    }
+}
+
+impl fmt::Debug for TreeLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeLoader")
+            .field("tree", &self.tree)
+            .field("part", &self.part)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,18 +267,12 @@ impl Parent {
 }
 
 /// The table of an image, and the place of each list that a znode has named.
+#[derive(Default)]
 struct AclNumbers {
     lists: Vec<(i64, Vec<Acl>, Option<AclSlot>)>,
 }
 
 impl AclNumbers {
-    fn new(table: Vec<(i64, Vec<Acl>)>) -> Self {
-        let table = table.into_iter();
-        let mut lists: Vec<_> = table.map(|(number, list)| (number, list, None)).collect();
-        lists.sort_by_key(|(number, ..)| *number);
-        Self { lists }
-    }
-
     fn slot(&mut self, table: &mut AclTable, number: i64) -> AclSlot {
         if number == OPEN_ACL_REF {
             return AclSlot::OPEN;
@@ -154,5 +292,6 @@ impl AclNumbers {
     }
 }
 
+const SESSION_BYTES: usize = 12;
 /// From so many the number of all is estimated.
 const SAMPLE_ZNODES: usize = 1024;

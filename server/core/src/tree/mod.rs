@@ -27,7 +27,7 @@ pub(crate) use change::NewZnode;
 pub use cut::{BLOCK_BYTES, ImageBlocks, TreeCut};
 pub use data_tree::{CONFIG_PATH, Tree};
 pub use digest_log::DigestLog;
-pub use image::TreeError;
+pub use image::{TreeError, TreeLoader};
 pub use owner::Owner;
 pub(crate) use quota::QuotaVerdict;
 pub use znode::ZnodeRef;

@@ -53,7 +53,7 @@ pub enum ZabInput {
         /// The packet.
         packet: QuorumPacket,
     },
-    /// A whole SNAP was received; the replica keeps the image until
+    /// A whole SNAP was received; the replica keeps the tree until
     /// [`ZabEvent::InstallTree`] asks for it or drops it when that event does
     /// not follow from this input.
     Snap {
@@ -74,7 +74,7 @@ pub enum ZabInput {
         /// The newest of what is left.
         tail: Vec<LogEntry>,
     },
-    /// The image of [`ZabEvent::InstallTree`] is what a restart would load.
+    /// The tree of [`ZabEvent::InstallTree`] is what a restart would load.
     SnapshotInstalled(Zxid),
     /// Give up the role on purpose, for good.
     Shutdown,
@@ -85,7 +85,7 @@ pub enum ZabInput {
 pub enum ZabEvent {
     /// A committed transaction, in zxid order, each exactly once.
     Deliver(LogEntry),
-    /// Replace the tree by the image that came with the SNAP of this zxid and
+    /// Replace the tree by the one that came with the SNAP of this zxid and
     /// emit [`Output::InstallSnapshot`].
     InstallTree {
         /// Zxid of the tree.

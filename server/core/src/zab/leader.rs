@@ -1,6 +1,7 @@
 //! The leader's role (reference: 3.9.4 `Leader`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_proto::quorum::{PROTOCOL_VERSION, PacketKind, QuorumPacket};
@@ -11,7 +12,7 @@ use super::history::Ticket;
 use super::learner_handler::{EPOCH_MAX, Learner, Stage, epoch_ack, introduction};
 use super::peer::{GiveUp, Peer, Step};
 use super::sync_plan::{Plan, plan};
-use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role};
+use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role, TreeCut};
 
 /// What the leader is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,13 +291,13 @@ impl Leader {
     }
 
     /// Serves the learners that wait for the leader's history. `applied` is
-    /// the zxid of the tree and of the image.
+    /// the zxid of the tree and of the cut.
     pub(super) fn synchronize(
         &mut self,
         peer: &Peer,
         now: Now,
         applied: Zxid,
-        image: &mut dyn FnMut() -> Bytes,
+        cut: &mut dyn FnMut() -> Arc<TreeCut>,
         fx: &mut Effects,
     ) {
         if !matches!(self.phase, Phase::HistoryQuorum | Phase::Serving) {
@@ -307,7 +308,7 @@ impl Leader {
             return;
         }
         let past = Past::of(peer, self.phase, self.epoch, applied);
-        let mut made: Option<Bytes> = None;
+        let mut made: Option<Arc<TreeCut>> = None;
         for (link, learner) in &mut self.learners {
             if !waiting(learner) {
                 continue;
@@ -323,12 +324,8 @@ impl Leader {
                     from
                 }
                 Plan::Snap => {
-                    let image = made.get_or_insert_with(&mut *image).clone();
-                    fx.outputs.push(Output::SendSnap {
-                        link: *link,
-                        zxid: applied,
-                        image,
-                    });
+                    let cut = made.get_or_insert_with(&mut *cut).clone();
+                    fx.outputs.push(Output::SendSnap { link: *link, cut });
                     zxids.partition_point(|zxid| *zxid <= applied)
                 }
             };

@@ -21,13 +21,13 @@ mod tests;
 mod vote;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use zk_proto::quorum::{Notification, QuorumPacket, ServerState};
 use zk_proto::{Epoch, Sid, Zxid};
 
 use crate::config::ReplicaConfig;
-use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role};
+use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role, TreeCut};
 use election::Election;
 use follower::{DiskWork, Follower};
 use history::{History, Ticket};
@@ -167,19 +167,19 @@ impl Zab {
     }
 
     /// Ends a batch of inputs, once all events were acted on: `applied` is the
-    /// zxid of the tree, `image` serializes it. Log entries are emitted here
+    /// zxid of the tree, `cut` keeps it as it is. Log entries are emitted here
     /// as one [`Output::Append`], and learners that wait for synchronization
     /// are served.
     pub fn after_apply(
         &mut self,
         now: Now,
         applied: Zxid,
-        image: &mut dyn FnMut() -> Bytes,
+        cut: &mut dyn FnMut() -> Arc<TreeCut>,
         fx: &mut Effects,
     ) {
         self.peer.history.flush(fx);
         if let State::Leading(leader) = &mut self.state {
-            leader.synchronize(&self.peer, now, applied, image, fx);
+            leader.synchronize(&self.peer, now, applied, cut, fx);
         }
     }
 

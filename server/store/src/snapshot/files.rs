@@ -54,6 +54,26 @@ impl<D: Disk> Snapshots<D> {
         SnapshotWriter::create(&self.disk, &self.dir, name, self.force_sync)
     }
 
+    /// Writes the image of the tree at `zxid`. `next_block` appends the next
+    /// block of it to an empty buffer, or returns false at its end. Returns
+    /// how many bytes the image has.
+    pub fn write_blocks(
+        &self,
+        zxid: Zxid,
+        digest: u64,
+        mut next_block: impl FnMut(&mut Vec<u8>) -> bool,
+    ) -> Result<u64, StoreError> {
+        let mut writer = self.begin(zxid)?;
+        let (mut block, mut bytes) = (Vec::new(), 0);
+        while next_block(&mut block) {
+            writer.write(&block)?;
+            bytes += block.len() as u64;
+            block.clear();
+        }
+        writer.finish(digest)?;
+        Ok(bytes)
+    }
+
     /// Writes the image of the tree at `zxid`. Blocks for as long as the disk
     /// takes.
     pub fn write(&self, zxid: Zxid, image: &[u8], digest: u64) -> Result<(), StoreError> {

@@ -75,7 +75,12 @@ fn run(zab: &mut Zab, input: ZabInput) -> Vec<String> {
     let mut fx = Effects::default();
     zab.handle(Now::default(), input, &mut fx);
     let applied = zab.last_committed();
-    zab.after_apply(Now::default(), applied, &mut Default::default, &mut fx);
+    zab.after_apply(
+        Now::default(),
+        applied,
+        &mut || crate::TreeCut::opaque(applied, &[]),
+        &mut fx,
+    );
     let text = |output| match output {
         Output::Send { link, packet } => {
             let kind = packet.known_kind().unwrap();
@@ -103,7 +108,7 @@ fn the_new_epoch_is_above_all_that_a_quorum_has_accepted() {
     assert_eq!(
         saved(&mut zab, EpochFile::Current, 8),
         [
-            "SendSnap { link: LinkId(1), zxid: Zxid(17179869189), image: b\"\" }",
+            "SendSnap { link: LinkId(1), cut: TreeCut { zxid: Zxid(17179869189), digest: 0, .. } }",
             "1 NewLeader 0x800000000",
             "2 Diff 0x400000005",
             "2 NewLeader 0x800000000",

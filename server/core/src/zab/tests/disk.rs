@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use zk_proto::{Epoch, Zxid};
 
 use super::super::{ZabInput, ZabState};
@@ -102,14 +101,11 @@ impl Disk {
     }
 }
 
-pub(super) fn image(tree: &Tree) -> Bytes {
-    tree.iter()
-        .flat_map(|zxid| zxid.0.to_be_bytes())
-        .collect::<Vec<_>>()
-        .into()
+pub(super) fn image(tree: &Tree) -> Vec<u8> {
+    tree.iter().flat_map(|zxid| zxid.0.to_be_bytes()).collect()
 }
 
-pub(super) fn tree(image: &Bytes) -> Tree {
+pub(super) fn tree(image: &[u8]) -> Tree {
     let zxid = |bytes: &[u8]| Zxid(i64::from_be_bytes(bytes.try_into().unwrap()));
     image.chunks(8).map(zxid).collect()
 }

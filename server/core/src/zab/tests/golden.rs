@@ -5,7 +5,7 @@ use zk_proto::{Sid, Zxid};
 
 use super::super::{Effects, Zab, ZabInput, ZabState};
 use super::world::*;
-use crate::{EpochFile, LinkId, Now, Output};
+use crate::{EpochFile, LinkId, Now, Output, TreeCut};
 
 #[test]
 fn a_fresh_ensemble_and_its_first_write() {
@@ -113,13 +113,18 @@ fn the_leaders_bytes() {
                 zab.handle(now, ZabInput::EpochSaved(file, epoch), &mut fx);
             }
         }
-        zab.after_apply(now, z(1, 0), &mut || vec![7; 3].into(), &mut fx);
+        zab.after_apply(
+            now,
+            z(1, 0),
+            &mut || TreeCut::opaque(z(1, 0), &[7; 3]),
+            &mut fx,
+        );
     }
     let mut sent = Vec::new();
     for output in &fx.outputs {
         match output {
             Output::Send { packet, .. } => packet.write(&mut sent),
-            Output::SendSnap { image, .. } => sent.extend_from_slice(image),
+            Output::SendSnap { cut, .. } => sent.extend_from_slice(cut.opaque_bytes()),
             _ => {}
         }
     }

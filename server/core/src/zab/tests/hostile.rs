@@ -8,7 +8,7 @@ use zk_proto::{Epoch, Round, Sid, Zxid};
 use super::super::{Effects, Zab, ZabInput, ZabState};
 use super::random::Random;
 use super::world::*;
-use crate::{EpochFile, LinkId, Now, Output, Role};
+use crate::{EpochFile, LinkId, Now, Output, Role, TreeCut};
 
 const LINK: LinkId = LinkId(1);
 
@@ -68,7 +68,12 @@ fn say(zab: &mut Zab, link: LinkId, packets: &[QuorumPacket]) -> Vec<Output> {
     for packet in packets {
         let packet = packet.clone();
         zab.handle(Now::default(), ZabInput::Packet { link, packet }, &mut fx);
-        zab.after_apply(Now::default(), z(1, 0), &mut Bytes::new, &mut fx);
+        zab.after_apply(
+            Now::default(),
+            z(1, 0),
+            &mut || TreeCut::opaque(z(1, 0), &[]),
+            &mut fx,
+        );
     }
     fx.outputs
 }

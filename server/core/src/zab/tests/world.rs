@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use zk_proto::quorum::{Notification, PacketKind, QuorumPacket};
 use zk_proto::txn::TxnHeader;
 use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
@@ -9,7 +9,7 @@ use super::super::{Effects, SyncToken, Zab, ZabEvent, ZabInput};
 use super::disk::{self, Disk, Operation, Tree};
 use crate::auth::AuthConfig;
 use crate::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
-use crate::{Ensemble, LinkId, LogEntry, Member, Now, Output};
+use crate::{Ensemble, LinkId, LogEntry, Member, Now, Output, TreeCut};
 
 pub(super) const TICK_MS: u64 = 1_000;
 
@@ -32,7 +32,7 @@ pub(super) enum Direction {
 #[derive(Debug)]
 pub(super) enum Message {
     Packet(QuorumPacket),
-    Snap(Zxid, Bytes),
+    Snap(Arc<TreeCut>),
     Closed,
 }
 
@@ -408,8 +408,9 @@ impl World {
         };
         match queue.pop_front().unwrap() {
             Message::Packet(packet) => self.input(sid, ZabInput::Packet { link: id, packet }),
-            Message::Snap(zxid, image) => {
-                self.server(sid).snap = Some(disk::tree(&image));
+            Message::Snap(cut) => {
+                self.server(sid).snap = Some(disk::tree(cut.opaque_bytes()));
+                let zxid = cut.zxid();
                 self.input(sid, ZabInput::Snap { link: id, zxid });
             }
             Message::Closed => {
@@ -537,8 +538,8 @@ impl World {
         let now = self.now;
         let server = self.server(sid);
         let mut zab = server.zab.take().expect("it runs");
-        let image = disk::image(&server.tree);
-        zab.after_apply(now, server.applied, &mut || image.clone(), &mut fx);
+        let cut = TreeCut::opaque(server.applied, &disk::image(&server.tree));
+        zab.after_apply(now, server.applied, &mut || cut.clone(), &mut fx);
         server.zab = Some(zab);
         assert!(fx.events.is_empty());
         for output in fx.outputs {
@@ -558,11 +559,8 @@ impl World {
                 ZabEvent::InstallTree { zxid } => {
                     server.tree = server.snap.take().expect("it came with SNAP");
                     server.applied = *zxid;
-                    fx.outputs.push(Output::InstallSnapshot {
-                        zxid: *zxid,
-                        image: disk::image(&server.tree),
-                        digest: 0,
-                    });
+                    let cut = TreeCut::opaque(*zxid, &disk::image(&server.tree));
+                    fx.outputs.push(Output::InstallSnapshot(cut));
                 }
                 ZabEvent::LeadingStarted { epoch } => {
                     server.applied = QuorumPacket::epoch_zxid(*epoch);
@@ -617,8 +615,8 @@ impl World {
             Output::SaveEpoch(file, epoch) => {
                 disk.waiting.push_back(Operation::SaveEpoch(file, epoch));
             }
-            Output::InstallSnapshot { zxid, image, .. } => {
-                let install = Operation::Install(zxid, disk::tree(&image));
+            Output::InstallSnapshot(cut) => {
+                let install = Operation::Install(cut.zxid(), disk::tree(cut.opaque_bytes()));
                 disk.waiting.push_back(install);
             }
             Output::Truncate(zxid) => disk.waiting.push_back(Operation::Truncate(zxid)),
@@ -657,13 +655,13 @@ impl World {
                 self.note(at, direction, &format!("{kind:?}"), packet.zxid);
                 self.push(at, direction, Message::Packet(packet));
             }
-            Output::SendSnap { link, zxid, image } => {
+            Output::SendSnap { link, cut } => {
                 let Some((at, direction)) = self.find(sid, link) else {
                     assert!(!self.checks, "to a closed link: SNAP");
                     return;
                 };
-                self.note(at, direction, "Snap", zxid);
-                self.push(at, direction, Message::Snap(zxid, image));
+                self.note(at, direction, "Snap", cut.zxid());
+                self.push(at, direction, Message::Snap(cut));
             }
             Output::RoleChanged { .. } => {}
             Output::Halt { .. } => self.server(sid).halted = true,
