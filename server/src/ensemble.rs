@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use zk_proto::Sid;
+use zk_server::Failure;
 use zk_server::config::ServerConfig;
-use zk_server::{Failure, Server};
 
-use crate::process;
+use crate::process::{self, Logging};
 
 /// Arguments of `quorate ensemble`.
 #[derive(clap::Args)]
@@ -33,8 +33,10 @@ pub(crate) struct Ensemble {
 
 impl Ensemble {
     /// Runs until a signal, or until one of the servers fails.
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, logging: &Logging) -> anyhow::Result<()> {
         let start = Instant::now();
+        logging.start(None)?;
+        process::raise_file_limit();
         let temporary = match self.dir {
             Some(_) => None,
             None => Some(Scratch::new()?),
@@ -129,11 +131,7 @@ impl Ensemble {
             text += setting;
             text.push('\n');
         }
-        // Last, because a path may hold what properties take for an escape.
-        let Some(path) = data.to_str() else {
-            bail!("{} is not text", data.display());
-        };
-        text += &format!("dataDir={}\n", path.replace('\\', "\\\\"));
+        text += &process::path_property("dataDir", &data)?;
         let loaded = ServerConfig::read(Path::new("embedded zoo.cfg"), &text, Some(Sid(n.into())));
         Ok(loaded.map_err(Failure::from)?.config)
     }
@@ -157,18 +155,10 @@ fn serve(
             // An announcer that is gone wants everything to stop, too.
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        tokio::pin!(stop);
-        let server = Server::start(config).await?;
-        tokio::select! {
-            () = server.serving() => {
-                let _ = news.send(News::Serving);
-            }
-            () = &mut stop => {
-                server.stop().await;
-                return Ok(());
-            }
-        }
-        Ok(server.run_until(stop).await?)
+        let announce = |_| {
+            let _ = news.send(News::Serving);
+        };
+        Ok(zk_server::run(config, stop, announce).await?)
     });
     runtime.shutdown_background();
     outcome

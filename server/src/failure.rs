@@ -17,6 +17,9 @@ pub enum Failure {
     /// The configuration is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The command line is not usable.
+    #[error("{0}")]
+    Usage(String),
     /// It is not clear which member of the ensemble this pod is.
     #[error("this pod cannot tell which member it is")]
     Member(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -62,7 +65,7 @@ impl Failure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Panic(_) | Self::Thread(_) => 1,
-            Self::Config(_) | Self::Member(_) => 2,
+            Self::Config(_) | Self::Usage(_) | Self::Member(_) => 2,
             Self::Load(_) => 3,
             Self::Bind { .. } => 4,
             Self::Disk(_) => 10,

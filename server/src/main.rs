@@ -1,76 +1,57 @@
 //! The binary `quorate`.
 
+mod alone;
 mod ensemble;
 mod pod;
 mod process;
-mod tool;
+mod status;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 /// A server that speaks Apache ZooKeeper's protocols and disk formats.
 #[derive(Parser)]
-#[command(name = "quorate", version, long_version = zk_server::VERSION)]
+#[command(
+    name = "quorate",
+    version,
+    long_version = zk_server::VERSION,
+    after_help = "Exit codes: 0 stopped as told, 1 something unexpected, 2 arguments or configuration,\n\
+                  3 data that cannot be loaded, 4 a client port that cannot be bound, 10 disk, 13 state,\n\
+                  14 a quorum port that cannot be bound. docs/configuration.md lists every key of zoo.cfg."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// How log lines look.
-    #[arg(long, global = true, value_enum, default_value = "text")]
-    log_format: LogFormat,
-    /// What is logged: a level, or `target=level` pairs.
-    #[arg(long, global = true, env = "QUORATE_LOG", default_value = "info")]
-    log: String,
+    #[command(flatten)]
+    logging: process::Logging,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run one server.
-    Server {
-        /// Its zoo.cfg.
-        #[arg(long, default_value = "zoo.cfg")]
-        config: PathBuf,
-    },
+    /// Run one server, with a zoo.cfg or without any.
+    Server(alone::Server),
     /// Run a whole ensemble on loopback in this process.
     Ensemble(ensemble::Ensemble),
     /// Run the server of a pod: its id is the pod's ordinal plus one.
-    Pod {
-        /// Its zoo.cfg.
-        #[arg(long, env = "QUORATE_CONFIG", default_value = "/etc/quorate/zoo.cfg")]
-        config: PathBuf,
-    },
-    /// Show or check transaction logs.
-    #[command(subcommand)]
-    Txnlog(tool::TxnLog),
-    /// Show or check snapshots.
-    #[command(subcommand)]
-    Snapshot(tool::Snapshot),
+    Pod(pod::Pod),
+    /// Show role, zxid, epoch, connections and latency of servers.
+    Status(status::Status),
 }
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Err(error) = process::start_logging(
-        &arguments.log,
-        matches!(arguments.log_format, LogFormat::Json),
-    ) {
-        return process::refuse(&error);
-    }
-    let outcome = match arguments.command {
-        Command::Server { config } => process::serve(&config),
-        Command::Ensemble(ensemble) => ensemble.run(),
-        Command::Pod { config } => pod::serve(&config),
-        Command::Txnlog(tool) => return tool.run(),
-        Command::Snapshot(tool) => return tool.run(),
+    let Arguments { command, logging } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return process::refuse_arguments(&error),
+    };
+    let outcome = match command {
+        Command::Server(server) => server.run(&logging),
+        Command::Ensemble(ensemble) => ensemble.run(&logging),
+        Command::Pod(pod) => pod.run(&logging),
+        Command::Status(status) => status.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

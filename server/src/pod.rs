@@ -1,27 +1,48 @@
 //! Entry of the container image: finds out which member this pod is.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use zk_server::Failure;
 use zk_server::config::ServerConfig;
 
-use crate::process;
+use crate::process::{self, Logging};
 
-/// Writes myid from the pod's name, then serves.
-pub(crate) fn serve(config: &Path) -> anyhow::Result<()> {
-    let data_dir = ServerConfig::data_dir_of(config).map_err(Failure::from)?;
-    become_member(&data_dir).map_err(|error| Failure::Member(error.into()))?;
-    process::serve(config)
+/// Arguments of `quorate pod`.
+#[derive(clap::Args)]
+pub(crate) struct Pod {
+    /// Its zoo.cfg.
+    #[arg(long, env = "QUORATE_CONFIG", default_value = "/etc/quorate/zoo.cfg")]
+    config: PathBuf,
 }
 
-fn become_member(data_dir: &Path) -> anyhow::Result<()> {
+impl Pod {
+    /// Writes myid from the pod's name, then serves.
+    pub(crate) fn run(&self, logging: &Logging) -> anyhow::Result<()> {
+        let member = ServerConfig::data_dir_of(&self.config)
+            .map_err(Failure::from)
+            .and_then(|dir| become_member(&dir).map_err(|error| Failure::Member(error.into())));
+        let loaded = match &member {
+            Ok(_) => Some(ServerConfig::load(&self.config)),
+            Err(_) => None,
+        };
+        let config = loaded.as_ref().and_then(|loaded| loaded.as_ref().ok());
+        logging.start(config.map(|loaded| &loaded.config.logging))?;
+        let (pod, myid) = member?;
+        tracing::info!(pod, myid, "member of the ensemble");
+        let loaded = loaded.expect("a member loads it").map_err(Failure::from)?;
+        process::warn(&loaded.warnings);
+        process::serve(loaded.config, |_| {})
+    }
+}
+
+/// The pod's name and its id.
+fn become_member(data_dir: &Path) -> anyhow::Result<(String, i64)> {
     let pod = pod_name()?;
     let myid = myid_of(&pod)?;
     write_myid(data_dir, myid)?;
-    tracing::info!(pod, myid, "member of the ensemble");
-    Ok(())
+    Ok((pod, myid))
 }
 
 fn pod_name() -> anyhow::Result<String> {

@@ -1,51 +1,112 @@
 //! What all subcommands share: logging, runtimes, signals, exit codes.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zk_server::Failure;
-use zk_server::config::ServerConfig;
+use zk_server::config::{LoggingConfig, ServerConfig, Warning};
 
-/// Starts logging to standard error, panics included.
-pub(crate) fn start_logging(filter: &str, json: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).context("--log is not a list of levels")?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if json {
-        lines.json().init();
-    } else {
-        lines.with_ansi(false).init();
-    }
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        let backtrace = std::backtrace::Backtrace::capture();
-        tracing::error!(place, message = panic.payload_as_str(), %backtrace, "panic");
-    }));
-    Ok(())
+/// How to log. An argument goes before the environment, that before zoo.cfg.
+#[derive(clap::Args)]
+pub(crate) struct Logging {
+    /// How log lines look [default: text]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "QUORATE_LOG_FORMAT",
+        hide_env_values = true
+    )]
+    log_format: Option<LogFormat>,
+    /// What is logged: a level, or `target=level` pairs [default: info]
+    #[arg(long, global = true, env = "QUORATE_LOG", hide_env_values = true)]
+    log: Option<String>,
 }
 
-/// Loads a zoo.cfg and runs its server until a signal stops it.
-pub(crate) fn serve(file: &Path) -> anyhow::Result<()> {
-    let loaded = ServerConfig::load(file).map_err(Failure::from)?;
-    for warning in &loaded.warnings {
-        let (line, key, reason) = (warning.line, &warning.key, warning.reason);
-        tracing::warn!(file = %file.display(), line, key, reason, "this key has no effect");
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Logging {
+    /// Starts logging to standard error, panics included.
+    pub(crate) fn start(&self, config: Option<&LoggingConfig>) -> anyhow::Result<()> {
+        let filter = self.log.as_deref();
+        let filter = filter.or_else(|| config.map(|config| &*config.filter));
+        let filter = filter.unwrap_or("info");
+        let filter = EnvFilter::try_new(filter)
+            .map_err(|error| Failure::Usage(format!("{filter:?} is no list of levels: {error}")))?;
+        let is_json = match self.log_format {
+            Some(format) => matches!(format, LogFormat::Json),
+            None => config.is_some_and(|config| config.is_json),
+        };
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        if is_json {
+            lines.json().init();
+        } else {
+            lines.with_ansi(false).init();
+        }
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string);
+            let backtrace = std::backtrace::Backtrace::capture();
+            tracing::error!(place, message = panic.payload_as_str(), %backtrace, "panic");
+        }));
+        Ok(())
     }
-    let runtime = runtime(loaded.config.worker_threads)?;
+}
+
+/// Names the keys that have no effect.
+pub(crate) fn warn(warnings: &[Warning]) {
+    for Warning { line, key, reason } in warnings {
+        tracing::warn!(line, key, reason, "this key of zoo.cfg has no effect");
+    }
+}
+
+/// Runs a server until a signal stops it. `announce` is told where clients
+/// connect, once they can.
+pub(crate) fn serve(config: ServerConfig, announce: fn(SocketAddr)) -> anyhow::Result<()> {
+    raise_file_limit();
+    let runtime = runtime(config.worker_threads)?;
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
-        Ok(zk_server::run(loaded.config, stop).await?)
+        Ok(zk_server::run(config, stop, announce).await?)
     });
     runtime.shutdown_background();
     outcome
+}
+
+/// Every connection is a file: asks for as many as the system allows.
+pub(crate) fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// A line of zoo.cfg that holds a path, which may have what properties take
+/// for an escape.
+pub(crate) fn path_property(key: &str, path: &Path) -> anyhow::Result<String> {
+    match path.to_str() {
+        Some(path) => Ok(format!("{key}={}\n", path.replace('\\', "\\\\"))),
+        None => bail!("{} is not text", path.display()),
+    }
 }
 
 /// A runtime with this many workers; 0 picks by the number of cores. With few
@@ -84,17 +145,45 @@ pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Logs why the process ends and picks its exit code.
+/// Says why the process ends and picks its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    tracing::error!("{error:#}");
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{error:#}");
+    } else {
+        complain(&format!("{error:#}"));
+    }
     ExitCode::from(error.downcast_ref().map_or(1, Failure::exit_code))
 }
 
-/// As [`report`], before there is a log.
-pub(crate) fn refuse(error: &anyhow::Error) -> ExitCode {
-    // Nobody is left to tell if standard error is closed.
-    let _ = writeln!(std::io::stderr(), "quorate: {error:#}");
+/// Wrong usage ends in one line; help and version are no errors.
+pub(crate) fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{
+        DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion,
+    };
+    match error.kind() {
+        DisplayHelp | DisplayVersion => {
+            // Nobody reads it if standard output is closed.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        DisplayHelpOnMissingArgumentOrSubcommand => {
+            complain("a command is missing; see quorate --help");
+        }
+        _ => {
+            let text = error.to_string();
+            let lines = text.lines().map(str::trim);
+            let first: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+            let first = first.join(" ");
+            let first = first.strip_prefix("error: ").unwrap_or(&first);
+            complain(&format!("{first}; see quorate --help"));
+        }
+    }
     ExitCode::from(2)
+}
+
+fn complain(text: &str) {
+    // Nobody is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "quorate: {text}");
 }
 
 /// Up to this many cores, one thread does it all.

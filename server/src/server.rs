@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use zk_core::Replica;
 use zk_core::config::ReplicaConfig;
+use zk_core::{Replica, Status};
 use zk_proto::Sid;
 
 use crate::admin;
@@ -25,18 +25,32 @@ use crate::metrics::Metrics;
 use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, bind_any, bind_host};
 use crate::probe::{Probe, Running};
 
-/// Runs a server until `stop` is ready. Call it within a tokio runtime.
+/// Runs a server until `stop` is ready. `announce` is told where clients
+/// connect, once they are served. Call it within a tokio runtime.
 ///
 /// # Errors
 /// Whatever ends a server otherwise; [`Failure::exit_code`] tells the process
 /// how to end.
-pub async fn run(config: ServerConfig, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn run(
+    config: ServerConfig,
+    stop: impl Future<Output = ()>,
+    announce: impl FnOnce(SocketAddr),
+) -> Result<(), Failure> {
     tokio::pin!(stop);
     let server = tokio::select! {
         server = Server::start(config) => server?,
         () = &mut stop => return Ok(()),
     };
-    server.run_until(stop).await
+    let (probe, address) = (server.probe.clone(), server.client_address);
+    let announced = async {
+        serving(&probe).await;
+        announce(address);
+        std::future::pending().await
+    };
+    tokio::select! {
+        outcome = server.run_until(stop) => outcome,
+        () = announced => Ok(()),
+    }
 }
 
 /// A server that has loaded its data and takes connections on all its ports.
@@ -162,14 +176,7 @@ impl Server {
 
     /// Waits until this server takes clients.
     pub async fn serving(&self) {
-        while !self
-            .probe
-            .status()
-            .await
-            .is_some_and(|status| status.is_serving)
-        {
-            sleep(SERVING_POLL).await;
-        }
+        serving(&self.probe).await;
     }
 
     /// Waits for `stop`, then closes everything. A task that ends before is a failure.
@@ -201,6 +208,13 @@ impl Server {
         // Connections send what they owe.
         sleep(FAREWELL).await;
         tracing::info!("server stopped");
+    }
+}
+
+async fn serving(probe: &Probe) {
+    let is_serving = |status: Status| status.is_serving;
+    while !probe.status().await.is_some_and(is_serving) {
+        sleep(SERVING_POLL).await;
     }
 }
 

@@ -93,6 +93,8 @@ pub struct ServerConfig {
     pub metrics: Option<HttpAddress>,
     /// `4lw.commands.whitelist`.
     pub commands: CommandWhitelist,
+    /// What is logged.
+    pub logging: LoggingConfig,
     /// `quorate.workerThreads`: threads that serve the network; 0 picks one on
     /// machines of up to two cores and one a core beyond.
     pub worker_threads: usize,
@@ -107,6 +109,15 @@ pub struct AdminConfig {
     pub command_url: String,
     /// `admin.idleTimeout`: a silent connection is closed after this.
     pub idle_max: Duration,
+}
+
+/// What is logged, and how; the command line and the environment go first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggingConfig {
+    /// `quorate.log`: a level, or `target=level` pairs.
+    pub filter: String,
+    /// `quorate.logFormat` is `json`.
+    pub is_json: bool,
 }
 
 /// Where an HTTP listener binds.

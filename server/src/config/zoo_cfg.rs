@@ -15,7 +15,9 @@ use super::peers::PeerConfig;
 use super::properties::{self, Property};
 use super::storage::StorageConfig;
 use super::values::{Values, Warning};
-use super::{AdminConfig, CommandWhitelist, HttpAddress, ServerConfig, auth, member};
+use super::{
+    AdminConfig, CommandWhitelist, HttpAddress, LoggingConfig, ServerConfig, auth, member,
+};
 
 /// A configuration and what to say about its file.
 #[derive(Clone, Debug)]
@@ -162,6 +164,12 @@ impl Reader<'_> {
             admin: self.admin(),
             metrics: self.metrics()?,
             commands: self.commands(),
+            logging: LoggingConfig {
+                filter: values.text("quorate.log").to_owned(),
+                is_json: values
+                    .text("quorate.logFormat")
+                    .eq_ignore_ascii_case("json"),
+            },
             worker_threads: values.int("quorate.workerThreads"),
         })
     }

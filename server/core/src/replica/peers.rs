@@ -9,7 +9,7 @@ use zk_proto::{DecodeError, SessionId, Xid, Zxid};
 use super::Replica;
 use crate::session::Owner;
 use crate::zab::SyncToken;
-use crate::{LinkId, Now, Output};
+use crate::{CloseReason, LinkId, Now, Output};
 
 /// REQUEST: session, cxid, operation, body; identities in authinfo.
 pub(super) fn forwarded(
@@ -103,6 +103,11 @@ impl Replica {
             }
             is_alive
         });
+        // The reference's leader refuses the next request of a session that has moved, even a
+        // read; reads here do not ask, so the connection ends at once.
+        if let Some(&conn) = self.by_session.get(&session).filter(|_| is_alive) {
+            self.close_conn(conn, CloseReason::SessionMoved, out);
+        }
         let mut answer = Vec::with_capacity(9);
         answer.put_i64(session.0);
         answer.put_bool(is_alive);

@@ -515,16 +515,21 @@ impl Leader {
             return;
         }
         let open = peer.history.open().iter();
-        for entry in open.take_while(|entry| entry.zxid <= through) {
+        let committed: Vec<_> = open
+            .map(|entry| entry.zxid)
+            .take_while(|zxid| *zxid <= through)
+            .collect();
+        for zxid in committed {
             for (link, learner) in &self.learners {
                 if learner.is_forwarding() {
-                    send(*link, commit(entry.zxid), fx);
+                    send(*link, commit(zxid), fx);
                 }
             }
-        }
-        peer.history.deliver_through(through, fx);
-        while let Some((_, token)) = self.pending_syncs.pop_front_if(|sync| sync.0 <= through) {
-            release(token, fx);
+            peer.history.deliver_through(zxid, fx);
+            // Its client may have sent writes after the sync: those are not to overtake it.
+            while let Some((_, token)) = self.pending_syncs.pop_front_if(|sync| sync.0 <= zxid) {
+                release(token, fx);
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "peerType" OneOf(&["participant"]), "participant", "observers are not supported yet";
     Taken "server.*" Text, "", "`host:quorumPort:electionPort[:participant][;[clientHost:]clientPort]`, N from 0 to 255, IPv6 in brackets";
     Taken "quorate.workerThreads" Int(0, 1024), "0", "threads of the network; 0: one on up to two cores, else one a core";
+    Taken "quorate.log" Text, "info", "what is logged: a level, or `target=level` pairs; `--log` and `QUORATE_LOG` go first";
+    Taken "quorate.logFormat" OneOf(&["text", "json"]), "text", "how log lines look; `--log-format` and `QUORATE_LOG_FORMAT` go first";
 
     // Between servers.
     Taken "connectToLearnerMasterLimit" Int(0, 1_000_000), "0", "ticks for reaching a leader; 0: `initLimit` bounds this, too";

@@ -256,6 +256,48 @@ fn a_sync_is_answered_after_what_was_outstanding() {
 }
 
 #[test]
+fn a_sync_keeps_its_place_among_writes_that_commit_together() {
+    let mut world = World::established(3);
+    let learner = world.links.iter().position(|it| it.learner == S1).unwrap();
+    world.propose(S3);
+    world.sync(S3, SyncToken::Local(1));
+    world.sync(S3, SyncToken::Learner(LinkId(1 + learner as u64)));
+    world.propose(S3);
+    // One sync of the leader's disk takes both, and is the one that makes a quorum.
+    let late = [Action::Completion(S3), Action::Disk(S2)];
+    world.settle_only(|_, action| !late.contains(action));
+    assert!(world.committed.is_empty());
+    while world.server(S3).disk.done.len() > 1 {
+        world.server(S3).disk.done.pop_front();
+    }
+    let before = world.server(S3).events.len();
+    world.take_trace();
+    world.act(Action::Completion(S3));
+    world.settle();
+    let shown = |event: &ZabEvent| match event {
+        ZabEvent::Deliver(entry) => Some(entry.zxid.to_string()),
+        ZabEvent::SyncReady(_) => Some("sync".to_owned()),
+        _ => None,
+    };
+    let events = &world.server(S3).events[before..];
+    let events: Vec<_> = events.iter().filter_map(shown).collect();
+    assert_eq!(events, ["0x100000001", "sync", "0x100000002"]);
+    let trace = world.take_trace();
+    let to_learner: Vec<_> = trace
+        .iter()
+        .filter(|line| line.starts_with("3>1 Commit") || line.starts_with("3>1 Sync"))
+        .collect();
+    assert_eq!(
+        to_learner,
+        [
+            "3>1 Commit 0x100000001",
+            "3>1 Sync 0x0",
+            "3>1 Commit 0x100000002"
+        ]
+    );
+}
+
+#[test]
 fn proposals_between_newleader_and_uptodate_are_delivered_with_it() {
     // Server 1 joins while writes go on, its disk being slow.
     let mut world = World::established(3);

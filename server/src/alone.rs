@@ -1,0 +1,77 @@
+//! `quorate server`: one server, with a zoo.cfg or with what is built in.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use zk_server::Failure;
+use zk_server::config::ServerConfig;
+
+use crate::process::{self, Logging};
+
+/// Arguments of `quorate server`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Without FILE the server listens on 127.0.0.1:2181 and keeps its data in ./quorate-data.\n\
+                        Once it serves, it prints `connect string: HOST:PORT` on standard output."
+)]
+pub(crate) struct Server {
+    /// Its zoo.cfg.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, named.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+    /// Where the data is kept if there is no zoo.cfg.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "config"])]
+    data_dir: Option<PathBuf>,
+    /// A further `key=value` of zoo.cfg if there is none.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with_all = ["file", "config"])]
+    settings: Vec<String>,
+}
+
+impl Server {
+    /// Runs until a signal.
+    pub(crate) fn run(&self, logging: &Logging) -> anyhow::Result<()> {
+        let loaded = match self.file.as_ref().or(self.config.as_ref()) {
+            Some(file) => ServerConfig::load(file),
+            None => {
+                let text = self.embedded()?;
+                ServerConfig::read(Path::new("embedded zoo.cfg"), &text, None)
+            }
+        };
+        logging.start(loaded.as_ref().ok().map(|loaded| &loaded.config.logging))?;
+        let loaded = loaded.map_err(Failure::from)?;
+        process::warn(&loaded.warnings);
+        process::serve(loaded.config, announce)
+    }
+
+    /// A zoo.cfg for a first try: on loopback, nothing but the client port.
+    fn embedded(&self) -> anyhow::Result<String> {
+        let dir = self.data_dir.as_deref();
+        let dir = std::path::absolute(dir.unwrap_or_else(|| Path::new("quorate-data")))
+            .context("there is no current directory")?;
+        let mut text = String::from(
+            "clientPort=2181\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
+             4lw.commands.whitelist=*\nautopurge.purgeInterval=24\n",
+        );
+        for setting in &self.settings {
+            text += setting;
+            text.push('\n');
+        }
+        text += &process::path_property("dataDir", &dir)?;
+        // Logging has not started; whoever tries it out is to know where to look.
+        writeln!(
+            io::stderr(),
+            "quorate: no zoo.cfg is given; data in {}",
+            dir.display()
+        )?;
+        Ok(text)
+    }
+}
+
+fn announce(address: SocketAddr) {
+    // Nobody reads it if standard output is closed.
+    let _ = writeln!(io::stdout(), "connect string: {address}").and_then(|()| io::stdout().flush());
+}

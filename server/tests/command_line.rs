@@ -1,0 +1,235 @@
+//! The binary as a user meets it: usage, ready line, status, signals, exit codes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+fn quorate(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command
+        .args(arguments)
+        .current_dir(dir)
+        .env_remove("QUORATE_LOG")
+        .env_remove("QUORATE_LOG_FORMAT")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A command that ends by itself: exit code, standard output and error.
+fn finished(mut command: Command) -> (i32, String, String) {
+    let mut child = command.spawn().unwrap();
+    wait(&mut child);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn wait(child: &mut Child) {
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("the command does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A server that has printed its ready line, and the address in it.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let address = line.strip_prefix("connect string: ");
+        let address = address.expect("a ready line").trim().to_owned();
+        Self { child, address }
+    }
+
+    /// Ends it with a signal; exit code and standard error.
+    fn stop(mut self) -> (i32, String) {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(kill.unwrap().success());
+        wait(&mut self.child);
+        let mut stderr = String::new();
+        let log = self.child.stderr.as_mut().unwrap();
+        log.read_to_string(&mut stderr).unwrap();
+        let code = self.child.wait().unwrap().code();
+        (code.expect("an exit code, not a signal"), stderr)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It has usually ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_code_2() {
+    let dir = TempDir::new().unwrap();
+    for (arguments, want) in [
+        (&[][..], "a command is missing"),
+        (&["sreve"], "unrecognized subcommand 'sreve'"),
+        (
+            &["server", "--nonsense"],
+            "unexpected argument '--nonsense'",
+        ),
+        (
+            &["server", "a.cfg", "--config", "b.cfg"],
+            "cannot be used with",
+        ),
+        (&["ensemble", "0"], "invalid value '0'"),
+        (&["--log", "=x=", "server"], "\"=x=\" is no list of levels"),
+    ] {
+        let (code, stdout, stderr) = finished(quorate(dir.path(), arguments));
+        assert_eq!((code, &*stdout), (2, ""), "{arguments:?}: {stderr}");
+        let last = stderr.lines().last().unwrap();
+        assert!(
+            last.starts_with("quorate: ") && last.contains(want),
+            "{stderr}"
+        );
+        let lines = stderr.lines().filter(|line| !line.contains("data in"));
+        assert_eq!(lines.count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_bad_zoo_cfg_is_code_2_with_its_line() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("zoo.cfg"), "dataDir=d\ntickTime=often\n").unwrap();
+    let (code, _, stderr) = finished(quorate(dir.path(), &["server", "zoo.cfg"]));
+    assert_eq!(code, 2);
+    let want = "zoo.cfg:2: tickTime=often must be a whole number";
+    assert!(stderr.contains(want), "{stderr}");
+}
+
+#[test]
+fn help_lists_the_commands() {
+    let dir = TempDir::new().unwrap();
+    let (code, stdout, _) = finished(quorate(dir.path(), &["--help"]));
+    assert_eq!(code, 0);
+    for command in ["server", "ensemble", "pod", "status"] {
+        assert!(stdout.contains(&format!("\n  {command} ")), "{stdout}");
+    }
+}
+
+#[test]
+fn a_server_without_a_file_names_its_data_and_its_connect_string() {
+    let dir = TempDir::new().unwrap();
+    let server = Serving::start(quorate(dir.path(), &["server", "--set", "clientPort=0"]));
+    let (code, table, _) = finished(quorate(dir.path(), &["status", &server.address]));
+    assert_eq!(code, 0, "{table}");
+    assert!(table.contains("standalone"), "{table}");
+
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let both = format!("{},{closed}", server.address);
+    let (code, table, stderr) = finished(quorate(dir.path(), &["status", &both]));
+    assert_eq!(code, 1);
+    assert!(
+        table.contains("standalone") && table.contains("refused"),
+        "{table}"
+    );
+    assert!(stderr.contains("1 of 2 servers do not serve"), "{stderr}");
+
+    let (code, stderr) = server.stop();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("/quorate-data\n"), "{stderr}");
+    assert!(dir.path().join("quorate-data/version-2").is_dir());
+}
+
+#[test]
+fn the_log_follows_argument_environment_and_key() {
+    let dir = TempDir::new().unwrap();
+    let with = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let always = [
+            "server",
+            "--set",
+            "clientPort=0",
+            "--set",
+            "quorate.logFormat=json",
+        ];
+        let mut command = quorate(dir.path(), &[&always[..], arguments].concat());
+        command.envs(environment.iter().copied());
+        let (code, stderr) = Serving::start(command).stop();
+        assert_eq!(code, 0);
+        let line = stderr.lines().find(|line| line.contains("server started"));
+        line.unwrap_or_default().to_owned()
+    };
+    let line = with(&[], &[]);
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["fields"]["message"], "server started");
+    let text = with(&[], &[("QUORATE_LOG_FORMAT", "text")]);
+    assert!(text.contains(" INFO "), "{text}");
+    let json = with(&["--log-format", "json"], &[("QUORATE_LOG_FORMAT", "text")]);
+    assert!(json.starts_with('{'), "{json}");
+    assert_eq!(with(&["--set", "quorate.log=warn"], &[]), "");
+}
+
+#[test]
+fn a_taken_client_port_is_code_4() {
+    let dir = TempDir::new().unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let set = format!("clientPort={}", taken.local_addr().unwrap().port());
+    let (code, stdout, stderr) = finished(quorate(dir.path(), &["server", "--set", &set]));
+    assert_eq!((code, &*stdout), (4, ""), "{stderr}");
+    assert!(stderr.contains("cannot listen for clients"), "{stderr}");
+}
+
+#[test]
+fn an_ensemble_with_a_member_that_cannot_start_ends() {
+    let dir = TempDir::new().unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    // The second server's client port; what lies above must fit.
+    let first = (port - 1).min(60_000).to_string();
+    let keep = if port - 1 > 60_000 {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 60_001)).ok()
+    } else {
+        None
+    };
+    let arguments = ["ensemble", "3", "--client-port", &first];
+    let (code, stdout, stderr) = finished(quorate(dir.path(), &arguments));
+    assert_eq!((code, &*stdout), (4, ""), "{stderr}");
+    assert!(stderr.contains("cannot listen for clients"), "{stderr}");
+    drop(keep);
+}
+
+#[test]
+fn sigterm_closes_idle_connections_and_ends_with_0() {
+    let dir = TempDir::new().unwrap();
+    let server = Serving::start(quorate(dir.path(), &["server", "--set", "clientPort=0"]));
+    let mut idle = TcpStream::connect(&server.address).unwrap();
+    idle.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (code, stderr) = server.stop();
+    assert_eq!(code, 0, "{stderr}");
+    let mut rest = Vec::new();
+    // A reset is an end, too.
+    let _ = idle.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
+}
+
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(20);
