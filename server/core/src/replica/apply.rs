@@ -78,6 +78,9 @@ impl Replica {
                 applied.err,
                 &applied.reply,
             );
+            if to.order.is_turn() {
+                self.answer_turns(conn);
+            }
         }
         self.close_ended(applied, Some(conn), out);
     }

@@ -9,7 +9,7 @@ use zk_proto::jute::{Put, Reader};
 use zk_proto::{SessionId, Xid};
 
 use super::Replica;
-use crate::request::{Order, Owed, Reply, WriteRequest, write_reply};
+use crate::request::{Due, Order, Owed, Reply, WriteRequest, is_well_formed, write_reply};
 use crate::session::Owner;
 use crate::tree::Tree;
 use crate::zab::SyncToken;
@@ -140,16 +140,22 @@ impl Replica {
                 return;
             };
             let is_sync = write.op == OpCode::Sync.code();
-            let path = || {
-                Reader::new(&write.body)
-                    .str()
-                    .map_or_else(|_| String::new(), Cow::into_owned)
+            let due = if !is_well_formed(write.op, &write.body) {
+                Due::Turn
+            } else if is_sync {
+                let path = Reader::new(&write.body).opt_str().unwrap_or_default();
+                Due::Sync(path.map(Cow::into_owned))
+            } else {
+                Due::Txn
             };
+            let is_refused = due == Due::Turn;
             to.order.push(Owed {
                 xid: write.xid,
-                sync: is_sync.then(path),
+                due,
             });
-            if !is_sync {
+            if is_refused {
+                self.answer_turns(conn);
+            } else if !is_sync {
                 self.submit(now, conn, write, out);
             } else if self.leading.is_some() {
                 self.with_zab(now, out, |zab, fx| {
@@ -287,8 +293,26 @@ impl Replica {
         };
         to.mark(conn, &mut self.dirty);
         to.replies += 1;
-        let reply = Reply::Path(owed.sync.unwrap_or_default());
+        let reply = match owed.due {
+            Due::Sync(Some(path)) => Reply::Path(path),
+            _ => Reply::NullPath,
+        };
         write_reply(&mut to.frames, owed.xid, zxid, ErrorCode::Ok.code(), &reply);
+        self.answer_turns(conn);
+    }
+
+    /// Answers the requests that cannot be read and that nothing stands before.
+    pub(super) fn answer_turns(&mut self, conn: ConnId) {
+        let zxid = self.tree(Tree::last_zxid);
+        let Some(to) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        let error = ErrorCode::MarshallingError.code();
+        while let Some(owed) = to.order.answer_turn() {
+            to.mark(conn, &mut self.dirty);
+            to.replies += 1;
+            write_reply(&mut to.frames, owed.xid, zxid, error, &Reply::None);
+        }
     }
 
     /// Sessions of this server's clients were heard of.

@@ -162,7 +162,7 @@ impl Change<'_> {
                     Reply::Path(path) => MultiResult::Create(path),
                     Reply::PathStat(path, stat) => MultiResult::Create2(path, stat),
                     Reply::Stat(stat) => MultiResult::SetData(stat),
-                    Reply::None | Reply::Multi(_) => MultiResult::Check,
+                    Reply::None | Reply::NullPath | Reply::Multi(_) => MultiResult::Check,
                 },
                 _ => break,
             };

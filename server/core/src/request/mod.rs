@@ -8,15 +8,17 @@ mod pending;
 mod prep;
 mod read;
 mod reply;
+mod well_formed;
 
 use zk_proto::client::OpCode;
 
 pub use apply::{Applied, apply, replay};
 pub use client::{Client, write_not_admitted};
-pub use order::{Order, Owed};
+pub use order::{Due, Order, Owed};
 pub use prep::{Prep, WriteRequest};
 pub use read::{ReadGuard, ReadOutcome, SharedView};
 pub use reply::{Reply, write_event, write_reply};
+pub(crate) use well_formed::is_well_formed;
 
 /// Does a request with this code take its turn among the writes? All others
 /// are answered by [`ReadGuard::serve`].

@@ -10,8 +10,19 @@ use zk_proto::Xid;
 pub struct Owed {
     /// The client's number.
     pub xid: Xid,
-    /// The path of a sync, which its reply echoes; `None` for a write.
-    pub sync: Option<String>,
+    /// What it waits for.
+    pub due: Due,
+}
+
+/// What a request waits for before it is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Its transaction.
+    Txn,
+    /// The leader's word. The reply repeats the path, which may be null.
+    Sync(Option<String>),
+    /// Nothing but its turn: it cannot be read and gets MarshallingError.
+    Turn,
 }
 
 /// Requests without their replies, oldest first.
@@ -43,12 +54,24 @@ impl Order {
     /// through another server before the session moved here.
     pub fn answer(&mut self, cxid: Xid) -> Option<Owed> {
         self.owed
-            .pop_front_if(|owed| owed.xid == cxid && owed.sync.is_none())
+            .pop_front_if(|owed| owed.xid == cxid && owed.due == Due::Txn)
     }
 
-    /// The oldest request, if it is a sync: its turn has come.
+    /// The oldest request, if it is a sync: its time has come.
     pub fn answer_sync(&mut self) -> Option<Owed> {
-        self.owed.pop_front_if(|owed| owed.sync.is_some())
+        self.owed
+            .pop_front_if(|owed| matches!(owed.due, Due::Sync(_)))
+    }
+
+    /// Does the oldest request wait for nothing any more?
+    #[must_use]
+    pub fn is_turn(&self) -> bool {
+        self.owed.front().is_some_and(|owed| owed.due == Due::Turn)
+    }
+
+    /// The oldest request, if it waited for nothing but its turn.
+    pub fn answer_turn(&mut self) -> Option<Owed> {
+        self.owed.pop_front_if(|owed| owed.due == Due::Turn)
     }
 }
 
@@ -59,19 +82,21 @@ mod tests {
     #[test]
     fn only_the_oldest_request_is_answered() {
         let mut order = Order::default();
-        let owed = |xid, sync: Option<&str>| Owed {
-            xid: Xid(xid),
-            sync: sync.map(str::to_owned),
-        };
-        order.push(owed(1, None));
-        order.push(owed(2, Some("/a")));
-        order.push(owed(3, None));
+        let sync = || Due::Sync(Some("/a".to_owned()));
+        let owed = |xid, due| Owed { xid: Xid(xid), due };
+        order.push(owed(1, Due::Txn));
+        order.push(owed(2, sync()));
+        order.push(owed(3, Due::Txn));
+        order.push(owed(4, Due::Turn));
+        assert_eq!(order.answer_turn(), None);
         assert_eq!(order.answer(Xid(3)), None);
         assert_eq!(order.answer_sync(), None);
-        assert_eq!(order.answer(Xid(1)), Some(owed(1, None)));
+        assert_eq!(order.answer(Xid(1)), Some(owed(1, Due::Txn)));
         assert_eq!(order.answer(Xid(2)), None, "a sync is no transaction");
-        assert_eq!(order.answer_sync(), Some(owed(2, Some("/a"))));
-        assert_eq!(order.answer(Xid(3)), Some(owed(3, None)));
+        assert_eq!(order.answer_sync(), Some(owed(2, sync())));
+        assert_eq!(order.answer(Xid(3)), Some(owed(3, Due::Txn)));
+        assert_eq!(order.answer(Xid(4)), None, "no transaction either");
+        assert_eq!(order.answer_turn(), Some(owed(4, Due::Turn)));
         assert!(order.is_empty());
     }
 }

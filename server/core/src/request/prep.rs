@@ -161,8 +161,7 @@ impl<'r> Run<'r, '_> {
             }
             Some(OpCode::Reconfig) => {
                 ReconfigRequest::read(&mut reader).map_err(garbled)?;
-                // The members cannot change while running, so `reconfigEnabled`
-                // is refused at start.
+                // The members cannot change while running.
                 Err(ErrorCode::ReconfigDisabled)
             }
             Some(OpCode::Multi) => self.multi(read_multi(&mut reader).map_err(garbled)?),

@@ -13,6 +13,8 @@ pub enum Reply {
     None,
     /// A path: create, sync.
     Path(String),
+    /// The null path of a sync, as it came.
+    NullPath,
     /// Path and stat: create2, createContainer, createTTL.
     PathStat(String, Stat),
     /// Stat: setData, setACL.
@@ -30,6 +32,7 @@ pub fn write_reply(out: &mut Vec<u8>, xid: Xid, zxid: Zxid, err: i32, reply: &Re
         match reply {
             Reply::None => {}
             Reply::Path(path) => out.put_str(path),
+            Reply::NullPath => out.put_opt_buffer(None),
             Reply::PathStat(path, stat) => {
                 out.put_str(path);
                 stat.write(out);
@@ -85,6 +88,7 @@ mod tests {
         for (err, reply, body) in [
             (0, Reply::None, 0),
             (0, Reply::Path("/a".into()), 6),
+            (0, Reply::NullPath, 4),
             (0, Reply::PathStat("/a".into(), stat), 74),
             (0, Reply::Stat(stat), 68),
             (

@@ -86,6 +86,8 @@ pub fn read_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiOp<'a>>, Decod
         if header.done {
             return Ok(ops);
         }
+        // Each kind starts with its path; null fails the whole batch.
+        reader.clone().str()?;
         ops.push(match OpCode::from_code(header.op) {
             Some(op @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer)) => {
                 read_create(op, reader)?

@@ -153,10 +153,10 @@ impl<'a> DeleteRequest<'a> {
 }
 
 impl<'a> SetDataRequest<'a> {
-    /// Reads the body.
+    /// Reads the body. A null path becomes the empty one, which is as bad.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
-            path: reader.str()?,
+            path: reader.opt_str()?.unwrap_or_default(),
             data: reader.opt_buffer()?,
             version: reader.i32()?,
         })
@@ -171,10 +171,10 @@ impl<'a> SetDataRequest<'a> {
 }
 
 impl<'a> SetAclRequest<'a> {
-    /// Reads the body.
+    /// Reads the body. A null path becomes the empty one, which is as bad.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
-            path: reader.str()?,
+            path: reader.opt_str()?.unwrap_or_default(),
             acl: read_acls(reader)?,
             version: reader.i32()?,
         })
