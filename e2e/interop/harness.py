@@ -224,10 +224,18 @@ class JavaServer(Server):
     """Apache ZooKeeper 3.9.4."""
 
     kind = "java"
+    class_path_script = "classpath"
 
     def command(self):
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return ["java", *JAVA_FLAGS, "-cp", java_class_path(), main, str(self.config)]
+        return ["java", *JAVA_FLAGS, "-cp", class_path(self.class_path_script), main, str(self.config)]
+
+
+class DebianServer(JavaServer):
+    """Apache ZooKeeper 3.8.0 as Debian 12 packages it."""
+
+    kind = "debian"
+    class_path_script = "debian-classpath"
 
 
 class QuorateServer(Server):
@@ -242,7 +250,7 @@ class QuorateServer(Server):
         return {"RUST_BACKTRACE": "1"}
 
 
-KINDS = {"java": JavaServer, "quorate": QuorateServer}
+KINDS = {"debian": DebianServer, "java": JavaServer, "quorate": QuorateServer}
 
 
 class Ensemble:
@@ -393,10 +401,15 @@ def free_ports(count):
 
 
 def java_class_path():
-    if "java" not in CLASS_PATH:
-        script = ROOT / "e2e" / "reference" / "classpath"
-        CLASS_PATH["java"] = subprocess.run([script], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    return CLASS_PATH["java"]
+    return class_path("classpath")
+
+
+def class_path(script):
+    """What a script of e2e/reference prints."""
+    if script not in CLASS_PATH:
+        run = subprocess.run([ROOT / "e2e" / "reference" / script], check=True, stdout=subprocess.PIPE, text=True)
+        CLASS_PATH[script] = run.stdout.strip()
+    return CLASS_PATH[script]
 
 
 def quorate_binary():

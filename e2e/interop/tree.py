@@ -4,7 +4,7 @@ import wire
 from jute import Encoder
 
 BATCH = 100  # znodes asked for at a time
-GET_ACL_KINDS = ("java",)  # the kinds of server that answer getACL
+GET_ACL_KINDS = ("debian", "java")  # the kinds of server that answer getACL
 
 class Znode(tuple):
     """data, stat, acl (None when the server was not asked for it) and sorted children."""
@@ -25,13 +25,15 @@ class Znode(tuple):
         return self[:2] + self[3:] == other[:2] + other[3:] and (None in acls or acls[0] == acls[1])
 
 
-def dump(server):
-    """Path -> Znode of every znode but /zookeeper/config.
+def dump(server, credentials=None):
+    """Path -> Znode of every znode but /zookeeper/config. `credentials` is "user:password".
 
     /zookeeper/config is local to a server while reconfiguration is off: it holds the text of the
     server's own zoo.cfg, in no fixed order.
     """
     connection = server.connect()
+    if credentials:
+        connection.auth("digest", credentials.encode())
     connection.sync("/")
     nodes = {}
     pending = ["/"]

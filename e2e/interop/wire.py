@@ -11,8 +11,10 @@ GET_CHILDREN, SYNC, PING, GET_CHILDREN2, CHECK, MULTI, CREATE2 = 8, 9, 11, 12, 1
 CHECK_WATCHES, REMOVE_WATCHES, MULTI_READ = 17, 18, 22
 AUTH, SET_WATCHES, SASL, GET_EPHEMERALS, GET_ALL_CHILDREN_NUMBER = 100, 101, 102, 103, 104
 SET_WATCHES2, ADD_WATCH, WHO_AM_I, CLOSE_SESSION = 105, 106, 107, -11
+CREATE_CONTAINER, CREATE_TTL = 19, 21
 
 PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL = 0, 1, 2, 3
+CONTAINER, TTL = 4, 5
 
 NOTIFICATION_XID, PING_XID, AUTH_XID, SET_WATCHES_XID = -1, -2, -4, -8
 
@@ -150,6 +152,12 @@ class Connection:
     def create2(self, path, data=b"", flags=PERSISTENT, acl=None):
         fields = self.request(CREATE2, create_body(path, data, flags, acl))
         return fields.string(), fields.stat()
+
+    def create_container(self, path, data=b""):
+        return self.request(CREATE_CONTAINER, create_body(path, data, CONTAINER)).string()
+
+    def create_ttl(self, path, ttl_ms, data=b""):
+        return self.request(CREATE_TTL, create_body(path, data, TTL) + Encoder().long(ttl_ms).bytes()).string()
 
     def delete(self, path, version=-1):
         self.request(DELETE, path_version(path, version))
