@@ -4,10 +4,10 @@ import wire
 from jute import Encoder
 
 BATCH = 100  # znodes asked for at a time
-GET_ACL_KINDS = ("debian", "java")  # the kinds of server that answer getACL
+
 
 class Znode(tuple):
-    """data, stat, acl (None when the server was not asked for it) and sorted children."""
+    """data, stat, acl and sorted children."""
 
     def __new__(cls, data, stat, acl, children):
         return super().__new__(cls, (data, stat, acl, children))
@@ -19,10 +19,6 @@ class Znode(tuple):
     @property
     def stat(self):
         return self[1]
-
-    def same(self, other):
-        acls = (self[2], other[2])
-        return self[:2] + self[3:] == other[:2] + other[3:] and (None in acls or acls[0] == acls[1])
 
 
 def dump(server, credentials=None):
@@ -39,12 +35,12 @@ def dump(server, credentials=None):
     pending = ["/"]
     while pending:
         batch, pending = pending[:BATCH], pending[BATCH:]
-        asked = [(path, _ask(connection, path, server.kind in GET_ACL_KINDS)) for path in batch]
+        asked = [(path, _ask(connection, path)) for path in batch]
         for path, xids in asked:
             data = connection.reply(xids[0]).buffer()
             answer = connection.reply(xids[1])
             children, stat = answer.strings(), answer.stat()
-            acl = connection.reply(xids[2]).acl() if len(xids) > 2 else None
+            acl = connection.reply(xids[2]).acl()
             nodes[path] = Znode(data, stat, acl, sorted(children))
             pending += [f"{path.rstrip('/')}/{child}" for child in children]
         if "/zookeeper/config" in pending:
@@ -53,12 +49,11 @@ def dump(server, credentials=None):
     return nodes
 
 
-def _ask(connection, path, with_acl):
+def _ask(connection, path):
     """Sends the requests about one path; the replies come in this order."""
     ops = (wire.GET_DATA, wire.GET_CHILDREN2)
     xids = [connection.send(op, wire.path_watch(path)) for op in ops]
-    if with_acl:
-        xids.append(connection.send(wire.GET_ACL, Encoder().string(path).bytes()))
+    xids.append(connection.send(wire.GET_ACL, Encoder().string(path).bytes()))
     return xids
 
 
@@ -66,7 +61,7 @@ def differences(left, right):
     """One line per znode that is missing or differs; empty when the trees are equal."""
     lines = []
     for path in sorted(left.keys() | right.keys()):
-        if path not in left or path not in right or not left[path].same(right[path]):
+        if path not in left or path not in right or left[path] != right[path]:
             lines.append(f"{path}:\n  {left.get(path)}\n  {right.get(path)}")
     return lines
 
