@@ -302,9 +302,9 @@ def transcript(members):
 def named(text, members):
     """Lines and events. The thread that prints events does so in the midst of other lines."""
     events = re.findall(EVENT, text)
+    if any("type:None" in event for event in events):  # a new state: the prompt comes before it or after
+        text = re.sub(r"(\[zk: [^\n]*)\(\w+\)", r"\1(STATE)", text)
     lines = re.sub(rf"{EVENT}|WATCHER::\n", "\n", text).splitlines()
-    if any("type:None" in event for event in events):
-        lines[-1] = re.sub(r"\(\w+\)", "(STATE)", lines[-1])  # the prompt comes before the new state or after
     return [[name(line, members) for line in part if line.strip()] for part in (lines, events)]
 
 
