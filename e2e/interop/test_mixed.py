@@ -231,7 +231,7 @@ def test_members_replaced_in_place(ensemble, peer):
     write_through_every_member(members, "back")
     after = assert_members_agree(members)
     before.pop("/")
-    assert all(after[path].same(node) for path, node in before.items())
+    assert all(after[path] == node for path, node in before.items())
 
 
 def test_undecodable_write_through_a_java_follower(ensemble, peer):
