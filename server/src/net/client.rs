@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -135,46 +137,23 @@ impl ClientPort {
         })
     }
 
+    /// Hands a connection that has asked for a session to a task of its own,
+    /// which needs far less than the way there.
     async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, place: Place) {
-        let ended = self.talk(stream, remote, &place).await;
-        drop(place);
-        let metrics = &self.clients.metrics;
-        match ended {
-            Ok(Ended::ByServer(Farewell::Reason(CloseReason::NotServing))) => {
-                metrics.connections_closed_while_not_serving.add(1);
-                tracing::debug!(%remote, reason = "not serving", "client connection closed");
+        match self.greet(stream, remote, &place).await {
+            Ok(connection) => {
+                tokio::spawn(Session { connection, place });
             }
-            Ok(Ended::ByServer(reason)) => {
-                tracing::debug!(%remote, ?reason, "client connection closed");
-            }
-            Ok(Ended::ByClient) => {
-                metrics.connections_dropped.add(1);
-                tracing::debug!(%remote, reason = "closed by the client", "client connection closed");
-            }
-            Ok(Ended::Socket(error)) => {
-                metrics.connections_dropped.add(1);
-                tracing::debug!(%remote, reason = %error, "client connection closed");
-            }
-            Ok(Ended::BadFrame(length)) => {
-                tracing::warn!(%remote, length, reason = "not a request", "client connection closed");
-            }
-            Ok(Ended::TooLarge(length)) => {
-                metrics.large_requests_rejected.add(1);
-                tracing::warn!(%remote, length, reason = "too many bytes of large requests", "client connection closed");
-            }
-            Ok(reason @ (Ended::Unanswerable | Ended::Unauthenticated | Ended::NotReading)) => {
-                tracing::info!(%remote, ?reason, "client connection closed");
-            }
-            Err(early) => early.log(remote, metrics),
+            Err(early) => early.log(remote, &self.clients.metrics),
         }
     }
 
-    async fn talk(
+    async fn greet(
         &self,
         mut stream: TcpStream,
         remote: SocketAddr,
         place: &Place,
-    ) -> Result<Ended, Early> {
+    ) -> Result<Connection, Early> {
         let _ = stream.set_nodelay(true);
         if self.clients.limits.tcp_keep_alive {
             let _ = SockRef::from(&stream).set_keepalive(true);
@@ -203,26 +182,24 @@ impl ClientPort {
         self.clients.metrics.connection_requests.add(1);
         self.clients.metrics.packets_received.add(1);
         place.stats.received(&self.clients.registry, 1);
-        let (conn, stats) = (place.conn, place.stats.clone());
+        let stats = place.stats.clone();
         if request.session_id == SessionId(0) {
             // What the connection shows until its first request.
             stats.replied(&self.clients.registry, self.new_session());
         }
         let mailbox = Arc::new(Mailbox::default());
         mailbox.touch(self.clients.clock.mono());
-        let client = Client::new(conn, remote.ip());
+        let client = Client::new(place.conn, remote.ip());
         let clients = self.clients.clone();
         clients.inbox.push(Event::ClientConnect {
-            conn,
+            conn: place.conn,
             mailbox: mailbox.clone(),
             request,
             ids: client.ids().to_vec(),
         });
-        Ok(
-            Connection::new(client, stream, clients, stats, mailbox, bytes)
-                .run()
-                .await,
-        )
+        Ok(Connection::new(
+            client, stream, clients, stats, mailbox, bytes,
+        ))
     }
 
     fn new_session(&self) -> Replied {
@@ -272,6 +249,54 @@ impl ClientPort {
         let request = ConnectRequest::read(&bytes[4..4 + length]);
         bytes.advance(4 + length);
         request.map(First::Connect).map_err(|_| Early::BadConnect)
+    }
+}
+
+/// The task of a connection that has asked for a session.
+struct Session {
+    connection: Connection,
+    place: Place,
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(self.connection.poll(cx));
+        ended.log(self.place.stats.remote(), &self.place.port.clients.metrics);
+        Poll::Ready(())
+    }
+}
+
+impl Ended {
+    fn log(self, remote: SocketAddr, metrics: &Metrics) {
+        match self {
+            Self::ByServer(Farewell::Reason(CloseReason::NotServing)) => {
+                metrics.connections_closed_while_not_serving.add(1);
+                tracing::debug!(%remote, reason = "not serving", "client connection closed");
+            }
+            Self::ByServer(reason) => {
+                tracing::debug!(%remote, ?reason, "client connection closed");
+            }
+            Self::ByClient => {
+                metrics.connections_dropped.add(1);
+                tracing::debug!(%remote, reason = "closed by the client", "client connection closed");
+            }
+            Self::Socket(error) => {
+                metrics.connections_dropped.add(1);
+                tracing::debug!(%remote, reason = %error, "client connection closed");
+            }
+            Self::BadFrame(length) => {
+                tracing::warn!(%remote, length, reason = "not a request", "client connection closed");
+            }
+            Self::TooLarge(length) => {
+                metrics.large_requests_rejected.add(1);
+                tracing::warn!(%remote, length, reason = "too many bytes of large requests", "client connection closed");
+            }
+            reason @ (Self::Unanswerable | Self::Unauthenticated | Self::NotReading) => {
+                tracing::info!(%remote, ?reason, "client connection closed");
+            }
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 //! A read waits for the earlier writes of its own connection, nothing else.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,6 +25,7 @@ use zk_proto::{Xid, Zxid};
 use super::client::Clients;
 use super::mailbox::{Farewell, Mailbox};
 use super::registry::{ConnStats, Replied};
+use super::spare;
 use crate::metrics::Values;
 
 /// Why a connection has ended.
@@ -114,12 +116,33 @@ impl Connection {
         }
     }
 
-    /// Serves until the connection ends.
-    pub(super) async fn run(mut self) -> Ended {
-        poll_fn(|cx| self.poll(cx)).await
+    /// Serves until the connection ends. Between two calls it holds no more
+    /// memory than what waits to be taken or sent.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let ended = self.poll_both(cx);
+        self.give_back();
+        ended
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn give_back(&mut self) {
+        let len = self.inbox.len();
+        if len == 0 {
+            if self.inbox.capacity() > 0 {
+                spare::give_inbox(mem::take(&mut self.inbox));
+            }
+        } else if len <= RESTING_BYTES && self.inbox.capacity() > 2 * RESTING_BYTES {
+            let rest = BytesMut::from(&self.inbox[..]);
+            spare::give_inbox(mem::replace(&mut self.inbox, rest));
+        }
+        if self.outbox.bytes.is_empty() && self.outbox.bytes.capacity() > 0 {
+            spare::give_outbox(mem::take(&mut self.outbox.bytes));
+        }
+        if self.awaited.is_empty() && self.awaited.capacity() > 0 {
+            self.awaited = VecDeque::new();
+        }
+    }
+
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
             self.collect(cx);
             let mut filled = false;
@@ -223,8 +246,14 @@ impl Connection {
         if !self.wants_input() {
             return Poll::Pending;
         }
+        if self.inbox.capacity() == 0 {
+            self.inbox = spare::take_inbox();
+        }
         if self.inbox.capacity() - self.inbox.len() < READ_BYTES_MIN {
-            self.inbox.reserve(READ_BYTES.max(self.missing_bytes()));
+            // What is allocated grows with what arrives, not with what was announced.
+            let arrived = self.inbox.len().max(READ_BYTES);
+            let wanted = self.missing_bytes().clamp(READ_BYTES, arrived);
+            self.inbox.reserve(wanted);
         }
         let read = pin!(self.stream.read_buf(&mut self.inbox));
         match ready!(read.poll(cx)) {
@@ -262,6 +291,9 @@ impl Connection {
             return Taken::All;
         }
         let clients = self.clients.clone();
+        if self.outbox.bytes.capacity() == 0 {
+            self.outbox.bytes = spare::take_outbox();
+        }
         let start = Instant::now();
         let mut guard: Option<ReadGuard<'_>> = None;
         let mut run = Vec::new();
@@ -464,9 +496,6 @@ impl Outbox {
         }
         self.sent = 0;
         self.bytes.clear();
-        if self.bytes.capacity() > OUTBOX_BYTES_KEPT {
-            self.bytes = Vec::new();
-        }
         Poll::Ready(Ok(()))
     }
 }
@@ -528,5 +557,5 @@ const INBOX_BYTES_MAX: usize = 256 * 1024;
 const OUTBOX_BYTES_MAX: usize = 1 << 20;
 /// With this much unsent, which can only be watch events, the connection ends.
 const OUTBOX_BYTES_LIMIT: usize = 64 << 20;
-/// A larger allocation is given back once it was sent.
-const OUTBOX_BYTES_KEPT: usize = 64 * 1024;
+/// This much of a frame waits for the rest of it in a buffer of its own size.
+const RESTING_BYTES: usize = 1024;

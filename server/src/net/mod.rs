@@ -8,6 +8,7 @@ mod listen;
 mod mailbox;
 mod quorum;
 mod registry;
+mod spare;
 mod throttle;
 
 pub(crate) use client::{ClientPort, Clients};

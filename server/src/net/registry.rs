@@ -135,6 +135,11 @@ impl Registry {
 }
 
 impl ConnStats {
+    /// Where the client is.
+    pub(crate) const fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
     fn new(remote: SocketAddr, established_ms: i64, resets: u32) -> Self {
         Self {
             remote,

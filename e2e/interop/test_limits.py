@@ -1,0 +1,150 @@
+"""Limits of connections, sessions and requests: what a client sees when one is hit, on both kinds of server.
+
+All keys are written without `zookeeper.`, which both take.
+"""
+
+import time
+
+import pytest
+import wire
+
+SETTLE = 10.0  # seconds for a server to notice that a client has gone
+
+
+@pytest.fixture
+def server(peer, standalone):
+    """Starts a server of the kind under test with these settings."""
+
+    def start(**settings):
+        one = standalone(peer, settings={key.replace("__", "."): value for key, value in settings.items()})
+        one.start()
+        return one.wait_serving()
+
+    return start
+
+
+def refused(server):
+    """Is a connection closed without a byte, whether at once or when it asks for a session?"""
+    try:
+        connection = server.connect()
+    except (wire.Closed, OSError):
+        return True
+    connection.close_session()
+    return False
+
+
+def metric(server, name):
+    return float(server.mntr()[name])
+
+
+def admitted_again(server):
+    end = time.monotonic() + SETTLE
+    while refused(server):
+        assert time.monotonic() < end, "the place of a client that has gone is not given away"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("settings", [{"maxClientCnxns": 3}, {"maxClientCnxns": 0, "maxCnxns": 3}])
+def test_connections_of_one_address_and_of_all(server, settings):
+    one = server(**settings)
+    admitted_again(one)  # whoever waited for it to serve has left
+    time.sleep(0.2)
+    clients = [one.connect() for _ in range(3)]
+    assert refused(one)
+    for client in clients:
+        client.ping()
+    clients[0].close_session()
+    admitted_again(one)
+    assert metric(one, "connection_rejected") >= 1
+
+
+def test_a_connection_must_ask_for_a_session_in_time(server):
+    one = server(nio__sessionlessCnxnTimeout=1000)
+    silent = wire.Connection(one.ports["client"])
+    begun = time.monotonic()
+    assert silent.closed_by_server()
+    assert 0.8 < time.monotonic() - begun < 4
+    session = one.connect()
+    time.sleep(2.2)
+    session.ping()
+    assert metric(one, "sessionless_connections_expired") == 1
+
+
+def test_sessions_asked_for_too_fast(server):
+    one = server(connection_throttle_tokens=2, connection_throttle_fill_time=600000)
+    kept = [one.connect(), one.connect()]
+    assert refused(one)
+    assert metric(one, "connection_rejected") == 1
+    for client in kept:
+        client.ping()
+
+
+def test_a_renewed_session_weighs_less(server):
+    # Tokens are counted in new sessions: nine. Two sessions leave three, a renewal one.
+    one = server(
+        connection_throttle_tokens=3,
+        connection_throttle_fill_time=600000,
+        connection_throttle_weight_enabled="true",
+        connection_throttle_global_session_weight=3,
+        connection_throttle_renew_session_weight=2,
+    )
+    first, second = one.connect(), one.connect()
+    assert first.session and second.session
+    again = wire.Connection(one.ports["client"])
+    again.connect(session=first.session, passwd=first.passwd)
+    assert again.session == first.session
+    assert refused(one), "one token is left"
+
+
+@pytest.mark.parametrize("asked, given", [(-1, 1000), (0, 1000), (500, 1000), (7000, 7000), (2**31 - 1, 10_000)])
+def test_session_timeouts(server, asked, given):
+    one = server()  # a tick is 500 ms: 2 and 20 ticks
+    client = wire.Connection(one.ports["client"])
+    client.connect(timeout_ms=asked)
+    assert client.timeout_ms == given
+
+
+def test_session_timeout_keys(server):
+    one = server(minSessionTimeout=3000, maxSessionTimeout=4000)
+    for asked, given in [(1, 3000), (3500, 3500), (60_000, 4000)]:
+        client = wire.Connection(one.ports["client"])
+        client.connect(timeout_ms=asked)
+        assert client.timeout_ms == given
+
+
+def test_large_requests_have_a_budget(server):
+    one = server(largeRequestThreshold=1000, largeRequestMaxBytes=5000)
+    client = one.connect()
+    client.create("/4000", bytes(4000))
+    client.create("/900", bytes(900))
+    client.create("/again", bytes(4000))
+    with pytest.raises(wire.Closed):
+        client.create("/6000", bytes(6000))
+    assert metric(one, "large_requests_rejected") == 1
+
+
+def test_the_longest_frame(server):
+    one = server()
+    client = one.connect()
+    client.create("/n", b"")
+    # setData: header 8, path 4 + 2, length 4, version 4; the limit is 0xfffff and inclusive.
+    room = 0xFFFFF - 8 - 6 - 4 - 4
+    client.request(wire.SET_DATA, wire.set_body("/n", bytes(room)))
+    with pytest.raises(wire.Closed):
+        client.request(wire.SET_DATA, wire.set_body("/n", bytes(room + 1)))
+    assert not refused(one)
+
+
+def test_connect_requests_of_old_clients(server):
+    one = server()
+    client = wire.Connection(one.ports["client"])
+    response = client.connect(read_only=None)
+    assert len(response) == 36 and client.session
+    client.ping()
+    again = wire.Connection(one.ports["client"])
+    response = again.connect(session=client.session, passwd=client.passwd, read_only=None)
+    assert len(response) == 36 and again.session == client.session
+    wrong = wire.Connection(one.ports["client"])
+    response = wrong.connect(session=client.session, passwd=bytes(16), read_only=None)
+    assert len(response) == 36 and wrong.session == 0 and wrong.timeout_ms == 0
+    assert wrong.closed_by_server()
