@@ -6,11 +6,12 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 
+use super::buckets::{address, partner};
 use super::conns::Slot;
 use super::crowd::Crowd;
 use super::modes::Modes;
 use super::parents::Parents;
-use super::record::{self, FEW_MAX, Record, Span, Watchers};
+use super::record::{self, FEW_MAX, Few, Record, Span, Watchers};
 
 #[derive(Debug)]
 pub(super) struct Index {
@@ -63,6 +64,7 @@ impl Index {
             None => Modes::default(),
             Some(Watchers::Crowd(number)) => self.crowds[number as usize].modes(slot),
             Some(Watchers::Few(few)) => few
+                .as_slice()
                 .iter()
                 .find(|(watcher, _)| *watcher == slot)
                 .map_or_else(Modes::default, |(_, modes)| *modes),
@@ -74,7 +76,8 @@ impl Index {
         let key = self.key(path);
         let Some((bucket, span)) = self.find(key) else {
             if !modes.is_empty() {
-                self.insert(key, &Watchers::Few(vec![(slot, modes)]));
+                let few = Few::from_iter([(slot, modes)]);
+                self.insert(key, &Watchers::Few(few));
             }
             return;
         };
@@ -84,17 +87,18 @@ impl Index {
                 self.crowd_shrank(bucket, span, number);
             }
             Watchers::Few(mut few) => {
-                match few.binary_search_by_key(&slot, |(watcher, _)| *watcher) {
-                    Ok(at) if modes.is_empty() => drop(few.remove(at)),
-                    Ok(at) => few[at].1 = modes,
+                let mut crowd = None;
+                match few
+                    .as_slice()
+                    .binary_search_by_key(&slot, |(watcher, _)| *watcher)
+                {
+                    Ok(_) if modes.is_empty() => few.retain(|(watcher, _)| *watcher != slot),
+                    Ok(at) => few.set(at, modes),
                     Err(_) if modes.is_empty() => return,
+                    Err(_) if few.is_full() => crowd = Some(self.new_crowd(&few, slot, modes)),
                     Err(at) => few.insert(at, (slot, modes)),
                 }
-                let watchers = if few.len() > FEW_MAX {
-                    Watchers::Crowd(self.new_crowd(&few))
-                } else {
-                    Watchers::Few(few)
-                };
+                let watchers = crowd.map_or(Watchers::Few(few), Watchers::Crowd);
                 self.rewrite(bucket, span, &watchers);
                 self.resize();
             }
@@ -107,7 +111,8 @@ impl Index {
             None => {}
             Some(Watchers::Crowd(number)) => self.crowds[number as usize].collect(wanted, out),
             Some(Watchers::Few(few)) => out.extend(
-                few.iter()
+                few.as_slice()
+                    .iter()
                     .filter(|(_, modes)| modes.has_any(wanted))
                     .map(|(slot, _)| *slot),
             ),
@@ -149,7 +154,7 @@ impl Index {
             }
             Watchers::Few(mut few) => {
                 let mut changed = false;
-                few.retain_mut(|(slot, modes)| {
+                few.retain(|(slot, modes)| {
                     if modes.has_any(wanted) {
                         out.push(*slot);
                     }
@@ -180,8 +185,13 @@ impl Index {
             if self.sweep_at >= self.buckets.len() {
                 self.sweep_at = 0;
             }
+            let has_dead = |record: &Record<'_>| match record.watchers() {
+                Watchers::Crowd(_) => true,
+                Watchers::Few(few) => few.as_slice().iter().any(|(slot, _)| is_dead(*slot)),
+            };
             // From the end, so that places before stay right.
             let spans: Vec<_> = Record::all(&self.buckets[self.sweep_at])
+                .filter(|(.., record)| has_dead(record))
                 .map(|(span, ..)| span)
                 .collect();
             for span in spans.into_iter().rev() {
@@ -208,7 +218,10 @@ impl Index {
                     self.crowds[number as usize].collect(wanted, &mut slots);
                 }
                 Watchers::Few(few) => {
-                    let wanting = few.iter().filter(|(_, modes)| modes.has_any(wanted));
+                    let wanting = few
+                        .as_slice()
+                        .iter()
+                        .filter(|(_, modes)| modes.has_any(wanted));
                     slots.extend(wanting.map(|(slot, _)| *slot));
                 }
             }
@@ -243,7 +256,6 @@ impl Index {
                 }
             }
             Watchers::Few(mut few) => {
-                let before = few.len();
                 few.retain(|(slot, modes)| {
                     let is_dead = is_dead(*slot);
                     if is_dead {
@@ -251,9 +263,7 @@ impl Index {
                     }
                     !is_dead
                 });
-                if few.len() < before {
-                    self.rewrite(bucket, span, &Watchers::Few(few));
-                }
+                self.rewrite(bucket, span, &Watchers::Few(few));
             }
         }
     }
@@ -296,7 +306,7 @@ impl Index {
         let bytes = &mut self.buckets[bucket];
         let Record { parent, name, .. } = Record::at(bytes, &span);
         self.scratch.clear();
-        if *watchers == Watchers::Few(Vec::new()) {
+        if *watchers == Watchers::Few(Few::default()) {
             self.parents.release(parent, &self.hasher);
             self.records -= 1;
         } else {
@@ -310,9 +320,11 @@ impl Index {
         }
     }
 
-    fn new_crowd(&mut self, few: &[(Slot, Modes)]) -> u32 {
+    /// A crowd of these and one more.
+    fn new_crowd(&mut self, few: &Few, slot: Slot, modes: Modes) -> u32 {
         let mut crowd = Crowd::default();
-        for (slot, modes) in few {
+        crowd.set(slot, modes);
+        for (slot, modes) in few.as_slice() {
             crowd.set(*slot, *modes);
         }
         match self.unused_crowds.pop() {
@@ -411,22 +423,6 @@ fn hash(hasher: &FixedState, parent: &[u8], name: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The bucket of a hash when there are this many.
-const fn address(hash: u64, buckets: usize) -> usize {
-    let rounded = buckets.next_power_of_two();
-    let bucket = hash as usize & (rounded - 1);
-    if bucket < buckets {
-        bucket
-    } else {
-        bucket - rounded / 2
-    }
-}
-
-/// The bucket with which the newest one, of this number, shares its records.
-const fn partner(newest: usize) -> usize {
-    newest - (1 << newest.ilog2())
-}
-
 /// Takes no more room than needed: buckets are short and many.
 fn append(bucket: &mut Vec<u8>, bytes: &[u8]) {
     bucket.reserve_exact(bytes.len());
@@ -434,6 +430,6 @@ fn append(bucket: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Fewer make lookups faster and memory larger.
-const RECORDS_PER_BUCKET: usize = 24;
+const RECORDS_PER_BUCKET: usize = 16;
 /// Buckets are joined when they hold less than one part in this many of it.
 const SHRINK_BELOW: usize = 3;

@@ -11,6 +11,7 @@
 //! ([`crowd`]). There is no list of paths by connection: the watches of a
 //! closed connection are dead at once and are swept out bit by bit.
 
+mod buckets;
 mod conns;
 mod crowd;
 mod index;

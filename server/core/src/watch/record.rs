@@ -7,10 +7,17 @@ use super::modes::Modes;
 /// Who watches a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Watchers {
-    /// At most [`FEW_MAX`], sorted by slot; none means that there is no record.
-    Few(Vec<(Slot, Modes)>),
+    /// Sorted by slot; none means that there is no record.
+    Few(Few),
     /// The number of a crowd.
     Crowd(u32),
+}
+
+/// At most [`FEW_MAX`] watchers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Few {
+    watchers: [(Slot, Modes); FEW_MAX],
+    len: usize,
 }
 
 /// A record without its first byte, taken apart.
@@ -31,6 +38,48 @@ pub(super) struct Span {
 
 /// More watchers than this are a crowd.
 pub(super) const FEW_MAX: usize = 8;
+
+impl Few {
+    pub(super) fn as_slice(&self) -> &[(Slot, Modes)] {
+        &self.watchers[..self.len]
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.len == FEW_MAX
+    }
+
+    /// Not when it is full.
+    pub(super) fn insert(&mut self, at: usize, watcher: (Slot, Modes)) {
+        self.watchers.copy_within(at..self.len, at + 1);
+        self.watchers[at] = watcher;
+        self.len += 1;
+    }
+
+    pub(super) fn set(&mut self, at: usize, modes: Modes) {
+        self.watchers[at].1 = modes;
+    }
+
+    /// Keeps those of whom `keep` says so, and their order.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut (Slot, Modes)) -> bool) {
+        let mut kept = Self::default();
+        for watcher in &mut self.watchers[..self.len] {
+            if keep(watcher) {
+                kept.insert(kept.len, *watcher);
+            }
+        }
+        *self = kept;
+    }
+}
+
+impl FromIterator<(Slot, Modes)> for Few {
+    fn from_iter<I: IntoIterator<Item = (Slot, Modes)>>(watchers: I) -> Self {
+        let mut few = Self::default();
+        for watcher in watchers {
+            few.insert(few.len, watcher);
+        }
+        few
+    }
+}
 
 impl<'b> Record<'b> {
     /// The records of a bucket with their places and their byte of the hash.
@@ -105,8 +154,10 @@ pub(super) fn write(out: &mut Vec<u8>, tag: u8, parent: u32, watchers: &Watchers
             put(out, *number);
         }
         Watchers::Few(few) => {
-            put(out, few.len() as u32);
-            few.iter().for_each(|watcher| put(out, pack(*watcher)));
+            put(out, few.len as u32);
+            few.as_slice()
+                .iter()
+                .for_each(|watcher| put(out, pack(*watcher)));
         }
     }
     out.extend_from_slice(name);
@@ -127,7 +178,7 @@ const fn unpack(packed: u32) -> (Slot, Modes) {
 fn watchers_size(watchers: &Watchers) -> usize {
     match watchers {
         Watchers::Crowd(number) => 1 + size(*number),
-        Watchers::Few(few) => 1 + few.iter().map(|w| size(pack(*w))).sum::<usize>(),
+        Watchers::Few(few) => 1 + few.as_slice().iter().map(|w| size(pack(*w))).sum::<usize>(),
     }
 }
 
@@ -168,10 +219,14 @@ fn take(bytes: &mut &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    fn few(watchers: &[(Slot, Modes)]) -> Watchers {
+        Watchers::Few(watchers.iter().copied().collect())
+    }
+
     #[test]
     fn a_bucket_reads_back_what_was_written() {
         let records = [
-            (3, 0, Watchers::Few(vec![(0, Modes(1))]), "a".repeat(200)),
+            (3, 0, few(&[(0, Modes(1))]), "a".repeat(200)),
             (3, 127, Watchers::Crowd(1 << 20), String::new()),
             (
                 9,
@@ -179,12 +234,7 @@ mod tests {
                 Watchers::Few((0..8).map(|n| (n << 23, Modes(31))).collect()),
                 "name".into(),
             ),
-            (
-                3,
-                u32::MAX,
-                Watchers::Few(vec![(SLOTS_MAX - 1, Modes(16))]),
-                "x".into(),
-            ),
+            (3, u32::MAX, few(&[(SLOTS_MAX - 1, Modes(16))]), "x".into()),
         ];
         let mut bucket = Vec::new();
         for (tag, parent, watchers, name) in &records {
@@ -207,7 +257,7 @@ mod tests {
     #[test]
     fn a_sparse_watch_is_small() {
         let mut bucket = Vec::new();
-        let one = Watchers::Few(vec![(1000, Modes::DATA_ONCE)]);
+        let one = few(&[(1000, Modes::DATA_ONCE)]);
         write(&mut bucket, 0, 100, &one, b"n-0000000001");
         assert_eq!(bucket.len(), 12 + 7);
     }

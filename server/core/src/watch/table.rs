@@ -26,6 +26,8 @@ pub struct WatchTable {
     conns: Conns,
     auth: Arc<AuthConfig>,
     counts: Counts,
+    /// Buckets that are still to be swept.
+    to_sweep: usize,
 }
 
 /// Data watches in numbers.
@@ -67,6 +69,7 @@ impl WatchTable {
             conns: Conns::default(),
             auth,
             counts: Counts::default(),
+            to_sweep: 0,
         }
     }
 
@@ -317,11 +320,17 @@ impl WatchTable {
             index,
             conns,
             counts,
+            to_sweep,
             ..
         } = self;
-        if counts.dead == 0 {
+        if *to_sweep == 0 && counts.dead * SWEEP_ABOVE > counts.data + counts.children {
+            *to_sweep = index.buckets();
+        }
+        let buckets = buckets.min(*to_sweep);
+        if buckets == 0 {
             return;
         }
+        *to_sweep -= buckets;
         let mut dropped = Vec::new();
         index.sweep(
             buckets,
@@ -350,6 +359,9 @@ impl Counts {
     }
 }
 
+/// All buckets are swept in turn when one watch in this many is dead, so that
+/// each dead one costs a look at about as many live ones.
+const SWEEP_ABOVE: usize = 4;
 /// Buckets that are swept, while there is need, with each new watch: more than
 /// a new watch can add.
 const SWEEP_BUCKETS_AT_ADD: usize = 2;

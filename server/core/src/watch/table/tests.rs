@@ -375,6 +375,7 @@ fn dead_watches_are_swept_by_what_comes_later() {
         table.register_conn(A, SessionId(0xa), Arc::default());
         assert!(table.add(&format!("/c/{n}"), B, WatchKind::Data));
     }
-    assert_eq!((table.count(), table.counts.dead), (1001, 0));
+    assert_eq!(table.count(), 1001);
+    assert!(table.counts.dead < 1001 / 3, "{}", table.counts.dead);
     assert!(table.index.buckets() < 200, "{}", table.index.buckets());
 }
