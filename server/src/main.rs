@@ -5,6 +5,7 @@ mod ensemble;
 mod pod;
 mod process;
 mod status;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,12 @@ enum Command {
     Pod(pod::Pod),
     /// Show role, zxid, epoch, connections and latency of servers.
     Status(status::Status),
+    /// Show or check transaction logs.
+    #[command(subcommand)]
+    Txnlog(tool::TxnLog),
+    /// Show or check snapshots.
+    #[command(subcommand)]
+    Snapshot(tool::Snapshot),
 }
 
 #[global_allocator]
@@ -52,6 +59,8 @@ fn main() -> ExitCode {
         Command::Ensemble(ensemble) => ensemble.run(&logging),
         Command::Pod(pod) => pod.run(&logging),
         Command::Status(status) => status.run(),
+        Command::Txnlog(tool) => return tool.run(),
+        Command::Snapshot(tool) => return tool.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
