@@ -58,9 +58,11 @@ pub(crate) fn scenario(seed: u64, number: u64, families: &Families) -> Scenario 
     }
     let taste = rng.weighted(&tastes);
     let slots = 2 + rng.below(SLOTS_MAX - 1);
+    let narrow = rng.percent(50);
     let mut generator = Generator {
         pool: Pool {
             rng,
+            narrow,
             acl: families.have(Family::Acl),
             quota: taste == Taste::Quota,
             acl_often: taste == Taste::Acl,

@@ -9,6 +9,8 @@ pub(crate) struct Pool {
     /// Other schemes than world.
     pub(crate) acl: bool,
     pub(crate) acl_often: bool,
+    /// Few paths, so that they meet more often.
+    pub(crate) narrow: bool,
     /// Quota znodes are written as well.
     pub(crate) quota: bool,
 }
@@ -46,7 +48,7 @@ impl Pool {
             0..3 => self.rng.pick(&BAD_PATHS).to_owned(),
             3..8 if self.quota => self.rng.pick(&QUOTA_PATHS).to_owned(),
             _ if sequential => self.rng.pick(&SEQUENTIAL).to_owned(),
-            _ => self.rng.pick(&PATHS).to_owned(),
+            _ => self.common(),
         }
     }
 
@@ -196,14 +198,22 @@ impl Pool {
         }
     }
 
+    fn common(&mut self) -> String {
+        let count = if self.narrow { 5 } else { PATHS.len() };
+        self.rng.pick(&PATHS[..count]).to_owned()
+    }
+
     fn usual(&mut self) -> String {
+        if self.narrow && self.rng.percent(80) {
+            return self.common();
+        }
         match self.rng.below(12) {
             0 => self.rng.pick(&["@", "@/none", "@/a/none"]).to_owned(),
             1 | 2 => {
                 let prefix = self.rng.pick(&SEQUENTIAL);
                 format!("{prefix}{:010}", self.rng.below(12))
             }
-            _ => self.rng.pick(&PATHS).to_owned(),
+            _ => self.common(),
         }
     }
 }
@@ -216,8 +226,8 @@ fn auth(scheme: &str, id: Option<&str>) -> Op {
 }
 
 const PATHS: [&str; 12] = [
-    "@/a", "@/a", "@/a", "@/b", "@/c", "@/a/x", "@/a/x", "@/a/y", "@/b/x", "@/a/x/z", "@/b/x/z",
-    "@/ab",
+    "@/a", "@/a", "@/a/x", "@/b", "@/a/x/z", "@/c", "@/a/y", "@/a/x", "@/b/x", "@/b/x/z", "@/ab",
+    "@/a",
 ];
 const SEQUENTIAL: [&str; 6] = ["@/q-", "@/q-", "@/a/q-", "@/a/", "@/b/s", "@/a/x/s"];
 const SYSTEM_PATHS: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/none"];

@@ -94,10 +94,13 @@ impl View {
             line += &format!(" xid {} for {sent_xid}", header.xid);
         }
         let mut fields = Decoder::new(body);
-        let what = if header.err == 0 {
-            self.body(op, &mut fields)
-        } else {
-            Ok(String::new())
+        let what = match header.err {
+            0 => self.body(op, &mut fields),
+            _ if body.is_empty() => Ok(String::new()),
+            _ => {
+                fields = Decoder::new(&[]);
+                Ok(format!(" with {}", hex(body)))
+            }
         };
         let what = what.and_then(|text| fields.end().map(|()| text));
         match what {

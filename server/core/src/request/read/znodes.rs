@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use zk_proto::client::{
-    Acl, ErrorCode, MultiHeader, OpCode, PathWatchRequest, ReadOp, perms, read_multi_read,
-    write_acls, write_children, write_client_infos,
+    Acl, ErrorCode, MultiHeader, OpCode, PathWatchRequest, ReadOp, perms, read_multi,
+    read_multi_read, write_acls, write_children, write_client_infos,
 };
 use zk_proto::jute::{Put, Reader};
 
+use super::super::reply::frame;
 use super::{Read, Refusal, Served};
 use crate::auth;
 use crate::tree::{Tree, ZnodeRef};
@@ -124,7 +125,17 @@ impl Read<'_> {
 
     /// Each operation succeeds or fails by itself.
     pub(super) fn multi_read(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let ops = read_multi_read(body)?;
+        let mut again = body.clone();
+        let ops = match read_multi_read(body) {
+            Ok(ops) => ops,
+            // The reference refuses a batch of writes only when it has begun to answer it.
+            Err(_) if read_multi(&mut again).is_ok() => {
+                let header = self.header(ErrorCode::MarshallingError);
+                frame(out, header, |out| MultiHeader::END.write(out));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.reply(out, |out| {
             for op in ops {
                 self.one_of_multi(&op, out);
