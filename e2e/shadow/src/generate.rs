@@ -233,6 +233,7 @@ impl Generator<'_> {
             (2 * have(Family::Read), Kind::GetEphemerals),
             (2 * have(Family::Read), Kind::GetAllChildrenNumber),
             (alone * have(Family::Reconfig), Kind::Reconfig),
+            (have(Family::Read), Kind::Broken),
         ];
         match self.pool.rng.weighted(&choices) {
             Kind::Create => self.create(),
@@ -259,6 +260,7 @@ impl Generator<'_> {
             Kind::CheckWatches => Op::CheckWatches(self.watcher_type()),
             Kind::GetEphemerals => Op::GetEphemerals(self.at()),
             Kind::GetAllChildrenNumber => Op::GetAllChildrenNumber(self.at()),
+            Kind::Broken => self.broken(),
             Kind::Reconfig => Op::Reconfig {
                 joining: "server.9=127.0.0.1:1:2:participant;127.0.0.1:3".to_owned(),
             },
@@ -267,30 +269,42 @@ impl Generator<'_> {
 
     fn create(&mut self) -> Op {
         let with_kinds = usize::from(self.families.have(Family::Kinds));
-        let opcode = self.pool.rng.weighted(&[
+        let choices = [
             (10, 1),
             (10, 15),
             (3 * with_kinds, 19),
             (3 * with_kinds, 21),
-        ]);
+        ];
+        let opcode = self.pool.rng.weighted(&choices);
+        // The flags of another kind.
+        if with_kinds == 1 && self.pool.rng.percent(5) {
+            let flags = match opcode {
+                1 | 15 => self.pool.rng.pick(&[4, 5, 6]),
+                19 => self.pool.rng.pick(&[0, 1, 2, 3, 5, 6]),
+                _ => self.pool.rng.pick(&[0, 1, 2, 3, 4]),
+            };
+            return self.create_with(opcode, flags, 86_400_000);
+        }
         let flags = match opcode {
             19 => 4,
             21 => self.pool.rng.pick(&[5, 6]),
-            _ => self
-                .pool
-                .rng
-                .weighted(&[(10, 0), (6, 1), (4, 2), (4, 3), (1, 9)]),
+            _ => {
+                let choices = [(10, 0), (6, 1), (4, 2), (4, 3), (1, 9)];
+                self.pool.rng.weighted(&choices)
+            }
         };
+        let ttl = self.pool.ttl();
+        self.create_with(opcode, flags, ttl)
+    }
+
+    fn create_with(&mut self, opcode: i32, flags: i32, ttl: i64) -> Op {
         let path = self.pool.path_to_create(flags);
         let create = Create {
             data: self.pool.data_of(&path),
             path,
             acl: self.pool.acl_of_create(),
             flags,
-            ttl: match opcode {
-                21 => self.pool.ttl(),
-                _ => 0,
-            },
+            ttl: if opcode == 21 { ttl } else { 0 },
         };
         match opcode {
             1 => Op::Create(create),
@@ -342,10 +356,10 @@ impl Generator<'_> {
             }),
             2 => self.delete(),
             3 | 4 => self.set_data(),
-            // An unknown flag makes the whole request undecodable; see the README of this check.
             _ => match self.create() {
                 Op::Create(create) => Op::Create(known_flags(create)),
                 Op::Create2(create) => Op::Create2(known_flags(create)),
+                Op::CreateContainer(create) => Op::CreateContainer(known_flags(create)),
                 other => other,
             },
         }
@@ -401,6 +415,27 @@ impl Generator<'_> {
         }
     }
 
+    /// A read whose body ends early, has a null path or goes on after its end.
+    fn broken(&mut self) -> Op {
+        let opcodes = [3, 4, 6, 8, 12, 17, 18, 22, 101, 103, 104, 105, 106];
+        let bodies = [
+            "",
+            "00",
+            "00000005",
+            "7fffffff",
+            "fffffffe00",
+            "ffffffff",
+            "ffffffff00",
+            "000000022f61",
+            "000000052f6e6f6e6500ffff",
+            "0000000000000000ffffffffffffffffffffffff",
+        ];
+        Op::Raw {
+            opcode: self.pool.rng.pick(&opcodes),
+            body: self.pool.rng.pick(&bodies).to_owned(),
+        }
+    }
+
     fn unknown(&mut self) -> Op {
         Op::Raw {
             opcode: self
@@ -432,13 +467,16 @@ enum Kind {
     GetEphemerals,
     GetAllChildrenNumber,
     Reconfig,
+    Broken,
 }
 
+/// Other flags make the whole multi undecodable; see the README of this check.
 fn known_flags(create: Create) -> Create {
-    Create {
-        flags: create.flags & 3,
-        ..create
-    }
+    let flags = match create.flags {
+        0..5 => create.flags,
+        _ => 0,
+    };
+    Create { flags, ..create }
 }
 
 /// The slot has no connection afterwards.

@@ -304,7 +304,7 @@ impl Run<'_> {
             };
             self.transcript
                 .answers
-                .push((request::name(op), header.err));
+                .push((request::name(op), self.view.code));
             if closes(op, header.err) {
                 lines.extend(self.expect_end(on)?);
                 self.transcript.unanswered += sent.len() - at - 1;

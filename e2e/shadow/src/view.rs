@@ -24,6 +24,8 @@ pub(crate) struct View {
     times: BTreeMap<i64, i64>,
     /// Zxids of transactions that delete in an order of no meaning.
     unordered: Vec<i64>,
+    /// Error code of the last reply; of a multi that of the operation that made it fail.
+    pub(crate) code: i32,
 }
 
 /// Frames of the server, apart from the ConnectResponse.
@@ -49,6 +51,7 @@ impl View {
             sessions: Vec::new(),
             times: BTreeMap::from([(0, 0)]),
             unordered: Vec::new(),
+            code: 0,
         }
     }
 
@@ -93,6 +96,7 @@ impl View {
         if header.xid != sent_xid {
             line += &format!(" xid {} for {sent_xid}", header.xid);
         }
+        self.code = header.err;
         let mut fields = Decoder::new(body);
         let what = match header.err {
             0 => self.body(op, &mut fields),
@@ -171,42 +175,26 @@ impl View {
         text.replace(&self.root, "@")
     }
 
+    /// What follows the header of a reply without an error, by the operation's code.
     fn body(&mut self, op: &Op, fields: &mut Decoder<'_>) -> Result<String> {
-        Ok(match op {
-            Op::Create(_) => self.path(fields)?,
-            Op::Create2(_) | Op::CreateContainer(_) | Op::CreateTtl(_) => {
-                self.path(fields)? + &self.stat(fields)?
-            }
-            Op::Exists(_) | Op::SetData(_) | Op::SetAcl(_) => self.stat(fields)?,
-            Op::GetData(_) | Op::Reconfig { .. } => self.data(fields)? + &self.stat(fields)?,
-            Op::GetChildren(_) | Op::GetEphemerals(_) => self.names(fields)?,
-            Op::GetChildren2(_) => self.names(fields)? + &self.stat(fields)?,
-            Op::GetAcl(_) => acl(fields)? + &self.stat(fields)?,
-            Op::GetAllChildrenNumber(_) => format!(" {}", fields.int()?),
-            Op::WhoAmI {} => who_am_i(fields)?,
-            Op::Sync(_) => self.path(fields)?,
-            Op::Multi(ops) | Op::MultiRead(ops) => self.results(ops, fields)?,
-            Op::AddWatch(_) => format!(" {}", fields.int()?),
-            Op::Delete(_)
-            | Op::Check(_)
-            | Op::Ping {}
-            | Op::CheckWatches(_)
-            | Op::RemoveWatches(_)
-            | Op::SetWatches(_)
-            | Op::SetWatches2(_)
-            | Op::Auth { .. }
-            | Op::CloseSession {} => String::new(),
-            Op::Raw { .. } => {
-                let body = hex(fields.rest());
-                *fields = Decoder::new(&[]);
-                format!(" {body}")
-            }
+        Ok(match request::opcode(op) {
+            1 | 9 => self.path(fields)?,
+            15 | 19 | 21 => self.path(fields)? + &self.stat(fields)?,
+            3 | 5 | 7 => self.stat(fields)?,
+            4 | 16 => self.data(fields)? + &self.stat(fields)?,
+            8 | 103 => self.names(fields)?,
+            12 => self.names(fields)? + &self.stat(fields)?,
+            6 => acl(fields)? + &self.stat(fields)?,
+            104 | 106 => format!(" {}", fields.int()?),
+            107 => who_am_i(fields)?,
+            14 | 22 => self.results(op, fields)?,
+            _ => String::new(),
         })
     }
 
-    fn results(&mut self, ops: &[Op], fields: &mut Decoder<'_>) -> Result<String> {
+    fn results(&mut self, op: &Op, fields: &mut Decoder<'_>) -> Result<String> {
         let mut text = String::new();
-        for at in 0.. {
+        loop {
             let (kind, done, err) = (fields.int()?, fields.bool()?, fields.int()?);
             if done {
                 ensure!((kind, err) == (-1, -1), "end header {kind} {err}");
@@ -219,11 +207,16 @@ impl View {
                 5 => self.stat(fields)?,
                 4 => self.data(fields)? + &self.stat(fields)?,
                 8 => self.names(fields)?,
-                -1 => format!(" {}", fields.int()?),
+                -1 => {
+                    let code = fields.int()?;
+                    if matches!(op, Op::Multi(_)) && self.code == 0 {
+                        self.code = code;
+                    }
+                    format!(" {code}")
+                }
                 _ => String::new(),
             };
             text += "]";
-            ensure!(at < ops.len(), "more results than operations");
         }
         Ok(text)
     }

@@ -154,8 +154,11 @@ impl<'a> Reader<'a> {
         Ok(n)
     }
 
-    /// A vector of strings.
+    /// A vector of strings that may not be null.
     pub fn strings(&mut self) -> Result<Vec<Cow<'a, str>>, DecodeError> {
+        if self.clone().i32()? == -1 {
+            return Err(self.error(Reason::Null("vector of strings")));
+        }
         let n = self.count(4)?;
         (0..n).map(|_| self.str()).collect()
     }
