@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::Zxid;
-use crate::jute::{DecodeError, Put, Reader};
+use crate::jute::{DecodeError, Put, Reader, Reason};
 
 /// What happened to a znode (reference: `Watcher.Event.EventType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,9 +120,9 @@ impl<'a> SetWatches<'a> {
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
             relative_zxid: Zxid(reader.i64()?),
-            data_watches: reader.strings()?,
-            exist_watches: reader.strings()?,
-            child_watches: reader.strings()?,
+            data_watches: paths(reader)?,
+            exist_watches: paths(reader)?,
+            child_watches: paths(reader)?,
             ..Self::default()
         })
     }
@@ -130,8 +130,15 @@ impl<'a> SetWatches<'a> {
     /// Reads the body of setWatches2.
     pub fn read2(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let mut watches = Self::read(reader)?;
-        watches.persistent_watches = reader.strings()?;
-        watches.persistent_recursive_watches = reader.strings()?;
+        watches.persistent_watches = paths(reader)?;
+        watches.persistent_recursive_watches = paths(reader)?;
         Ok(watches)
     }
+}
+/// A list of paths; the reference fails upon null.
+fn paths<'a>(reader: &mut Reader<'a>) -> Result<Vec<Cow<'a, str>>, DecodeError> {
+    if reader.clone().i32()? == -1 {
+        return Err(reader.error(Reason::Null("list of paths")));
+    }
+    reader.strings()
 }

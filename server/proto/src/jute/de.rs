@@ -154,11 +154,8 @@ impl<'a> Reader<'a> {
         Ok(n)
     }
 
-    /// A vector of strings that may not be null.
+    /// A vector of strings.
     pub fn strings(&mut self) -> Result<Vec<Cow<'a, str>>, DecodeError> {
-        if self.clone().i32()? == -1 {
-            return Err(self.error(Reason::Null("vector of strings")));
-        }
         let n = self.count(4)?;
         (0..n).map(|_| self.str()).collect()
     }
