@@ -54,9 +54,9 @@ def assert_digests_agree(ensemble):
             assert "Digests are not matching" not in text, f"java {server.sid} logged a digest mismatch"
 
 
-def assert_members_agree(ensemble):
+def assert_members_agree(ensemble, credentials=None):
     ensemble.wait_quiet()
-    nodes = tree.assert_equal_trees(ensemble.running())
+    nodes = tree.assert_equal_trees(ensemble.running(), credentials)
     assert_digests_agree(ensemble)
     return nodes
 

@@ -7,6 +7,7 @@ times are mapped, nothing else is.
 
 import itertools
 
+import harness
 import pytest
 import wire
 from jute import Decoder, Encoder, ShortRecord
@@ -18,12 +19,12 @@ AUTH_XID = -4
 READ_ONLY = [(1, "world", "anyone")]
 TTL_MAX = 0xFF_FFFF_FFFF
 BOB = "bob:0ezhUayTjEymfNB3K9C0+wkMLMo="  # bob:bobpw
-SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="  # super:test
 
+SUPER = "super:test"
 SETTINGS = {
     "extendedTypesEnabled": "true",
     "enforceQuota": "true",
-    "DigestAuthenticationProvider.superDigest": SUPER_DIGEST,
+    "DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
 }
 
 
@@ -252,7 +253,7 @@ def lists():
         (GET_ACL, string("/l/nobody")),
     ]:
         yield op, body
-    yield AUTH, auth_body("digest", b"super:test")
+    yield AUTH, auth_body("digest", SUPER.encode())
     for op, body in [
         (SET_DATA, wire.set_body("/l/nobody", b"x")),
         (CREATE, wire.create_body("/l/nobody/x")),
@@ -406,8 +407,6 @@ def run(server, script):
 @pytest.fixture(scope="module")
 def pair(peer, tmp_path_factory):
     """Java and the server under test, each alone, with the same settings."""
-    import harness
-
     home = tmp_path_factory.mktemp("operations")
     servers = []
     for name, kind in (("reference", "java"), ("tested", peer)):

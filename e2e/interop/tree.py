@@ -66,12 +66,12 @@ def differences(left, right):
     return lines
 
 
-def assert_equal_trees(servers):
+def assert_equal_trees(servers, credentials=None):
     """Compares every server's tree with the first one's; returns the tree."""
     servers = list(servers)
-    first = dump(servers[0])
+    first = dump(servers[0], credentials)
     for other in servers[1:]:
-        found = differences(first, dump(other))
+        found = differences(first, dump(other, credentials))
         names = f"{servers[0].kind} {servers[0].sid} and {other.kind} {other.sid}"
         assert not found, f"trees of {names} differ:\n" + "\n".join(found)
     return first
