@@ -29,7 +29,7 @@ EXCLUDED = HERE / "excluded.txt"
 
 WORKERS = 2
 TEST_TIMEOUT = 120  # seconds
-EXCLUDED_AT_ONCE = 2
+EXCLUDED_AT_ONCE = 4  # they mostly wait
 EXCLUDED_TIMEOUT = 75  # seconds; the longest takes 40 where it passes
 PROCESSES_MAX = 40  # of the suite and of excluded tests
 LOG_LINES = 60  # of a test that failed
