@@ -79,6 +79,7 @@ pub(crate) fn load(
             trust_empty_snapshot: config.storage.trust_empty_snapshot,
             snapshot_compression: config.storage.snapshot_compression,
             create_dirs: config.storage.create_dirs,
+            create_database: config.storage.create_database,
             log_bytes_max: config.storage.log_size_limit_bytes,
         },
     )?;

@@ -233,6 +233,7 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
         session_timeout_min_ms: config.session_timeout_min_ms,
         session_timeout_max_ms: config.session_timeout_max_ms,
         snap_count: config.snap_count,
+        snap_bytes: config.storage.snap_size_limit_bytes,
         commit_log_count: config.commit_log_count,
         auth: config.auth.clone(),
         znodes: config.znodes,

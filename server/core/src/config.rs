@@ -24,6 +24,9 @@ pub struct ReplicaConfig {
     pub session_timeout_max_ms: i32,
     /// `snapCount`: a snapshot is due after about this many transactions.
     pub snap_count: u64,
+    /// `snapSizeLimitInKb`, bytes: a snapshot is also due after about this
+    /// much log; `None` where only transactions are counted.
+    pub snap_bytes: Option<u64>,
     /// `commitLogCount`: committed transactions kept in memory for DIFF.
     pub commit_log_count: usize,
     /// Who a client is and what it may do.

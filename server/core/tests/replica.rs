@@ -28,6 +28,8 @@ struct Server {
     closed: BTreeMap<ConnId, CloseReason>,
     sessions: BTreeMap<ConnId, SessionId>,
     roles: Vec<(Role, bool)>,
+    /// Periodic snapshots, none of which is ever done.
+    snapshots: Vec<Zxid>,
 }
 
 impl Server {
@@ -50,6 +52,7 @@ impl Server {
             session_timeout_min_ms: 2000,
             session_timeout_max_ms: 20_000,
             snap_count: 100_000,
+            snap_bytes: Some(SNAP_BYTES),
             commit_log_count: 500,
             auth: AuthConfig::default(),
             znodes: ZnodeConfig::default(),
@@ -70,6 +73,7 @@ impl Server {
             closed: BTreeMap::new(),
             sessions: BTreeMap::new(),
             roles: Vec::new(),
+            snapshots: Vec::new(),
         };
         let mut out = Vec::new();
         server.replica.start(now, &mut out);
@@ -133,6 +137,7 @@ impl Server {
                     self.closed.insert(conn, reason);
                 }
                 Output::RoleChanged { role, serving, .. } => self.roles.push((role, serving)),
+                Output::SaveSnapshot(cut) => self.snapshots.push(cut.zxid()),
                 Output::Halt { reason } => panic!("halt: {reason}"),
                 other => panic!("a lonely server has no use for {other:?}"),
             }
@@ -180,6 +185,7 @@ impl Server {
 
 const ONE: ConnId = ConnId(1);
 const TWO: ConnId = ConnId(2);
+const SNAP_BYTES: u64 = 20_000;
 
 fn create(xid: i32, path: &str, flags: i32) -> ClientWrite {
     let mut body = Vec::new();
@@ -240,6 +246,25 @@ fn a_write_is_answered_only_after_the_disk_has_it() {
         [(1, zxid + 1, 0), (2, zxid + 2, -101), (3, zxid + 2, 0)]
     );
     assert!(server.replica.view().read().tree().znode("/a").is_some());
+}
+
+#[test]
+fn a_snapshot_is_due_after_so_many_bytes() {
+    let mut server = Server::start();
+    server.connect(ONE, SessionId(0), Zxid(0));
+    for n in 1..=20 {
+        let path = format!("/{n}{}", "x".repeat(1000));
+        server.batch(vec![Input::ClientWrites {
+            conn: ONE,
+            writes: vec![create(n, &path, 0)],
+        }]);
+        server.settle();
+    }
+    let [due] = server.snapshots[..] else {
+        panic!("{:?}", server.snapshots)
+    };
+    // Half of the limit, and at most the whole of it.
+    assert!((10..=20).contains(&due.counter()), "{due}");
 }
 
 #[test]

@@ -520,6 +520,7 @@ fn config(
         session_timeout_min_ms: SESSION_TIMEOUT_MS.0,
         session_timeout_max_ms: SESSION_TIMEOUT_MS.1,
         snap_count,
+        snap_bytes: None,
         commit_log_count,
         auth: AuthConfig::default(),
         znodes: ZnodeConfig {

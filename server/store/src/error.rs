@@ -28,6 +28,15 @@ pub enum StoreError {
         /// The directory.
         dir: PathBuf,
     },
+    /// There is no data, and nobody has said that this is right.
+    #[error(
+        "there is no data, and db.autocreate=false; if this server is to begin with an empty tree, \
+         make an empty file {dir}/initialize and start it again"
+    )]
+    NotInitialized {
+        /// `dataLogDir`.
+        dir: PathBuf,
+    },
     /// Bytes that were once written are not what is read.
     #[error("{path} is damaged at byte {offset}: {what}; {REMEDY}")]
     Damaged {

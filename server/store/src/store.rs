@@ -29,6 +29,9 @@ pub struct StoreConfig {
     pub snapshot_compression: Compression,
     /// `datadir.autocreate`: make missing directories.
     pub create_dirs: bool,
+    /// `db.autocreate`: an empty directory is an empty tree even without the
+    /// `initialize` marker in `dataLogDir`.
+    pub create_database: bool,
     /// `txnLogSizeLimitInKb`, bytes: a log that is longer is continued in a new file.
     pub log_bytes_max: Option<u64>,
 }
@@ -45,6 +48,7 @@ impl StoreConfig {
             trust_empty_snapshot: false,
             snapshot_compression: Compression::None,
             create_dirs: true,
+            create_database: true,
             log_bytes_max: None,
         }
     }
@@ -68,6 +72,8 @@ pub struct Store<D: Disk> {
     log: PathBuf,
     writer: LogWriter<D>,
     last: Zxid,
+    /// Did an operator say that there is to be no data?
+    is_initialized: bool,
     has_failed: bool,
 }
 
@@ -95,7 +101,8 @@ impl<D: Disk> Store<D> {
         }
         // What an operator leaves for the first start; its time is over with any.
         let marker = config.log_dir.join(INITIALIZE);
-        if disk.read(&marker).is_ok() {
+        let is_initialized = disk.read(&marker).is_ok();
+        if is_initialized {
             disk.remove(&marker)
                 .map_err(StoreError::io("remove", &marker))?;
         }
@@ -114,6 +121,7 @@ impl<D: Disk> Store<D> {
             log,
             writer,
             last: Zxid::ZERO,
+            is_initialized,
             has_failed: false,
         })
     }
@@ -127,6 +135,12 @@ impl<D: Disk> Store<D> {
         self.attempt(|store| {
             store.writer.roll()?;
             let loaded = store.dirs().recover(tail_max)?;
+            let is_empty = loaded.snapshot.is_none() && loaded.entries.is_empty();
+            if is_empty && !store.config.create_database && !store.is_initialized {
+                return Err(StoreError::NotInitialized {
+                    dir: store.config.log_dir.clone(),
+                });
+            }
             store.last = loaded.last_zxid();
             Ok(loaded)
         })

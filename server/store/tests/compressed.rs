@@ -210,3 +210,21 @@ fn missing_directories_are_made_unless_that_is_forbidden() {
     Store::open(disk.clone(), config(Compression::None)).unwrap();
     Store::open(disk, forbidden).unwrap();
 }
+
+#[test]
+fn an_empty_directory_needs_a_word_where_it_is_not_to_be_taken_for_a_tree() {
+    let careful = StoreConfig {
+        create_database: false,
+        ..config(Compression::None)
+    };
+    let disk = MemDisk::default();
+    let recover = || Store::open(disk.clone(), careful.clone())?.recover(0);
+    let error = recover().unwrap_err();
+    assert!(error.to_string().contains("/data/initialize"), "{error}");
+    disk.plant(Path::new("/data/initialize"), Vec::new());
+    assert!(recover().unwrap().snapshot.is_none());
+    recover().expect_err("the marker is for one start");
+    let disk = written(Compression::None);
+    let mut store = Store::open(disk, careful.clone()).unwrap();
+    store.recover(0).unwrap();
+}

@@ -43,6 +43,8 @@ impl Replica {
             }
         }
         self.snapshots.since += entries.len() as u64;
+        let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        self.snapshots.since_bytes += bytes as u64;
         if let (Some(leading), Some(last)) = (&mut self.leading, entries.last()) {
             leading.prep.applied(last.zxid);
         }

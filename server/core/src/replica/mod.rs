@@ -77,6 +77,8 @@ struct Following {
 struct Snapshots {
     since: u64,
     due_after: u64,
+    since_bytes: u64,
+    due_after_bytes: u64,
     is_running: bool,
     rng: u64,
 }
@@ -103,10 +105,12 @@ impl Replica {
         let mut snapshots = Snapshots {
             since: 0,
             due_after: 0,
+            since_bytes: 0,
+            due_after_bytes: 0,
             is_running: false,
             rng: config.seed | 1,
         };
-        snapshots.plan(config.snap_count);
+        snapshots.plan(&config);
         Self {
             zab: Zab::new(&config, state),
             view: SharedView::new(tree, Arc::new(config.auth.clone()), config.seed),
@@ -319,15 +323,13 @@ impl Replica {
     }
 
     fn snapshot_if_due(&mut self, out: &mut Vec<Output>) {
-        if !self.is_serving
-            || self.snapshots.is_running
-            || self.snapshots.since <= self.snapshots.due_after
-        {
+        if !self.is_serving || self.snapshots.is_running || !self.snapshots.is_due() {
             return;
         }
         self.snapshots.since = 0;
+        self.snapshots.since_bytes = 0;
         self.snapshots.is_running = true;
-        self.snapshots.plan(self.config.snap_count);
+        self.snapshots.plan(&self.config);
         let cut = self.tree(|tree| Arc::new(tree.cut()));
         out.push(Output::SaveSnapshot(cut));
     }
@@ -348,15 +350,27 @@ impl Replica {
 }
 
 impl Snapshots {
-    /// Due after half of `snap_count` and a random part of the other half, so
+    fn is_due(&self) -> bool {
+        self.since > self.due_after || self.since_bytes > self.due_after_bytes
+    }
+
+    /// Due after half of either limit and a random part of the other half, so
     /// that the members do not all write at once (`SyncRequestProcessor`).
-    fn plan(&mut self, snap_count: u64) {
-        let half = (snap_count / 2).max(1);
+    fn plan(&mut self, config: &ReplicaConfig) {
+        self.due_after = self.between_half_and(config.snap_count);
+        self.due_after_bytes = match config.snap_bytes {
+            Some(bytes) => self.between_half_and(bytes),
+            None => u64::MAX,
+        };
+    }
+
+    fn between_half_and(&mut self, limit: u64) -> u64 {
+        let half = (limit / 2).max(1);
         // xorshift: a seed must replay the same run for ever.
         self.rng ^= self.rng << 13;
         self.rng ^= self.rng >> 7;
         self.rng ^= self.rng << 17;
-        self.due_after = half + self.rng % half;
+        half + self.rng % half
     }
 }
 

@@ -101,6 +101,7 @@ pub(in crate::zab) fn config(sid: i64, voters: i64) -> ReplicaConfig {
         session_timeout_min_ms: 4_000,
         session_timeout_max_ms: 40_000,
         snap_count: 100,
+        snap_bytes: None,
         commit_log_count: 500,
         auth: AuthConfig::default(),
         znodes: ZnodeConfig::default(),
