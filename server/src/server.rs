@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -62,6 +63,7 @@ pub struct Server {
     /// Where metrics are answered.
     pub metrics_address: Option<SocketAddr>,
     probe: Arc<Probe>,
+    clients: Arc<Clients>,
     inbox: Arc<Inbox>,
     driver: JoinHandle<Result<(), Failure>>,
     tasks: JoinSet<&'static str>,
@@ -144,10 +146,11 @@ impl Server {
             clock,
             commands,
             limits: config.limits.clone(),
+            is_stopping: AtomicBool::new(false),
         });
         tasks.spawn(named(
             "client port",
-            ClientPort::new(clients).accept(listener),
+            ClientPort::new(clients.clone()).accept(listener),
         ));
         let driver = Driver::new(DriverParts {
             sid: config.sid,
@@ -168,6 +171,7 @@ impl Server {
             admin_address,
             metrics_address,
             probe,
+            clients,
             inbox,
             driver,
             tasks,
@@ -201,6 +205,15 @@ impl Server {
     /// Stops accepting, closes all connections, and lets the disk finish.
     pub async fn stop(mut self) {
         self.tasks.abort_all();
+        self.clients.is_stopping.store(true, Ordering::Relaxed);
+        let drained = async {
+            while self.clients.metrics.outstanding.value() > 0 {
+                sleep(DRAIN_POLL).await;
+            }
+        };
+        if timeout(DRAIN_MAX, drained).await.is_err() {
+            tracing::warn!("some requests are not answered");
+        }
         self.inbox.push(Event::Stop);
         if timeout(STOP_MAX, &mut self.driver).await.is_err() {
             tracing::warn!("the driver does not stop");
@@ -342,6 +355,9 @@ fn reachable(listener: &TcpListener) -> Result<SocketAddr, Failure> {
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 /// How often a starting server is asked whether it serves.
 const SERVING_POLL: Duration = Duration::from_millis(10);
+/// Requests that were taken have this long to be answered.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+const DRAIN_POLL: Duration = Duration::from_millis(5);
 /// The driver has this long to give up its role.
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// Connections have this long to send their last replies.
@@ -350,6 +366,23 @@ const FAREWELL: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_that_must_run_is_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "dataDir={}\nclientPort=0\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n",
+            dir.path().display()
+        );
+        let loaded = ServerConfig::read("zoo.cfg".as_ref(), &text, None).unwrap();
+        let mut server = Server::start(loaded.config).await.unwrap();
+        server.serving().await;
+        server.tasks.spawn(async { panic!("on purpose") });
+        let ended = timeout(STOP_MAX, server.run_until(std::future::pending())).await;
+        let failure = ended.expect("it does not run on").unwrap_err();
+        assert!(matches!(failure, Failure::Panic(_)), "{failure}");
+        assert_eq!(failure.exit_code(), 1);
+    }
 
     #[test]
     fn session_ids_carry_sid_and_clock() {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Clients {
     pub(crate) clock: Clock,
     pub(crate) commands: Arc<Commands>,
     pub(crate) limits: ClientLimits,
+    /// No more requests are taken, because the server is about to stop.
+    pub(crate) is_stopping: AtomicBool,
 }
 
 impl Clients {

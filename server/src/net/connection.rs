@@ -11,6 +11,7 @@ use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -287,7 +288,8 @@ impl Connection {
     /// Takes complete frames as far as their order allows.
     fn take_frames(&mut self, cx: &Context<'_>) -> Taken {
         let is_over = matches!(self.ending, Some(Ended::ByServer(_) | Ended::Socket(_)));
-        if !self.is_open || is_over || self.next_frame().is_none() {
+        let is_stopping = self.clients.is_stopping.load(Ordering::Relaxed);
+        if !self.is_open || is_over || is_stopping || self.next_frame().is_none() {
             return Taken::All;
         }
         let clients = self.clients.clone();

@@ -202,6 +202,11 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "learner.asyncSending" Text, "", "sending never waits here";
     Ignored "leader.nodelay" Text, "", "links between servers never wait for more to send";
     Ignored "follower.nodelay" Text, "", "links between servers never wait for more to send";
+    Ignored "request_throttle_*" Text, "", "globalOutstandingLimit and limits of each connection bound the requests in work; nothing queues behind them";
+    Ignored "request_stale_*" Text, "", "requests of a connection that has gone are never kept";
+    Ignored "throttled_op_wait_time" Text, "", "no request waits in a queue of a throttler";
+    Ignored "snapshotSizeFactor" Text, "", "a follower that is too far behind for a DIFF from memory gets a snapshot";
+    Ignored "enableEagerACLCheck" Text, "", "a write is checked by the leader alone";
     Ignored "forceSnapshotSync" Text, "", "it is a test aid of the reference";
     Ignored "messageTracker.*" Text, "", "it keeps packets for the reference's error log";
     Ignored "pathStats.*" Text, "", "it logs the reference's most used paths";
