@@ -92,6 +92,18 @@ impl<'a> NodeRecord<'a> {
         self.stat.write(out);
     }
 
+    /// Passes over the next record without a look at its text; false at the
+    /// end mark.
+    fn skip(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+        const NUMBERS_BYTES: usize = 8 + 60;
+        if reader.buffer()? == b"/" {
+            return Ok(false);
+        }
+        reader.opt_buffer()?;
+        reader.take(NUMBERS_BYTES)?;
+        Ok(true)
+    }
+
     /// Reads the next record; `None` at the end mark.
     pub fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, DecodeError> {
         let path = reader.str()?;
@@ -119,7 +131,7 @@ pub fn image_length(bytes: &[u8]) -> Result<usize, DecodeError> {
     for _ in 0..usize::try_from(reader.i32()?).unwrap_or(0) {
         skip_acl_record(&mut reader)?;
     }
-    while NodeRecord::read(&mut reader)?.is_some() {}
+    while NodeRecord::skip(&mut reader)? {}
     Ok(reader.offset())
 }
 

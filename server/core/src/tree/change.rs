@@ -138,16 +138,17 @@ impl Tree {
     fn detach_all(&mut self, top: SlotId, path: &str) {
         let mut id = top;
         loop {
-            let slot = *self.nodes.slots().slot(id);
-            if slot.first_child != SlotId::NONE {
-                id = slot.first_child;
+            let first = self.nodes.slots().family(id).first;
+            let parent = self.nodes.slots().slot(id).parent;
+            if first != SlotId::NONE {
+                id = first;
             } else if id == top {
                 return self.detach(id, path);
             } else {
                 let mut path = String::new();
                 self.nodes.slots().write_path(id, &mut path);
                 self.detach(id, &path);
-                id = slot.parent;
+                id = parent;
             }
         }
     }
@@ -291,6 +292,6 @@ impl Tree {
 
     fn stat(&self, id: SlotId) -> Stat {
         let slots = self.nodes.slots();
-        stat(&slots.znode(id).1, slots.slot(id).child_count)
+        stat(&slots.znode(id).1, slots.family(id).count)
     }
 }

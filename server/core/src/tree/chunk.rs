@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::record::{Data, INLINE_BYTES_MAX, Record};
+use zk_proto::client::StatPersisted;
+
+use super::record::{Base, Data, INLINE_BYTES_MAX, Record};
 
 /// Where a znode is kept; a number below 2^32 that is used again after the
 /// znode has gone.
@@ -24,27 +26,42 @@ pub(super) struct Slot {
     pub(super) next: SlotId,
     /// The child before; before the first comes the last.
     pub(super) prev: SlotId,
-    pub(super) first_child: SlotId,
-    pub(super) child_count: u32,
     /// Of the full path.
     pub(super) hash: u32,
     /// What `node_digest` says.
     pub(super) digest: u32,
 }
 
+/// The children of one znode.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Family {
+    pub(super) first: SlotId,
+    pub(super) count: u32,
+}
+
 /// Slots and the records that belong to them.
 #[derive(Clone)]
 pub(super) struct Chunk {
     slots: [Slot; CHUNK_SLOTS],
+    /// Of those that have children, by slot.
+    families: Vec<(u32, Family)>,
+    base: Base,
     /// Records, and gaps where records were.
     heap: Vec<u8>,
     gaps: usize,
     /// Data that is in no record, by slot.
-    large: Vec<(usize, Arc<[u8]>)>,
+    large: Vec<(u32, Arc<[u8]>)>,
 }
 
 /// With these the slots of a chunk and what is beside them fill 2 KiB.
-pub(super) const CHUNK_SLOTS: usize = 60;
+pub(super) const CHUNK_SLOTS: usize = 80;
+
+impl Family {
+    pub(super) const NONE: Self = Self {
+        first: SlotId::NONE,
+        count: 0,
+    };
+}
 
 impl Slot {
     pub(super) const VACANT: Self = Self {
@@ -52,18 +69,22 @@ impl Slot {
         parent: SlotId::NONE,
         next: SlotId::NONE,
         prev: SlotId::NONE,
-        first_child: SlotId::NONE,
-        child_count: 0,
         hash: 0,
         digest: 0,
     };
 }
 
 impl Chunk {
-    pub(super) const fn new() -> Self {
+    /// For records of so many bytes in all.
+    pub(super) fn with_room(heap_bytes: usize) -> Self {
         Self {
             slots: [Slot::VACANT; CHUNK_SLOTS],
-            heap: Vec::new(),
+            families: Vec::new(),
+            base: Base {
+                zxid: 0,
+                time_ms: 0,
+            },
+            heap: Vec::with_capacity(allocation(heap_bytes)),
             gaps: 0,
             large: Vec::new(),
         }
@@ -78,8 +99,46 @@ impl Chunk {
         &mut self.slots[at]
     }
 
+    pub(super) fn family(&self, at: usize) -> Family {
+        self.family_at(at)
+            .map_or(Family::NONE, |found| self.families[found].1)
+    }
+
+    pub(super) fn set_family(&mut self, at: usize, family: Family) {
+        match self.family_at(at) {
+            Ok(found) if family.count == 0 => drop(self.families.remove(found)),
+            Ok(found) => self.families[found].1 = family,
+            Err(_) if family.count == 0 => {}
+            Err(before) => self.families.insert(before, (at as u32, family)),
+        }
+    }
+
+    /// Gives back what the records do not need. Returns how long they are.
+    pub(super) fn trim(&mut self) -> usize {
+        if self.heap.capacity() > allocation(self.heap.len()) {
+            self.heap.shrink_to(allocation(self.heap.len()));
+        }
+        self.heap.len()
+    }
+
+    /// What records are written relative to; that of an empty chunk is chosen
+    /// for this first one.
+    pub(super) fn base_for(&mut self, stat: &StatPersisted) -> Base {
+        if self.heap.is_empty() {
+            self.base = Base {
+                zxid: stat.czxid.0,
+                time_ms: stat.ctime,
+            };
+        }
+        self.base
+    }
+
+    pub(super) const fn base(&self) -> Base {
+        self.base
+    }
+
     pub(super) fn record(&self, at: usize) -> Record<'_> {
-        Record::read(self.record_bytes(at))
+        Record::read(self.record_bytes(at), self.base)
     }
 
     pub(super) fn name(&self, at: usize) -> &[u8] {
@@ -124,7 +183,7 @@ impl Chunk {
         match (found, data.filter(|data| data.len() > INLINE_BYTES_MAX)) {
             (Ok(found), Some(data)) => self.large[found].1 = data.into(),
             (Ok(found), None) => drop(self.large.remove(found)),
-            (Err(before), Some(data)) => self.large.insert(before, (at, data.into())),
+            (Err(before), Some(data)) => self.large.insert(before, (at as u32, data.into())),
             (Err(_), None) => {}
         }
     }
@@ -133,6 +192,7 @@ impl Chunk {
     pub(super) fn clear(&mut self, at: usize) {
         self.gaps += self.record(at).length;
         self.put_large(at, None);
+        self.set_family(at, Family::NONE);
         self.slots[at] = Slot::VACANT;
         if self.gaps == self.heap.len() {
             self.heap = Vec::new();
@@ -147,7 +207,13 @@ impl Chunk {
     }
 
     fn large_at(&self, at: usize) -> Result<usize, usize> {
-        self.large.binary_search_by_key(&at, |(slot, _)| *slot)
+        self.large
+            .binary_search_by_key(&(at as u32), |(slot, _)| *slot)
+    }
+
+    fn family_at(&self, at: usize) -> Result<usize, usize> {
+        self.families
+            .binary_search_by_key(&(at as u32), |(slot, _)| *slot)
     }
 
     /// Grows by steps as the allocator has them anyway, or closes the gaps.
@@ -171,7 +237,7 @@ impl Chunk {
             if self.slots[at].at != Slot::VACANT.at {
                 let start = heap.len() as u32;
                 let bytes = self.record_bytes(at);
-                heap.extend_from_slice(&bytes[..Record::read(bytes).length]);
+                heap.extend_from_slice(&bytes[..Record::read(bytes, self.base).length]);
                 self.slots[at].at = start;
             }
         }
@@ -197,8 +263,6 @@ const GAPS_SHARE: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use zk_proto::client::StatPersisted;
-
     use super::super::acl_table::AclSlot;
     use super::super::record::write_record;
     use super::*;
@@ -221,7 +285,7 @@ mod tests {
 
     #[test]
     fn records_survive_their_neighbours() {
-        let mut chunk = Chunk::new();
+        let mut chunk = Chunk::with_room(0);
         let mut model = vec![None; CHUNK_SLOTS];
         let mut random = 1_u64;
         for round in 0..20_000_usize {
@@ -235,8 +299,12 @@ mod tests {
             } else {
                 let data = vec![round as u8; (random >> 16) as usize % 700];
                 let mut record = Vec::new();
-                let stat = StatPersisted::default();
-                write_record(&mut record, b"n", Some(&data), AclSlot::OPEN, &stat);
+                let stat = StatPersisted {
+                    ctime: round as i64,
+                    ..StatPersisted::default()
+                };
+                let base = chunk.base_for(&stat);
+                write_record(&mut record, b"n", Some(&data), AclSlot::OPEN, &stat, base);
                 chunk.put(at, &record);
                 chunk.put_large(at, Some(&data));
                 model[at] = Some(data);

@@ -168,7 +168,7 @@ impl ImageBlocks {
             stat,
         }
         .write(out);
-        self.next = slots.slot(id).first_child;
+        self.next = slots.family(id).first;
         while self.next == SlotId::NONE && id != self.cut.root {
             self.path.truncate(self.path.len() - name.len() - 1);
             self.next = slots.slot(id).next;

@@ -3,10 +3,10 @@
 use zk_proto::client::StatPersisted;
 
 use super::acl_table::AclSlot;
-use super::chunk::{Slot, SlotId};
+use super::chunk::{Family, Slot, SlotId};
 use super::index::{PathIndex, path_hash};
 use super::path;
-use super::slab::{Content, Slab, Slots};
+use super::slab::{Content, Place, Slab, Slots};
 
 /// All znodes of a tree. Children stand in the order of their creation.
 pub(super) struct Nodes {
@@ -70,13 +70,30 @@ impl Nodes {
             path::name(path)
         };
         let hash = path_hash(path);
-        let id = self.slab.insert(name, content);
-        let slot = self.slab.slot_mut(id);
-        (slot.parent, slot.hash, slot.digest) = (parent, hash, digest);
+        let Family { first, count } = match parent {
+            SlotId::NONE => Family::NONE,
+            parent => self.slots().family(parent),
+        };
+        let last = (first != SlotId::NONE).then(|| self.slots().slot(first).prev);
+        let place = Place {
+            parent,
+            prev: last,
+            hash,
+            digest,
+        };
+        let id = self.slab.insert(name, content, &place);
         if parent == SlotId::NONE {
             self.root = id;
         } else {
-            self.link(parent, id);
+            let family = Family {
+                first: if last.is_some() { first } else { id },
+                count: count + 1,
+            };
+            self.slab.set_family(parent, family);
+        }
+        if let Some(last) = last {
+            self.slab.slot_mut(last).next = id;
+            self.slab.slot_mut(first).prev = id;
         }
         let slots = self.slab.slots();
         self.index.insert(hash, id, |id| slots.slot(id).hash);
@@ -85,13 +102,8 @@ impl Nodes {
 
     /// Takes a znode without children out.
     pub(super) fn remove(&mut self, id: SlotId) {
-        let Slot {
-            parent,
-            hash,
-            first_child,
-            ..
-        } = *self.slots().slot(id);
-        assert!(first_child == SlotId::NONE, "its children go first");
+        let Slot { parent, hash, .. } = *self.slots().slot(id);
+        assert!(self.slots().family(id).count == 0, "its children go first");
         self.index.remove(hash, id);
         if parent == SlotId::NONE {
             self.root = SlotId::NONE;
@@ -120,29 +132,15 @@ impl Nodes {
         self.index.reserve(total, |id| slots.slot(id).hash);
     }
 
-    /// Becomes the last child.
-    fn link(&mut self, parent: SlotId, id: SlotId) {
-        let slot = self.slab.slot_mut(parent);
-        slot.child_count += 1;
-        let first = slot.first_child;
-        if first == SlotId::NONE {
-            slot.first_child = id;
-            self.slab.slot_mut(id).prev = id;
-        } else {
-            let last = std::mem::replace(&mut self.slab.slot_mut(first).prev, id);
-            self.slab.slot_mut(last).next = id;
-            self.slab.slot_mut(id).prev = last;
-        }
-    }
-
     fn unlink(&mut self, parent: SlotId, id: SlotId) {
         let Slot { next, prev, .. } = *self.slots().slot(id);
-        let slot = self.slab.slot_mut(parent);
-        slot.child_count -= 1;
-        let first = slot.first_child;
-        if first == id {
-            slot.first_child = next;
-        } else {
+        let Family { first, count } = self.slots().family(parent);
+        let rest = Family {
+            first: if first == id { next } else { first },
+            count: count - 1,
+        };
+        self.slab.set_family(parent, rest);
+        if first != id {
             self.slab.slot_mut(prev).next = next;
         }
         // Before the first comes the last.
@@ -156,11 +154,12 @@ impl Nodes {
 }
 
 impl<'a> Children<'a> {
-    pub(super) fn of(slots: &'a Slots, parent: &Slot) -> Self {
+    pub(super) fn of(slots: &'a Slots, parent: SlotId) -> Self {
+        let Family { first, count } = slots.family(parent);
         Self {
             slots,
-            next: parent.first_child,
-            left: parent.child_count as usize,
+            next: first,
+            left: count as usize,
         }
     }
 }

@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | which of the later parts are there | 1 | always |
 //! | name | varint length, bytes | always |
-//! | czxid, ctime | varint each | always |
+//! | czxid, ctime, less those of the [`Base`] | varint each | always |
 //! | mzxid - czxid, mtime - ctime | varint each | [`WAS_SET`] |
 //! | pzxid - czxid | varint | [`HAS_PZXID`] |
 //! | version, cversion, aversion, ephemeralOwner | varint each | a flag each |
 //! | place of the ACL | varint | [`HAS_ACL`] |
 //! | data | varint length + 1, 0 for null; bytes | always; the bytes not with [`IS_LARGE`] |
 //!
-//! A znode that was created and never changed so needs about 15 bytes beside
+//! A znode that was created and never changed so needs 5 to 10 bytes beside
 //! name and data. The bytes never leave this process.
 
 use zk_proto::Zxid;
@@ -30,6 +30,13 @@ pub(super) struct Record<'a> {
     pub(super) length: usize,
 }
 
+/// What znodes that were created at about the same time have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    pub(super) zxid: i64,
+    pub(super) time_ms: i64,
+}
+
 /// Where the data is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Data<'a> {
@@ -44,11 +51,12 @@ pub(super) const INLINE_BYTES_MAX: usize = 512;
 
 impl<'a> Record<'a> {
     /// Reads the record at the front of `bytes`.
-    pub(super) fn read(bytes: &'a [u8]) -> Self {
+    pub(super) fn read(bytes: &'a [u8], base: Base) -> Self {
         let mut cursor = Cursor { bytes, at: 1 };
         let flags = bytes[0];
         let name = cursor.counted();
-        let (czxid, ctime) = (cursor.signed(), cursor.signed());
+        let czxid = base.zxid.wrapping_add(cursor.signed());
+        let ctime = base.time_ms.wrapping_add(cursor.signed());
         let mut field = |flag: u8| {
             if flags & flag == 0 {
                 0
@@ -100,6 +108,7 @@ pub(super) fn write_record(
     data: Option<&[u8]>,
     acl: AclSlot,
     stat: &StatPersisted,
+    base: Base,
 ) {
     let StatPersisted {
         czxid: Zxid(czxid),
@@ -116,8 +125,8 @@ pub(super) fn write_record(
     out.push(0);
     put_unsigned(out, name.len() as u64);
     out.extend_from_slice(name);
-    put_signed(out, czxid);
-    put_signed(out, ctime);
+    put_signed(out, czxid.wrapping_sub(base.zxid));
+    put_signed(out, ctime.wrapping_sub(base.time_ms));
     let mut flags = 0;
     if (mzxid, mtime) != (czxid, ctime) {
         flags |= WAS_SET;
@@ -257,13 +266,15 @@ mod tests {
             name in "[a-zž]{0,200}",
             length in prop::option::of(prop_oneof![0..300_usize, 500..520_usize]),
             acl in prop_oneof![Just(0), 1..1_000_000_u64],
+            (zxid, time_ms) in any::<(i64, i64)>(),
         ) {
+            let base = Base { zxid, time_ms };
             let data = length.map(|length| vec![7; length]);
             let mut bytes = vec![1, 2, 3];
-            write_record(&mut bytes, name.as_bytes(), data.as_deref(), AclSlot::from_number(acl), &stat);
+            write_record(&mut bytes, name.as_bytes(), data.as_deref(), AclSlot::from_number(acl), &stat, base);
             let length = bytes.len() - 3;
             bytes.extend_from_slice(&[9; 5]);
-            let record = Record::read(&bytes[3..]);
+            let record = Record::read(&bytes[3..], base);
             prop_assert_eq!(Record::name(&bytes[3..]), name.as_bytes());
             prop_assert_eq!(record.name, name.as_bytes());
             prop_assert_eq!(record.stat, stat);
@@ -288,7 +299,11 @@ mod tests {
             ..StatPersisted::default()
         };
         let mut out = Vec::new();
-        write_record(&mut out, b"name", Some(b"data"), AclSlot::OPEN, &stat);
-        assert_eq!(out.len(), 8 + 14);
+        let base = Base {
+            zxid: 0x1_0000_1200,
+            time_ms: 1_790_000_000_000 - 9,
+        };
+        write_record(&mut out, b"name", Some(b"data"), AclSlot::OPEN, &stat, base);
+        assert_eq!(out.len(), 8 + 5);
     }
 }

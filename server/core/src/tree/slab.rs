@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zk_proto::client::StatPersisted;
 
 use super::acl_table::AclSlot;
-use super::chunk::{CHUNK_SLOTS, Chunk, Slot, SlotId};
+use super::chunk::{CHUNK_SLOTS, Chunk, Family, Slot, SlotId};
 use super::cow_vec::CowVec;
 use super::record::write_record;
 
@@ -33,9 +33,25 @@ pub(super) struct Content<'a> {
     pub(super) stat: StatPersisted,
 }
 
+/// Where a new znode belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) parent: SlotId,
+    /// The last child so far.
+    pub(super) prev: Option<SlotId>,
+    /// Of the full path.
+    pub(super) hash: u32,
+    /// What `node_digest` says.
+    pub(super) digest: u32,
+}
+
 impl Slots {
     pub(super) fn slot(&self, id: SlotId) -> &Slot {
         self.chunk(id).slot(index(id))
+    }
+
+    pub(super) fn family(&self, id: SlotId) -> Family {
+        self.chunk(id).family(index(id))
     }
 
     /// Name and content.
@@ -74,7 +90,11 @@ impl Slots {
     }
 
     fn chunk_mut(&mut self, id: SlotId) -> &mut Chunk {
-        let chunk = self.chunks.get_mut(id.0 as usize / CHUNK_IDS);
+        self.chunk_at_mut(id.0 as usize / CHUNK_IDS)
+    }
+
+    fn chunk_at_mut(&mut self, at: usize) -> &mut Chunk {
+        let chunk = self.chunks.get_mut(at);
         Arc::make_mut(chunk.as_mut().expect("a number that was handed out"))
     }
 }
@@ -99,15 +119,26 @@ impl Slab {
         self.slots.chunk_mut(id).slot_mut(index(id))
     }
 
-    /// A new znode with no place in the tree yet.
-    pub(super) fn insert(&mut self, name: &str, content: &Content<'_>) -> SlotId {
+    pub(super) fn set_family(&mut self, id: SlotId, family: Family) {
+        self.slots.chunk_mut(id).set_family(index(id), family);
+    }
+
+    /// A new znode, with its place but unknown to its neighbours yet. One
+    /// that is the first child comes before itself.
+    pub(super) fn insert(&mut self, name: &str, content: &Content<'_>, place: &Place) -> SlotId {
         let id = self.free.pop().unwrap_or_else(|| self.fresh());
         let Content { data, acl, stat } = content;
-        self.record.clear();
-        write_record(&mut self.record, name.as_bytes(), *data, *acl, stat);
         let chunk = self.slots.chunk_mut(id);
+        let base = chunk.base_for(stat);
+        self.record.clear();
+        write_record(&mut self.record, name.as_bytes(), *data, *acl, stat, base);
         chunk.put(index(id), &self.record);
         chunk.put_large(index(id), *data);
+        let slot = chunk.slot_mut(index(id));
+        slot.parent = place.parent;
+        slot.prev = place.prev.unwrap_or(id);
+        slot.hash = place.hash;
+        slot.digest = place.digest;
         id
     }
 
@@ -122,7 +153,8 @@ impl Slab {
         let (name, old) = self.slots.znode(id);
         let all = data.unwrap_or(old.data);
         self.record.clear();
-        write_record(&mut self.record, name.as_bytes(), all, acl, stat);
+        let base = self.slots.chunk(id).base();
+        write_record(&mut self.record, name.as_bytes(), all, acl, stat, base);
         let chunk = self.slots.chunk_mut(id);
         chunk.put(index(id), &self.record);
         if let Some(data) = data {
@@ -139,7 +171,13 @@ impl Slab {
     fn fresh(&mut self) -> SlotId {
         if self.used == CHUNK_SLOTS {
             self.used = 0;
-            self.slots.chunks.push(Some(Arc::new(Chunk::new())));
+            // The next chunk will probably hold as much as the last one does.
+            let heap_bytes = match self.slots.chunks.len() {
+                0 => 0,
+                count => self.slots.chunk_at_mut(count - 1).trim(),
+            };
+            let chunk = Chunk::with_room(heap_bytes);
+            self.slots.chunks.push(Some(Arc::new(chunk)));
         }
         let at = (self.slots.chunks.len() - 1) * CHUNK_IDS + self.used;
         self.used += 1;
@@ -158,4 +196,4 @@ fn text(name: &[u8]) -> &str {
 }
 
 /// Numbers of a chunk. The last of them have no slot.
-const CHUNK_IDS: usize = 64;
+const CHUNK_IDS: usize = 128;

@@ -4,7 +4,7 @@ use zk_proto::SessionId;
 use zk_proto::client::{Acl, Stat, StatPersisted};
 use zk_proto::txn::node_digest;
 
-use super::chunk::{Slot, SlotId};
+use super::chunk::SlotId;
 use super::data_tree::Tree;
 use super::nodes::Children;
 use super::owner::Owner;
@@ -15,7 +15,8 @@ use super::slab::Content;
 pub struct ZnodeRef<'a> {
     tree: &'a Tree,
     id: SlotId,
-    slot: &'a Slot,
+    child_count: u32,
+    digest: u32,
     name: &'a str,
     content: Content<'a>,
 }
@@ -27,7 +28,8 @@ impl<'a> ZnodeRef<'a> {
         Self {
             tree,
             id,
-            slot: slots.slot(id),
+            child_count: slots.family(id).count,
+            digest: slots.slot(id).digest,
             name,
             content,
         }
@@ -66,7 +68,7 @@ impl<'a> ZnodeRef<'a> {
     /// The numbers as clients see them.
     #[must_use]
     pub fn stat(&self) -> Stat {
-        stat(&self.content, self.slot.child_count)
+        stat(&self.content, self.child_count)
     }
 
     /// The access control list.
@@ -84,18 +86,18 @@ impl<'a> ZnodeRef<'a> {
     /// Number of children.
     #[must_use]
     pub const fn child_count(&self) -> usize {
-        self.slot.child_count as usize
+        self.child_count as usize
     }
 
     /// Names of the children, in the order of their creation.
     pub fn children(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
-        Children::of(self.tree.nodes.slots(), self.slot)
+        Children::of(self.tree.nodes.slots(), self.id)
     }
 
     /// Its part of the tree's digest.
     #[must_use]
     pub const fn digest(&self) -> u64 {
-        self.slot.digest as u64
+        self.digest as u64
     }
 }
 

@@ -61,19 +61,20 @@ pub(super) fn read(bytes: &[u8]) -> Result<Parts, Defect> {
         (at, error.reason.to_string())
     })?;
     let image = HEADER.len()..HEADER.len() + length;
-    let mut at = check_seal(bytes, image.end)?;
+    let mut seals = Seals::default();
+    let mut at = seals.check(bytes, image.end)?;
     let left = bytes.len() - at;
     let mut digest = None;
     match left {
         0 | ZXID_PART_BYTES => {}
         DIGEST_PART_BYTES | BOTH_PARTS_BYTES => {
             digest = read_digest(&bytes[at..]);
-            at = check_seal(bytes, at + DIGEST_PART_BYTES - SEAL_BYTES)?;
+            at = seals.check(bytes, at + DIGEST_PART_BYTES - SEAL_BYTES)?;
         }
         _ => return Err((at, format!("{left} bytes follow the image"))),
     }
     if at < bytes.len() {
-        check_seal(bytes, at + ZXID_PART_BYTES - SEAL_BYTES)?;
+        seals.check(bytes, at + ZXID_PART_BYTES - SEAL_BYTES)?;
     }
     Ok(Parts { image, digest })
 }
@@ -107,15 +108,26 @@ pub(super) fn trailer(mut checksum: Adler32, zxid: Zxid, digest: u64) -> Vec<u8>
 /// Both optional parts.
 pub(super) const BOTH_PARTS_BYTES: usize = DIGEST_PART_BYTES + ZXID_PART_BYTES;
 
-/// Checks the seal at `at`; returns where it ends.
-fn check_seal(bytes: &[u8], at: usize) -> Result<usize, Defect> {
-    let mut reader = Reader::new(&bytes[at..]);
-    let sealed = reader.i64().and_then(|sum| Ok((sum, reader.take(5)?)));
-    let (checksum, end) = sealed.map_err(|_| (at, "a seal is cut off".to_owned()))?;
-    if end != SEAL_END || checksum != i64::from(adler2::adler32_slice(&bytes[..at])) {
-        return Err((at, "a seal does not match".to_owned()));
+/// Checks seal after seal and looks at each byte once.
+#[derive(Default)]
+struct Seals {
+    checksum: Adler32,
+    seen: usize,
+}
+
+impl Seals {
+    /// Checks the seal at `at`; returns where it ends.
+    fn check(&mut self, bytes: &[u8], at: usize) -> Result<usize, Defect> {
+        let mut reader = Reader::new(&bytes[at..]);
+        let sealed = reader.i64().and_then(|sum| Ok((sum, reader.take(5)?)));
+        let (checksum, end) = sealed.map_err(|_| (at, "a seal is cut off".to_owned()))?;
+        self.checksum.write_slice(&bytes[self.seen..at]);
+        self.seen = at;
+        if end != SEAL_END || checksum != i64::from(self.checksum.checksum()) {
+            return Err((at, "a seal does not match".to_owned()));
+        }
+        Ok(at + SEAL_BYTES)
     }
-    Ok(at + SEAL_BYTES)
 }
 
 pub(super) fn read_digest(bytes: &[u8]) -> Option<(Zxid, u64)> {
