@@ -36,7 +36,12 @@ impl<D: Disk> SnapshotWriter<D> {
         let create = || {
             let file = disk.create(&aside)?;
             // Large blocks pass the buffer by.
-            let file = BufWriter::with_capacity(BUFFER_BYTES, Positioned { file, at: 0 });
+            let file = Positioned {
+                file,
+                at: 0,
+                synced: if force_sync { 0 } else { u64::MAX },
+            };
+            let file = BufWriter::with_capacity(BUFFER_BYTES, file);
             Encoder::new(name.compression, file)
         };
         let out = create().map_err(StoreError::io("write", &aside))?;
@@ -117,12 +122,18 @@ fn remove_other_forms<D: Disk>(
 struct Positioned<F> {
     file: F,
     at: u64,
+    /// Synced up to here; beyond all bytes where nothing is to be synced.
+    synced: u64,
 }
 
 impl<F: DiskFile> Write for Positioned<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(self.at, bytes)?;
         self.at += bytes.len() as u64;
+        if self.at.saturating_sub(self.synced) >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced = self.at;
+        }
         Ok(bytes.len())
     }
 
@@ -131,5 +142,8 @@ impl<F: DiskFile> Write for Positioned<F> {
     }
 }
 
+/// A snapshot is synced in parts of this size: the log's next sync may have to
+/// wait for one part, and never for all of it.
+const SYNC_BYTES: u64 = 4 << 20;
 /// Small blocks are gathered up to this size.
 const BUFFER_BYTES: usize = 128 * 1024;
