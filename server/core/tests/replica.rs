@@ -1,5 +1,7 @@
 //! One replica that is its own quorum, input by input.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -34,6 +36,11 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With this snapshot on its disk.
+    fn start_with(snapshot: Option<(Zxid, Bytes)>) -> Self {
         let member = Member {
             host: "h".into(),
             quorum_port: 1,
@@ -64,7 +71,7 @@ impl Server {
             mono: Millis(10),
             wall_ms: 1_700_000_000_000,
         };
-        let recovered = Recovered::rebuild(None, [], Vec::new(), None, None).unwrap();
+        let recovered = Recovered::rebuild(snapshot, [], Vec::new(), None, None).unwrap();
         let mut server = Self {
             replica: Replica::new(config, recovered, now),
             now,
@@ -407,4 +414,41 @@ fn giving_up_the_role_closes_every_client() {
     assert_eq!(server.closed.get(&ONE), Some(&CloseReason::NotServing));
     server.connect(TWO, SessionId(0), Zxid(0));
     assert_eq!(server.closed.get(&TWO), Some(&CloseReason::NotServing));
+}
+
+#[test]
+fn ephemerals_of_a_session_that_nobody_knows_go_at_once() {
+    let mut old = support::Replica::new();
+    old.apply(&support::ephemeral("/lost"));
+    old.apply(&support::create("/kept"));
+    let server = Server::start_with(Some((Zxid(2), old.tree.image().into())));
+    let view = server.replica.view();
+    let guard = view.read();
+    assert!(guard.tree().znode("/lost").is_none());
+    assert!(guard.tree().znode("/kept").is_some());
+    assert_eq!(guard.tree().digest_mismatches(), 0);
+    assert!(
+        guard.tree().last_zxid() > Zxid::new(zk_proto::Epoch(1), 0),
+        "by a transaction"
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_in_its_turn_and_takes_no_zxid() {
+    let mut server = Server::start();
+    server.connect(ONE, SessionId(0), Zxid(0));
+    server.frames.clear();
+    let before = server.replica.status().last_zxid;
+    let bad = |xid| ClientWrite {
+        xid: Xid(xid),
+        op: OpCode::Create.code(),
+        body: Bytes::from_static(b"short"),
+    };
+    let writes = vec![bad(1), create(2, "/a", 0), bad(3), sync(4), bad(5)];
+    server.batch(vec![Input::ClientWrites { conn: ONE, writes }]);
+    server.settle();
+    let replies = server.take_replies(ONE);
+    let xids: Vec<_> = replies.iter().map(|reply| (reply.0, reply.2)).collect();
+    assert_eq!(xids, [(1, -5), (2, 0), (3, -5), (4, 0), (5, -5)]);
+    assert_eq!(server.replica.status().last_zxid, before.next());
 }
