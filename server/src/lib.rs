@@ -12,6 +12,8 @@ mod clock;
 mod command;
 pub mod config;
 mod disk_thread;
+#[cfg(test)]
+mod documents;
 mod driver;
 mod failure;
 mod inbox;

@@ -445,6 +445,15 @@ const OF_ZOOKEEPER: [&str; 2] = ["zookeeper.version", "host.name"];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documents;
+
+    #[test]
+    fn the_document_lists_every_command_under_all_its_names() {
+        let rows = documents::rows("docs/compatibility.md", "admin commands");
+        let listed: Vec<_> = rows.iter().map(|row| documents::names(&row[0])).collect();
+        let wanted: Vec<_> = COMMANDS.iter().map(|it| it.names.to_vec()).collect();
+        assert_eq!(listed, wanted);
+    }
 
     #[test]
     fn names_are_unique_and_the_first_ones_sorted() {

@@ -172,3 +172,16 @@ const WORDS: [&str; 18] = [
 /// word, so that it is no reason to complain of a bad frame.
 const TELNET_CLOSE: &str = "telnet close";
 const TELNET_CLOSE_BYTES: [u8; 4] = [0xff, 0xf4, 0xff, 0xfd];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::{names, rows};
+
+    #[test]
+    fn the_document_lists_every_word() {
+        let rows = rows("docs/compatibility.md", "four-letter words");
+        let listed: Vec<_> = rows.iter().flat_map(|row| names(&row[0])).collect();
+        assert_eq!(listed, WORDS);
+    }
+}

@@ -109,9 +109,9 @@ pub(super) fn bare(written: &str) -> &str {
 mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write;
-    use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::documents::assert_table;
 
     #[test]
     fn names_are_unique_and_defaults_allowed() {
@@ -170,27 +170,8 @@ mod tests {
             }
             .unwrap();
         }
-        assert_documented("docs/configuration.md", "keys", &taken);
-        assert_documented("docs/compatibility.md", "keys that must be off", &off);
-        assert_documented("docs/compatibility.md", "keys without effect", &ignored);
-    }
-
-    fn assert_documented(document: &str, what: &str, table: &str) {
-        let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("..")
-            .join(document);
-        let text = std::fs::read_to_string(&path).unwrap();
-        let begin = format!("<!-- {what}: begin -->\n");
-        let end = format!("<!-- {what}: end -->");
-        let (head, rest) = text.split_once(&begin).expect("the table's first mark");
-        let (found, tail) = rest.split_once(&end).expect("the table's last mark");
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, format!("{head}{begin}{table}{end}{tail}")).unwrap();
-            return;
-        }
-        assert_eq!(
-            found, table,
-            "{document} is behind the catalogue; UPDATE=1 rewrites it"
-        );
+        assert_table("docs/configuration.md", "keys", &taken);
+        assert_table("docs/compatibility.md", "keys that must be off", &off);
+        assert_table("docs/compatibility.md", "keys without effect", &ignored);
     }
 }
