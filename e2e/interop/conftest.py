@@ -55,3 +55,11 @@ def standalone(tmp_path):
     for one in made:
         if one.running():
             one.kill()
+
+
+@pytest.fixture(scope="module")
+def server(peer, tmp_path_factory):
+    """One standalone server of the kind under test for all tests of a module."""
+    server = harness.KINDS[peer](tmp_path_factory.mktemp("server"), {"client": harness.free_ports(1)[0]})
+    yield server.start().wait_serving()
+    server.kill()

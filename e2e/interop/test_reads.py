@@ -2,25 +2,10 @@
 
 import pytest
 import wire
-from harness import KINDS, free_ports
 from jute import Encoder
+from wire import error_code
 
 MARSHALLING, BAD_ARGUMENTS, NO_NODE = -5, -8, -101
-
-
-@pytest.fixture(scope="module")
-def server(peer, tmp_path_factory):
-    server = KINDS[peer](tmp_path_factory.mktemp("reads"), {"client": free_ports(1)[0]})
-    yield server.start().wait_serving()
-    server.kill()
-
-
-def code(call, *args):
-    try:
-        call(*args)
-        return 0
-    except wire.ServerError as error:
-        return error.code
 
 
 def test_paths_are_not_checked_but_looked_up(server):
@@ -31,9 +16,9 @@ def test_paths_are_not_checked_but_looked_up(server):
         other = NO_NODE
         if path == "":
             exists = other = 0  # another name of the root
-        assert code(client.exists, path) == exists, repr(path)
+        assert error_code(client.exists, path) == exists, repr(path)
         for call in (client.get, client.children, client.children2, client.get_acl, client.all_children_number):
-            assert code(call, path) == other, repr(path)
+            assert error_code(call, path) == other, repr(path)
     client.delete("/znode")
 
 
@@ -52,7 +37,7 @@ def test_bodies_that_do_not_decode(server, op, body):
 @pytest.mark.parametrize("op", [3, 4, 6, 8, 12, 104])
 def test_a_path_may_not_be_null(server, op):
     client = server.connect()
-    assert code(client.request, op, Encoder().int(-1).bool(False).bytes()) == MARSHALLING
+    assert error_code(client.request, op, Encoder().int(-1).bool(False).bytes()) == MARSHALLING
 
 
 @pytest.mark.parametrize("op", [0, 10, 13, 23, 99, 108, 1000, -1, -2])
@@ -129,7 +114,7 @@ def test_a_batch_of_reads(server):
 def test_a_batch_of_reads_holds_nothing_else(server, op, body):
     client = server.connect()
     for ops in (((op, body),), ((4, wire.path_watch("/")), (op, body)), ((op, body), (4, wire.path_watch("/")))):
-        assert code(client.request, wire.MULTI_READ, wire.multi_body(*ops)) == MARSHALLING
+        assert error_code(client.request, wire.MULTI_READ, wire.multi_body(*ops)) == MARSHALLING
     assert "x" not in client.children("/")
 
 

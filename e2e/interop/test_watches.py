@@ -4,18 +4,19 @@ import itertools
 
 import pytest
 import wire
-from harness import KINDS, free_ports
-from wire import ANY_TYPE, CHILDREN_TYPE, DATA_TYPE, PERSISTENT_TYPE, PERSISTENT_WATCH, RECURSIVE_TYPE, RECURSIVE_WATCH
+from wire import (
+    ANY_TYPE,
+    CHILDREN_TYPE,
+    DATA_TYPE,
+    PERSISTENT_TYPE,
+    PERSISTENT_WATCH,
+    RECURSIVE_TYPE,
+    RECURSIVE_WATCH,
+    error_code,
+)
 
 CREATED, DELETED, CHANGED, CHILDREN = 1, 2, 3, 4
 MARSHALLING, NO_NODE, NO_WATCHER = -5, -101, -121
-
-
-@pytest.fixture(scope="module")
-def server(peer, tmp_path_factory):
-    server = KINDS[peer](tmp_path_factory.mktemp("watches"), {"client": free_ports(1)[0]})
-    yield server.start().wait_serving()
-    server.kill()
 
 
 @pytest.fixture
@@ -25,14 +26,6 @@ def two(server):
     yield watcher, changer
     for client in (watcher, changer):
         client.drop()
-
-
-def code(call, *args):
-    try:
-        call(*args)
-        return 0
-    except wire.ServerError as error:
-        return error.code
 
 
 def life_of(client, path):
@@ -49,9 +42,9 @@ def life_of(client, path):
 
 def test_one_shot_watches_tell_once(two):
     watcher, changer = two
-    assert code(watcher.exists, "/o", True) == NO_NODE
-    assert code(watcher.get, "/o", True) == NO_NODE
-    assert code(watcher.children, "/o", True) == NO_NODE
+    assert error_code(watcher.exists, "/o", True) == NO_NODE
+    assert error_code(watcher.get, "/o", True) == NO_NODE
+    assert error_code(watcher.children, "/o", True) == NO_NODE
     life_of(changer, "/o")
     assert watcher.take_events() == [(CREATED, "/o")], "only exists watches what is not there"
     changer.create("/o")
@@ -118,8 +111,8 @@ def test_a_watch_of_everything(two):
 @pytest.mark.parametrize("mode", [-1, 2, 3])
 def test_modes_that_are_none(two, mode):
     watcher, _ = two
-    assert code(watcher.add_watch, "/", mode) == MARSHALLING
-    assert code(watcher.check_watches, "/", ANY_TYPE) == NO_WATCHER
+    assert error_code(watcher.add_watch, "/", mode) == MARSHALLING
+    assert error_code(watcher.check_watches, "/", ANY_TYPE) == NO_WATCHER
 
 
 def test_watches_that_are_set_need_no_znode(two):
@@ -154,13 +147,13 @@ def test_what_each_type_finds_and_removes(server, kind):
             for way in ways:
                 WAYS[way](watcher)
             want = 0 if FOUND_BY[kind] & set(ways) else NO_WATCHER
-            assert code(watcher.check_watches, "/w", kind) == want, ways
-            assert code(watcher.check_watches, "/", kind) == NO_WATCHER
-            assert code(watcher.remove_watches, "/w", kind) == want, ways
-            assert code(watcher.remove_watches, "/w", kind) == NO_WATCHER
+            assert error_code(watcher.check_watches, "/w", kind) == want, ways
+            assert error_code(watcher.check_watches, "/", kind) == NO_WATCHER
+            assert error_code(watcher.remove_watches, "/w", kind) == want, ways
+            assert error_code(watcher.remove_watches, "/w", kind) == NO_WATCHER
             left = set(ways) - FOUND_BY[kind]
             for other, found in FOUND_BY.items():
-                assert code(watcher.check_watches, "/w", other) == (0 if found & left else NO_WATCHER), (ways, other)
+                assert error_code(watcher.check_watches, "/w", other) == (0 if found & left else NO_WATCHER), (ways, other)
             changer.set("/w", b"")
             changer.create("/w/kid")
             changer.delete("/w/kid")
@@ -185,9 +178,9 @@ def test_what_each_type_finds_and_removes(server, kind):
 def test_types_that_are_none(two, kind):
     watcher, _ = two
     watcher.exists("/", True)
-    assert code(watcher.check_watches, "/", kind) == MARSHALLING
-    assert code(watcher.remove_watches, "/", kind) == MARSHALLING
-    assert code(watcher.check_watches, "/", DATA_TYPE) == 0
+    assert error_code(watcher.check_watches, "/", kind) == MARSHALLING
+    assert error_code(watcher.remove_watches, "/", kind) == MARSHALLING
+    assert error_code(watcher.check_watches, "/", DATA_TYPE) == 0
 
 
 def test_events_carry_the_zxid_of_their_cause(two):
@@ -265,7 +258,7 @@ def test_set_again_after_a_reconnect(two):
     assert watcher.events == missed
     watcher.events.clear()
     found = {
-        path: [kind for kind in FOUND_BY if kind != ANY_TYPE and code(watcher.check_watches, path, kind) == 0]
+        path: [kind for kind in FOUND_BY if kind != ANY_TYPE and error_code(watcher.check_watches, path, kind) == 0]
         for path in ("/s/old", "/s/gone", "/s/changed", "/s/new", "/s/none", "/s/parent", "/s/never")
     }
     assert found == {
@@ -290,7 +283,7 @@ def test_watches_go_with_their_connection(server):
     client.drop()
     again = server.connect(session=client.session, passwd=client.passwd)
     assert again.session == client.session
-    assert code(again.check_watches, "/gone", ANY_TYPE) == NO_WATCHER
+    assert error_code(again.check_watches, "/gone", ANY_TYPE) == NO_WATCHER
     again.delete("/gone")
     assert again.take_events() == []
 
@@ -309,5 +302,5 @@ def test_through_a_follower(ensemble, peer):
     ]  # fmt: skip
     watcher.auth("digest", b"bob:bobpw")
     watcher.create("/f", b"1", acl=[(31, "auth", "")])
-    assert code(changer.get, "/f") == -102, "the leader knows the ids of a follower's client"
+    assert error_code(changer.get, "/f") == -102, "the leader knows the ids of a follower's client"
     watcher.delete("/f")

@@ -226,7 +226,6 @@ class Connection:
         body = Encoder().long(relative_zxid).strings(data).strings(exist).strings(child).bytes()
         self.request(SET_WATCHES, body, SET_WATCHES_XID)
 
-
     def set_watches2(self, relative_zxid, data=(), exist=(), child=(), persistent=(), recursive=()):
         body = Encoder().long(relative_zxid).strings(data).strings(exist).strings(child)
         body.strings(persistent).strings(recursive)
@@ -276,37 +275,39 @@ def multi_body(*ops):
 
 
 def multi_results(fields):
-    results = []
-    while True:
-        op, done, err = fields.int(), fields.bool(), fields.int()
-        if done:
-            return results
-        value = None
-        if op == CREATE:
-            value = fields.string()
-        elif op == CREATE2:
-            value = (fields.string(), fields.stat())
-        elif op == SET_DATA:
-            value = fields.stat()
-        elif op == -1:
-            err = fields.int()
-        results.append((op, err, value))
+    return batch_results(
+        fields,
+        {CREATE: Decoder.string, CREATE2: lambda fields: (fields.string(), fields.stat()), SET_DATA: Decoder.stat},
+    )
 
 
 def multi_read_results(fields):
+    return batch_results(
+        fields,
+        {GET_CHILDREN: Decoder.strings, GET_DATA: lambda fields: (fields.buffer(), fields.stat())},
+    )
+
+
+def batch_results(fields, readers):
+    """(operation, error code, value) of each part; `readers` knows the values by operation."""
     results = []
     while True:
         op, done, err = fields.int(), fields.bool(), fields.int()
         if done:
             return results
-        value = None
-        if op == GET_CHILDREN:
-            value = fields.strings()
-        elif op == GET_DATA:
-            value = (fields.buffer(), fields.stat())
-        elif op == -1:
-            assert fields.int() == err
+        if op == -1:
+            assert fields.int() == err, "a header and its error differ"
+        value = readers[op](fields) if op in readers else None
         results.append((op, err, value))
+
+
+def error_code(call, *args):
+    """The error that a call of the server is answered with; 0 for none."""
+    try:
+        call(*args)
+        return 0
+    except ServerError as error:
+        return error.code
 
 
 def four_letter_word(port, word, host="127.0.0.1", timeout=5.0):
