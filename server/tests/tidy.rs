@@ -41,6 +41,37 @@ fn only_the_shell_knows_tokio_and_sockets() {
     }
 }
 
+/// Whoever looks for a rule starts in ARCHITECTURE.md.
+#[test]
+fn the_architecture_names_every_module_and_nothing_that_is_not_there() {
+    let server = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = server.parent().unwrap().to_owned();
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut places: Vec<_> = SOURCES.iter().map(|it| server.join(it)).collect();
+    places.extend([root.join("server/core/src/tree"), root]);
+    let mut named = Vec::new();
+    for name in text.split('`').skip(1).step_by(2) {
+        let before = named.len();
+        let found = places.iter().map(|place| place.join(name));
+        named.extend(found.filter(|path| path.exists()));
+        let is_path = name.contains('/') && !name.starts_with(['.', '/']) && !name.contains(' ');
+        assert!(!is_path || named.len() > before, "{name} is not there");
+    }
+    for source in SOURCES {
+        for entry in fs::read_dir(server.join(source)).unwrap() {
+            let module = entry.unwrap().path();
+            let directory = module.with_extension("");
+            let is_root = directory.ends_with("lib") || directory.ends_with("main");
+            let is_named = |path: &PathBuf| *path == module || path.starts_with(&directory);
+            assert!(
+                is_root || named.iter().any(is_named),
+                "ARCHITECTURE.md names nothing of {}",
+                module.display()
+            );
+        }
+    }
+}
+
 fn assert_names_none(dir: &str, others: &[&str]) {
     for (file, text) in files(dir) {
         let uses = text
