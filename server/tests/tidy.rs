@@ -1,4 +1,5 @@
-//! Rules of the house that no compiler checks: layers and file sizes.
+//! Rules of the house that no compiler checks: layers, file sizes, documents
+//! that lead to what they name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,51 @@ fn the_architecture_names_every_module_and_nothing_that_is_not_there() {
     }
 }
 
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+    let mut documents: Vec<_> = documents.iter().map(|it| root.join(it)).collect();
+    documents.extend(below(&root.join("docs"), "md"));
+    let mut count = 0;
+    for document in &documents {
+        let text = fs::read_to_string(document).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            if path.starts_with("http") {
+                continue;
+            }
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            assert!(target.exists(), "{}: {link}", document.display());
+            let has_heading = || {
+                let text = fs::read_to_string(&target).unwrap();
+                let headings = text.lines().filter(|line| line.starts_with('#'));
+                headings.map(anchor).any(|it| it == heading)
+            };
+            assert!(
+                heading.is_empty() || has_heading(),
+                "{}: {link}",
+                document.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 30, "only {count} links were found");
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 fn assert_names_none(dir: &str, others: &[&str]) {
     for (file, text) in files(dir) {
         let uses = text
@@ -87,21 +133,29 @@ fn assert_names_none(dir: &str, others: &[&str]) {
     }
 }
 
-fn files(below: &str) -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(below);
+fn files(source: &str) -> Vec<(PathBuf, String)> {
+    let found = below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(source), "rs");
+    assert!(!found.is_empty(), "no sources below {source}");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// All files with this extension.
+fn below(root: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut dirs = vec![root];
+    let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path, text));
+            } else if path.extension().is_some_and(|it| it == extension) {
+                found.push(path);
             }
         }
     }
-    assert!(!found.is_empty(), "no sources below {below}");
     found
 }
