@@ -149,7 +149,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "quorumCnxnTimeoutMs" Text, "", "an election connection may be silent for ever, as with the reference's default";
     Ignored "IPAuthenticationProvider.usexforwardedfor" Text, "", "a proxy's word for an address is never taken";
     Ignored "ensembleAuthName" Text, "", "the scheme `ensemble` is not there; clients that do not name an ensemble do not need it";
-    Ignored "superUser" Text, "", "SASL is not there";
+    Ignored "superUser*" Text, "", "SASL is not there";
     Ignored "letAnySaslUserDoX" Text, "", "SASL is not there";
     Ignored "SASLAuthenticationProvider.*" Text, "", "SASL is not there";
     Ignored "requireKerberosConfig" Text, "", "SASL is not there";
