@@ -25,7 +25,7 @@ pub(crate) enum Event {
         conn: ConnId,
         mailbox: Arc<Mailbox>,
         request: ConnectRequest,
-        ids: Vec<Id>,
+        ids: Arc<[Id]>,
     },
     /// A peer has connected to the quorum port.
     LinkAccepted {

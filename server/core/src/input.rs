@@ -1,5 +1,7 @@
 //! Everything a replica can be told.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use zk_proto::client::{ConnectRequest, Id};
 use zk_proto::quorum::{Notification, QuorumPacket};
@@ -106,7 +108,7 @@ pub enum Input {
         /// The frame.
         request: ConnectRequest,
         /// What the connection proves by itself, e.g. its `ip`.
-        ids: Vec<Id>,
+        ids: Arc<[Id]>,
     },
     /// A connection has proved to be more than before: the ids of all writes
     /// that come after this.
@@ -114,7 +116,7 @@ pub enum Input {
         /// Its connection.
         conn: ConnId,
         /// All that it has now.
-        ids: Vec<Id>,
+        ids: Arc<[Id]>,
     },
     /// A run of writes of one connection, in order.
     ClientWrites {

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_core::auth::AuthConfig;
@@ -163,7 +164,7 @@ impl Server {
         self.batch(vec![Input::ClientConnect {
             conn,
             request,
-            ids: Vec::new(),
+            ids: Arc::default(),
         }]);
         self.settle();
     }
@@ -363,7 +364,7 @@ fn a_session_comes_back_on_another_connection_with_its_password_only() {
     server.batch(vec![Input::ClientConnect {
         conn: ConnId(3),
         request,
-        ids: Vec::new(),
+        ids: Arc::default(),
     }]);
     assert!(!server.sessions.contains_key(&ConnId(3)));
     assert_eq!(server.frames[&ConnId(3)].len(), 4 + 37);

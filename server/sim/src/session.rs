@@ -110,7 +110,7 @@ impl World {
         }
         match message {
             ClientMessage::Connect(request) => {
-                let ids = conn.at_server.ids().to_vec();
+                let ids = conn.at_server.ids().clone();
                 self.input(
                     server,
                     Input::ClientConnect {
@@ -177,7 +177,7 @@ impl World {
             let client = &mut conn.at_server;
             let outcome = view.read().serve(client, xid, op, &body, &mut frames);
             if outcome == ReadOutcome::Authenticated {
-                let ids = client.ids().to_vec();
+                let ids = client.ids().clone();
                 self.input(server, Input::ClientIds { conn: id, ids });
             }
             self.send_to_client(id, frames, outcome == ReadOutcome::Close);

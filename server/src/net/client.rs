@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use zk_core::request::{Client, SharedView};
 use zk_core::{CloseReason, ConnId};
-use zk_proto::client::{ConnectRequest, OpCode};
+use zk_proto::client::{ConnectRequest, Id, OpCode};
 use zk_proto::{SessionId, Xid};
 
 use super::connection::{Connection, Ended};
@@ -69,11 +69,17 @@ impl Clients {
     }
 }
 
+/// The connections of one address.
+struct OfAddress {
+    count: usize,
+    ids: Arc<[Id]>,
+}
+
 /// The listener and the count of its connections by address.
 pub(crate) struct ClientPort {
     clients: Arc<Clients>,
     next_conn: AtomicU64,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, OfAddress>>,
     throttle: Mutex<Throttle>,
 }
 
@@ -98,8 +104,8 @@ impl ClientPort {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => match self.admit(remote) {
-                    Some(place) => {
-                        tokio::spawn(self.clone().serve(stream, remote, place));
+                    Some((place, client)) => {
+                        tokio::spawn(self.clone().serve(stream, remote, place, client));
                     }
                     None => self.clients.metrics.connections_rejected.add(1),
                 },
@@ -111,8 +117,8 @@ impl ClientPort {
         }
     }
 
-    fn admit(self: &Arc<Self>, remote: SocketAddr) -> Option<Place> {
-        let address = remote.ip();
+    fn admit(self: &Arc<Self>, remote: SocketAddr) -> Option<(Place, Client)> {
+        let address = remote.ip().to_canonical();
         let limits = &self.clients.limits;
         let (max, total_max) = (limits.connections_per_address_max, limits.connections_max);
         let total = self.clients.metrics.connections.value();
@@ -121,28 +127,39 @@ impl ClientPort {
             return None;
         }
         let mut by_address = self.by_address.lock();
-        let count = by_address.entry(address).or_default();
-        if max > 0 && *count >= max {
+        let here = by_address.entry(address).or_insert_with(|| OfAddress {
+            count: 0,
+            ids: Client::ids_at(address),
+        });
+        if max > 0 && here.count >= max {
             tracing::warn!(%address, max, "too many connections of one address");
             return None;
         }
-        *count += 1;
+        here.count += 1;
+        let ids = here.ids.clone();
         drop(by_address);
         self.clients.metrics.connections.add(1);
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
-        let remote = SocketAddr::new(address.to_canonical(), remote.port());
-        Some(Place {
+        let client = Client::with_ids(conn, address, ids);
+        let remote = SocketAddr::new(address, remote.port());
+        let place = Place {
             port: self.clone(),
-            address,
             conn,
             stats: self.clients.registry.open(conn, remote, wall_ms()),
-        })
+        };
+        Some((place, client))
     }
 
     /// Hands a connection that has asked for a session to a task of its own,
     /// which needs far less than the way there.
-    async fn serve(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, place: Place) {
-        match self.greet(stream, remote, &place).await {
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        place: Place,
+        client: Client,
+    ) {
+        match self.greet(stream, &place, client).await {
             Ok(connection) => {
                 tokio::spawn(Session { connection, place });
             }
@@ -153,8 +170,8 @@ impl ClientPort {
     async fn greet(
         &self,
         mut stream: TcpStream,
-        remote: SocketAddr,
         place: &Place,
+        client: Client,
     ) -> Result<Connection, Early> {
         let _ = stream.set_nodelay(true);
         if self.clients.limits.tcp_keep_alive {
@@ -191,13 +208,12 @@ impl ClientPort {
         }
         let mailbox = Arc::new(Mailbox::default());
         mailbox.touch(self.clients.clock.mono());
-        let client = Client::new(place.conn, remote.ip());
         let clients = self.clients.clone();
         clients.inbox.push(Event::ClientConnect {
             conn: place.conn,
             mailbox: mailbox.clone(),
             request,
-            ids: client.ids().to_vec(),
+            ids: client.ids().clone(),
         });
         Ok(Connection::new(
             client, stream, clients, stats, mailbox, bytes,
@@ -305,7 +321,6 @@ impl Ended {
 /// A place among the connections of one address and in the registry.
 struct Place {
     port: Arc<ClientPort>,
-    address: IpAddr,
     conn: ConnId,
     stats: Arc<ConnStats>,
 }
@@ -315,10 +330,11 @@ impl Drop for Place {
         self.port.clients.metrics.connections.add(-1);
         self.port.clients.registry.close(self.conn);
         let mut by_address = self.port.by_address.lock();
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
+        let address = self.stats.remote().ip();
+        if let Some(here) = by_address.get_mut(&address) {
+            here.count -= 1;
+            if here.count == 0 {
+                by_address.remove(&address);
             }
         }
     }
@@ -386,3 +402,14 @@ const FIRST_READ_BYTES: usize = 4096;
 const OUTSTANDING_PER_CONNECTION_MAX: u32 = 10_000;
 /// Bound of the bytes of all writes without a reply.
 const OUTSTANDING_BYTES_MAX: i64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_costs_little() {
+        // With what the runtime adds, a task takes 256 bytes.
+        assert!(size_of::<Session>() <= 152, "{}", size_of::<Session>());
+    }
+}

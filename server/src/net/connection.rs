@@ -5,18 +5,16 @@
 //! hands runs of writes to the driver, and sends all replies with one write.
 //! A read waits for the earlier writes of its own connection, nothing else.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use zk_core::request::{Client, ReadGuard, ReadOutcome, is_write, write_not_admitted};
 use zk_core::{ClientWrite, Input};
@@ -27,6 +25,7 @@ use super::client::Clients;
 use super::mailbox::{Farewell, Mailbox};
 use super::registry::{ConnStats, Replied};
 use super::spare;
+use super::work::{Load, Run, Work};
 use crate::metrics::Values;
 
 /// Why a connection has ended.
@@ -58,22 +57,7 @@ pub(super) struct Connection {
     stats: Arc<ConnStats>,
     mailbox: Arc<Mailbox>,
     is_open: bool,
-    inbox: BytesMut,
-    outbox: Outbox,
-    /// Runs of writes without a reply, oldest first.
-    awaited: VecDeque<Run>,
-    /// Sum of `awaited`.
-    outstanding: u32,
-    ending: Option<Ended>,
-}
-
-/// Writes that went to the driver together.
-struct Run {
-    count: u32,
-    last_op: i32,
-    bytes: usize,
-    large_bytes: usize,
-    since: Instant,
+    work: Work,
 }
 
 /// Why no more frames were taken.
@@ -83,12 +67,6 @@ enum Taken {
     All,
     /// The client has to take what is ready for it first.
     OutboxIsFull,
-}
-
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    sent: usize,
 }
 
 impl Connection {
@@ -109,38 +87,17 @@ impl Connection {
             stats,
             mailbox,
             is_open: false,
-            inbox,
-            outbox: Outbox::default(),
-            awaited: VecDeque::new(),
-            outstanding: 0,
-            ending: None,
+            work: Work::new(inbox),
         }
     }
 
     /// Serves until the connection ends. Between two calls it holds no more
     /// memory than what waits to be taken or sent.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.work.begin();
         let ended = self.poll_both(cx);
-        self.give_back();
+        self.work.rest();
         ended
-    }
-
-    fn give_back(&mut self) {
-        let len = self.inbox.len();
-        if len == 0 {
-            if self.inbox.capacity() > 0 {
-                spare::give_inbox(mem::take(&mut self.inbox));
-            }
-        } else if len <= RESTING_BYTES && self.inbox.capacity() > 2 * RESTING_BYTES {
-            let rest = BytesMut::from(&self.inbox[..]);
-            spare::give_inbox(mem::replace(&mut self.inbox, rest));
-        }
-        if self.outbox.bytes.is_empty() && self.outbox.bytes.capacity() > 0 {
-            spare::give_outbox(mem::take(&mut self.outbox.bytes));
-        }
-        if self.awaited.is_empty() && self.awaited.capacity() > 0 {
-            self.awaited = VecDeque::new();
-        }
     }
 
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -150,17 +107,19 @@ impl Connection {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(())) => filled = true,
                 // What came before the end of the stream is still taken.
-                Poll::Ready(Err(ended)) => self.ending = self.ending.take().or(Some(ended)),
+                Poll::Ready(Err(ended)) => {
+                    self.work.ending = self.work.ending.take().or(Some(ended))
+                }
                 Poll::Pending => {}
             }
             let taken = self.take_frames(cx);
-            match self.outbox.poll_flush(&mut self.stream, cx) {
+            match self.work.outbox.poll_flush(&mut self.stream, cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Socket(error)),
-                Poll::Pending if self.outbox.unsent() > OUTBOX_BYTES_LIMIT => {
+                Poll::Pending if self.work.outbox.unsent() > OUTBOX_BYTES_LIMIT => {
                     return Poll::Ready(Ended::NotReading);
                 }
                 Poll::Ready(Ok(())) => {
-                    if let Some(ended) = self.ending.take() {
+                    if let Some(ended) = self.work.ending.take() {
                         return Poll::Ready(ended);
                     }
                     if taken == Taken::OutboxIsFull {
@@ -192,10 +151,10 @@ impl Connection {
             self.answered(mail.replies, &mail.frames);
         }
         if !mail.frames.is_empty() {
-            self.outbox.add(mail.frames);
+            self.work.outbox.add(mail.frames);
         }
         if let Some(farewell) = mail.close {
-            self.ending = Some(Ended::ByServer(farewell));
+            self.work.ending = Some(Ended::ByServer(farewell));
         }
     }
 
@@ -205,10 +164,10 @@ impl Connection {
         metrics.response_bytes.record_all(&sent.replies);
         metrics.watch_bytes.add(sent.event_bytes);
         let (xid, zxid) = sent.last.unwrap_or((Xid(-1), Zxid::ZERO));
-        self.outstanding = self.outstanding.saturating_sub(replies);
+        self.work.outstanding = self.work.outstanding.saturating_sub(replies);
         metrics.outstanding.add(-i64::from(replies));
         while replies > 0
-            && let Some(run) = self.awaited.front_mut()
+            && let Some(run) = self.work.awaited.front_mut()
         {
             let of_run = run.count.min(replies);
             let elapsed = run.since.elapsed();
@@ -229,17 +188,17 @@ impl Connection {
             if run.count == 0 {
                 metrics.outstanding_bytes.add(-(run.bytes as i64));
                 metrics.large_request_bytes.add(-(run.large_bytes as i64));
-                self.awaited.pop_front();
+                self.work.awaited.pop_front();
             }
         }
-        self.stats.queued(self.outstanding);
+        self.stats.queued(self.work.outstanding);
     }
 
     fn wants_input(&self) -> bool {
         self.is_open
-            && self.ending.is_none()
-            && self.outbox.unsent() < OUTBOX_BYTES_MAX
-            && (self.inbox.len() < INBOX_BYTES_MAX || !self.has_frame())
+            && self.work.ending.is_none()
+            && self.work.outbox.unsent() < OUTBOX_BYTES_MAX
+            && (self.work.inbox.len() < INBOX_BYTES_MAX || !self.has_frame())
     }
 
     /// Reads once. Ready if there may be more.
@@ -247,16 +206,16 @@ impl Connection {
         if !self.wants_input() {
             return Poll::Pending;
         }
-        if self.inbox.capacity() == 0 {
-            self.inbox = spare::take_inbox();
+        if self.work.inbox.capacity() == 0 {
+            self.work.inbox = spare::take_inbox();
         }
-        if self.inbox.capacity() - self.inbox.len() < READ_BYTES_MIN {
+        if self.work.inbox.capacity() - self.work.inbox.len() < READ_BYTES_MIN {
             // What is allocated grows with what arrives, not with what was announced.
-            let arrived = self.inbox.len().max(READ_BYTES);
+            let arrived = self.work.inbox.len().max(READ_BYTES);
             let wanted = self.missing_bytes().clamp(READ_BYTES, arrived);
-            self.inbox.reserve(wanted);
+            self.work.inbox.reserve(wanted);
         }
-        let read = pin!(self.stream.read_buf(&mut self.inbox));
+        let read = pin!(self.stream.read_buf(&mut self.work.inbox));
         match ready!(read.poll(cx)) {
             Ok(0) => Poll::Ready(Err(Ended::ByClient)),
             Ok(n) => {
@@ -270,31 +229,35 @@ impl Connection {
     /// How much the frame at the front of the inbox lacks.
     fn missing_bytes(&self) -> usize {
         let length = self
+            .work
             .inbox
             .first_chunk()
             .map_or(0, |head| i32::from_be_bytes(*head));
         match usize::try_from(length) {
             Ok(length) if length <= self.clients.limits.frame_bytes_max => {
-                (4 + length).saturating_sub(self.inbox.len())
+                (4 + length).saturating_sub(self.work.inbox.len())
             }
             _ => 0,
         }
     }
 
     fn has_frame(&self) -> bool {
-        self.inbox.len() >= 4 && self.missing_bytes() == 0
+        self.work.inbox.len() >= 4 && self.missing_bytes() == 0
     }
 
     /// Takes complete frames as far as their order allows.
     fn take_frames(&mut self, cx: &Context<'_>) -> Taken {
-        let is_over = matches!(self.ending, Some(Ended::ByServer(_) | Ended::Socket(_)));
+        let is_over = matches!(
+            self.work.ending,
+            Some(Ended::ByServer(_) | Ended::Socket(_))
+        );
         let is_stopping = self.clients.is_stopping.load(Ordering::Relaxed);
         if !self.is_open || is_over || is_stopping || self.next_frame().is_none() {
             return Taken::All;
         }
         let clients = self.clients.clone();
-        if self.outbox.bytes.capacity() == 0 {
-            self.outbox.bytes = spare::take_outbox();
+        if self.work.outbox.bytes.capacity() == 0 {
+            self.work.outbox.bytes = spare::take_outbox();
         }
         let start = Instant::now();
         let mut guard: Option<ReadGuard<'_>> = None;
@@ -308,43 +271,44 @@ impl Connection {
         while let Some(next) = self.next_frame() {
             let Ok((length, xid, op)) = next else {
                 let length = self
+                    .work
                     .inbox
                     .first_chunk()
                     .map_or(0, |head| i32::from_be_bytes(*head));
                 if usize::try_from(length).is_ok_and(|n| n > clients.limits.frame_bytes_max) {
                     clients.metrics.requests_too_large.add(1);
                 }
-                self.ending = Some(Ended::BadFrame(length));
+                self.work.ending = Some(Ended::BadFrame(length));
                 break;
             };
             if !self.is_admitted(op) {
-                write_not_admitted(&mut self.outbox.bytes, xid);
-                self.inbox.advance(4 + length);
-                self.ending = Some(Ended::Unauthenticated);
+                write_not_admitted(&mut self.work.outbox.bytes, xid);
+                self.work.inbox.advance(4 + length);
+                self.work.ending = Some(Ended::Unauthenticated);
                 reads += 1;
             } else if is_write(op) {
-                if !clients.has_room(self.outstanding) {
+                if !clients.has_room(self.work.outstanding) {
                     break;
                 }
                 if clients.is_large(length) {
                     if !clients.has_room_for_large(length) {
-                        self.ending = Some(Ended::TooLarge(length));
+                        self.work.ending = Some(Ended::TooLarge(length));
                         break;
                     }
                     clients.metrics.large_request_bytes.add(length as i64);
                     large_bytes += length;
                 }
-                let mut body: Bytes = self.inbox.split_to(4 + length).freeze();
+                let mut body: Bytes = self.work.inbox.split_to(4 + length).freeze();
                 body.advance(FRAME_HEAD_BYTES);
                 run_bytes += body.len();
                 run.push(ClientWrite { xid, op, body });
                 last_write = op;
-                self.outstanding += 1;
+                self.work.outstanding += 1;
             } else {
-                if self.outstanding > 0 {
+                if self.work.outstanding > 0 {
                     break;
                 }
-                if self.outbox.unsent() > OUTBOX_BYTES_MAX {
+                if self.work.outbox.unsent() > OUTBOX_BYTES_MAX {
                     taken = Taken::OutboxIsFull;
                     break;
                 }
@@ -352,16 +316,17 @@ impl Connection {
                     guard = Some(clients.view.read());
                     // Events of what this guard shows are in the mailbox.
                     self.collect(cx);
-                    if matches!(self.ending, Some(Ended::ByServer(_))) {
+                    if matches!(self.work.ending, Some(Ended::ByServer(_))) {
                         break;
                     }
                 }
                 let guard = guard.as_ref().expect("taken above");
-                let body = &self.inbox[FRAME_HEAD_BYTES..4 + length];
-                let out = &mut self.outbox.bytes;
+                let Load { inbox, outbox, .. } = &mut *self.work;
+                let body = &inbox[FRAME_HEAD_BYTES..4 + length];
+                let out = &mut outbox.bytes;
                 let before = out.len() + LENGTH_BYTES;
                 let outcome = guard.serve(&mut self.client, xid, op, body, out);
-                self.inbox.advance(4 + length);
+                inbox.advance(4 + length);
                 read_bytes.add(out.len().saturating_sub(before) as u64);
                 reads += 1;
                 last_read = (xid, op, guard.tree().last_zxid());
@@ -370,19 +335,20 @@ impl Connection {
                     ReadOutcome::Authenticated => {
                         clients.inbox.push_input(Input::ClientIds {
                             conn: self.client.conn(),
-                            ids: self.client.ids().to_vec(),
+                            ids: self.client.ids().clone(),
                         });
                     }
                     ReadOutcome::Close => {
                         let is_auth = op == OpCode::Auth.code();
                         clients.metrics.auth_failed.add(u64::from(is_auth));
-                        self.ending = Some(Ended::Unanswerable);
+                        self.work.ending = Some(Ended::Unanswerable);
                     }
                 }
             }
             ops.note(op);
             frames += 1;
             if self
+                .work
                 .ending
                 .as_ref()
                 .is_some_and(|ending| !matches!(ending, Ended::ByClient))
@@ -422,8 +388,8 @@ impl Connection {
             let count = u32::try_from(run.len()).expect("outstanding requests are bounded");
             metrics.outstanding.add(count.into());
             metrics.outstanding_bytes.add(run_bytes as i64);
-            self.stats.queued(self.outstanding);
-            self.awaited.push_back(Run {
+            self.stats.queued(self.work.outstanding);
+            self.work.awaited.push_back(Run {
                 count,
                 last_op: last_write,
                 bytes: run_bytes,
@@ -448,14 +414,14 @@ impl Connection {
     /// error if no request can begin like this.
     fn next_frame(&self) -> Option<Result<(usize, Xid, i32), ()>> {
         let int = |at: usize| {
-            let bytes = self.inbox.get(at..at + 4)?;
+            let bytes = self.work.inbox.get(at..at + 4)?;
             Some(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         };
         let length = match usize::try_from(int(0)?) {
             Ok(n) if (HEADER_BYTES..=self.clients.limits.frame_bytes_max).contains(&n) => n,
             _ => return Some(Err(())),
         };
-        if self.inbox.len() < 4 + length {
+        if self.work.inbox.len() < 4 + length {
             return None;
         }
         Some(Ok((length, Xid(int(4)?), int(8)?)))
@@ -464,41 +430,17 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let metrics = &self.clients.metrics;
-        metrics.outstanding.add(-i64::from(self.outstanding));
-        let bytes: usize = self.awaited.iter().map(|run| run.bytes).sum();
-        metrics.outstanding_bytes.add(-(bytes as i64));
-        let large_bytes: usize = self.awaited.iter().map(|run| run.large_bytes).sum();
-        metrics.large_request_bytes.add(-(large_bytes as i64));
+        if let Some(load) = self.work.get() {
+            let metrics = &self.clients.metrics;
+            metrics.outstanding.add(-i64::from(load.outstanding));
+            let bytes: usize = load.awaited.iter().map(|run| run.bytes).sum();
+            metrics.outstanding_bytes.add(-(bytes as i64));
+            let large_bytes: usize = load.awaited.iter().map(|run| run.large_bytes).sum();
+            metrics.large_request_bytes.add(-(large_bytes as i64));
+        }
         self.clients
             .inbox
             .push_input(Input::ClientClosed(self.client.conn()));
-    }
-}
-
-impl Outbox {
-    fn unsent(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
-    fn add(&mut self, frames: Vec<u8>) {
-        if self.bytes.is_empty() {
-            self.bytes = frames;
-        } else {
-            self.bytes.extend_from_slice(&frames);
-        }
-    }
-
-    fn poll_flush(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.bytes.len() {
-            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.sent += n,
-            }
-        }
-        self.sent = 0;
-        self.bytes.clear();
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -559,5 +501,3 @@ const INBOX_BYTES_MAX: usize = 256 * 1024;
 const OUTBOX_BYTES_MAX: usize = 1 << 20;
 /// With this much unsent, which can only be watch events, the connection ends.
 const OUTBOX_BYTES_LIMIT: usize = 64 << 20;
-/// This much of a frame waits for the rest of it in a buffer of its own size.
-const RESTING_BYTES: usize = 1024;

@@ -10,6 +10,7 @@ mod quorum;
 mod registry;
 mod spare;
 mod throttle;
+mod work;
 
 pub(crate) use client::{ClientPort, Clients};
 pub(crate) use election::Mesh;

@@ -37,7 +37,7 @@ impl Replica {
         now: Now,
         conn: ConnId,
         request: &ConnectRequest,
-        ids: Vec<Id>,
+        ids: Arc<[Id]>,
         out: &mut Vec<Output>,
     ) {
         if !self.is_serving {
@@ -67,7 +67,6 @@ impl Replica {
         if let Some(old) = self.by_session.get(&session).copied() {
             self.close_conn(old, CloseReason::SessionMoved, out);
         }
-        let ids: Arc<[Id]> = ids.into();
         let mut watches = self.view.watches().lock();
         watches.register_conn(conn, session, ids.clone());
         drop(watches);
@@ -83,7 +82,7 @@ impl Replica {
             events: 0,
             is_dirty: false,
         };
-        self.conns.insert(conn, state);
+        self.conns.insert(conn, Box::new(state));
         self.by_session.insert(session, conn);
         if is_new {
             let mut body = Vec::with_capacity(4);
@@ -121,9 +120,9 @@ impl Replica {
 
     /// A client has said who it is. The connection has told the watch table,
     /// as reads do not pass through here.
-    pub(super) fn client_ids(&mut self, conn: ConnId, ids: Vec<Id>) {
+    pub(super) fn client_ids(&mut self, conn: ConnId, ids: Arc<[Id]>) {
         if let Some(to) = self.conns.get_mut(&conn) {
-            to.ids = ids.into();
+            to.ids = ids;
         }
     }
 

@@ -44,7 +44,7 @@ pub struct Replica {
     is_serving: bool,
     leading: Option<Leading>,
     following: Following,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: BTreeMap<ConnId, Box<Conn>>,
     by_session: BTreeMap<SessionId, ConnId>,
     next_session_id: i64,
     sessions_expired: u64,

@@ -2,6 +2,7 @@
 //! which it says who it is (reference: `ZooKeeperServer.processPacket`).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use zk_proto::client::{AuthPacket, ErrorCode, Id, ReplyHeader};
 use zk_proto::jute::{Put, Reader};
@@ -17,18 +18,27 @@ use crate::auth::{AuthConfig, add_id};
 pub struct Client {
     conn: ConnId,
     remote: IpAddr,
-    ids: Vec<Id>,
+    ids: Arc<[Id]>,
 }
 
 impl Client {
     /// A connection from this address, which is all that is known of it.
     #[must_use]
     pub fn new(conn: ConnId, remote: IpAddr) -> Self {
-        Self {
-            conn,
-            remote,
-            ids: vec![AuthConfig::ip_id(remote)],
-        }
+        Self::with_ids(conn, remote, Self::ids_at(remote))
+    }
+
+    /// Like [`Self::new`], with what [`Self::ids_at`] gives for the address:
+    /// connections of one address can share it.
+    #[must_use]
+    pub const fn with_ids(conn: ConnId, remote: IpAddr, ids: Arc<[Id]>) -> Self {
+        Self { conn, remote, ids }
+    }
+
+    /// What a connection from this address is by itself.
+    #[must_use]
+    pub fn ids_at(remote: IpAddr) -> Arc<[Id]> {
+        Arc::new([AuthConfig::ip_id(remote)])
     }
 
     /// Its number.
@@ -39,7 +49,7 @@ impl Client {
 
     /// What it has proved to be.
     #[must_use]
-    pub fn ids(&self) -> &[Id] {
+    pub const fn ids(&self) -> &Arc<[Id]> {
         &self.ids
     }
 
@@ -57,7 +67,12 @@ impl Client {
         };
         let scheme = packet.scheme.unwrap_or_default();
         let added = match auth.authenticate(&scheme, packet.auth, self.remote) {
-            Ok(ids) => ids.into_iter().all(|id| add_id(&mut self.ids, id)),
+            Ok(new) => {
+                let mut ids = self.ids.to_vec();
+                let fit = new.into_iter().all(|id| add_id(&mut ids, id));
+                self.ids = ids.into();
+                fit
+            }
             Err(_) => false,
         };
         let (err, outcome) = if added {

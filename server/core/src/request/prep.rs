@@ -8,6 +8,7 @@ mod lists;
 mod quota;
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,6 +54,9 @@ pub struct Prep {
     auth: Arc<AuthConfig>,
     config: ZnodeConfig,
     quota_log: QuotaLog,
+    /// Where transactions are encoded, so that those that are kept take no
+    /// more than their length.
+    scratch: Vec<u8>,
 }
 
 type Prepared<'a> = Result<Txn<'a>, ErrorCode>;
@@ -68,6 +72,7 @@ impl Prep {
             auth,
             config,
             quota_log: QuotaLog::default(),
+            scratch: Vec::new(),
         }
     }
 
@@ -114,12 +119,20 @@ impl Prep {
             tree_digest: self.pending.digest(),
         };
         let digest = (!matches!(txn, Txn::Error(_))).then_some(&digest);
-        let mut data = Vec::with_capacity(128 + request.body.len());
+        let mut data = mem::take(&mut self.scratch);
+        data.reserve(TXN_BYTES + request.body.len());
         encode_txn(&mut data, &header, &txn, digest);
-        LogEntry {
-            zxid,
-            data: data.into(),
+        if data.len() > COPIED_BYTES_MAX {
+            let data = data.into();
+            return LogEntry { zxid, data };
         }
+        let entry = LogEntry {
+            zxid,
+            data: Bytes::copy_from_slice(&data),
+        };
+        data.clear();
+        self.scratch = data;
+        entry
     }
 
     /// The tree now holds everything up to `zxid`.
@@ -304,6 +317,11 @@ impl<'r> Run<'r, '_> {
 
 /// Stands in the cleaner's own requests where clients have their session.
 const CLEANER: SessionId = SessionId(0);
+
+/// What a transaction may take beside the bytes of its request.
+const TXN_BYTES: usize = 128;
+/// A longer transaction keeps the buffer in which it was encoded.
+const COPIED_BYTES_MAX: usize = 4096;
 
 /// Paths that cannot be deleted (`DataTree.isSpecialPath`).
 const SPECIAL_PATHS: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];

@@ -144,7 +144,7 @@ impl ReadGuard<'_> {
                 let outcome = client.authenticate(self.auth, xid, &mut body, out);
                 if outcome == ReadOutcome::Authenticated {
                     let mut watches = self.watches.lock();
-                    watches.set_ids(client.conn(), client.ids().into());
+                    watches.set_ids(client.conn(), client.ids().clone());
                 }
                 return outcome;
             }

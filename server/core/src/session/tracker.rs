@@ -28,7 +28,7 @@ pub struct SessionTracker {
 
 #[derive(Debug)]
 struct Tracked {
-    timeout_ms: u64,
+    timeout_ms: u32,
     expires: Millis,
     owner: Option<Owner>,
     is_closing: bool,
@@ -93,7 +93,7 @@ impl SessionTracker {
     pub fn renew(&mut self, id: SessionId, timeout_ms: i32, at: Millis) -> bool {
         match self.sessions.get_mut(&id) {
             Some(tracked) if !tracked.is_closing => {
-                tracked.timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
+                tracked.timeout_ms = u32::try_from(timeout_ms).unwrap_or(0);
                 self.touch(id, at)
             }
             _ => false,
@@ -182,8 +182,8 @@ impl SessionTracker {
         expired
     }
 
-    fn expiry(&self, timeout_ms: u64, at: Millis) -> Millis {
-        Millis(((at.0 + timeout_ms) / self.tick_ms + 1) * self.tick_ms)
+    fn expiry(&self, timeout_ms: u32, at: Millis) -> Millis {
+        Millis(((at.0 + u64::from(timeout_ms)) / self.tick_ms + 1) * self.tick_ms)
     }
 
     fn move_to(&mut self, id: SessionId, expires: Millis) {

@@ -1,0 +1,196 @@
+//! What a connection needs only while it has something to do.
+//!
+//! An idle connection holds none of it, so that it costs little. What one has
+//! done with serves the next one of the same thread.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use super::connection::Ended;
+use super::spare;
+
+/// Nothing between two calls of an idle connection's task, else a [`Load`].
+/// Dereferences to it from [`Self::begin`] to [`Self::rest`].
+pub(super) struct Work(Option<Box<Load>>);
+
+/// The work of a connection that is not idle.
+#[derive(Default)]
+pub(super) struct Load {
+    /// Requests that are not taken yet.
+    pub(super) inbox: BytesMut,
+    pub(super) outbox: Outbox,
+    /// Runs of writes without a reply, oldest first.
+    pub(super) awaited: VecDeque<Run>,
+    /// Sum of `awaited`.
+    pub(super) outstanding: u32,
+    pub(super) ending: Option<Ended>,
+}
+
+/// Writes that went to the driver together.
+pub(super) struct Run {
+    pub(super) count: u32,
+    pub(super) last_op: i32,
+    pub(super) bytes: usize,
+    pub(super) large_bytes: usize,
+    pub(super) since: Instant,
+}
+
+/// Frames that are to leave.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub(super) bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Work {
+    /// Starts with what was read already.
+    pub(super) fn new(inbox: BytesMut) -> Self {
+        let mut work = Self(None);
+        work.begin();
+        work.inbox = inbox;
+        work.rest();
+        work
+    }
+
+    /// To be called before anything else.
+    pub(super) fn begin(&mut self) {
+        if self.0.is_none() {
+            let spare = SPARE.with_borrow_mut(Vec::pop);
+            self.0 = Some(spare.unwrap_or_default());
+        }
+    }
+
+    /// Keeps no more memory than what waits to be taken or sent.
+    pub(super) fn rest(&mut self) {
+        self.give_back();
+        if let Some(load) = self.0.take_if(|load| load.is_empty())
+            && load.awaited.capacity() <= RUNS_KEPT
+        {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_MAX {
+                    spare.push(load);
+                }
+            });
+        }
+    }
+
+    /// What is left, if there is any.
+    pub(super) fn get(&self) -> Option<&Load> {
+        self.0.as_deref()
+    }
+
+    fn give_back(&mut self) {
+        let len = self.inbox.len();
+        if len == 0 {
+            if self.inbox.capacity() > 0 {
+                spare::give_inbox(mem::take(&mut self.inbox));
+            }
+        } else if len <= RESTING_BYTES && self.inbox.capacity() > 2 * RESTING_BYTES {
+            let rest = BytesMut::from(&self.inbox[..]);
+            spare::give_inbox(mem::replace(&mut self.inbox, rest));
+        }
+        if self.outbox.bytes.is_empty() && self.outbox.bytes.capacity() > 0 {
+            spare::give_outbox(mem::take(&mut self.outbox.bytes));
+        }
+    }
+}
+
+impl Deref for Work {
+    type Target = Load;
+
+    fn deref(&self) -> &Load {
+        self.0.as_ref().expect("the work has begun")
+    }
+}
+
+impl DerefMut for Work {
+    fn deref_mut(&mut self) -> &mut Load {
+        self.0.as_mut().expect("the work has begun")
+    }
+}
+
+impl Load {
+    fn is_empty(&self) -> bool {
+        self.inbox.is_empty()
+            && self.outbox.bytes.is_empty()
+            && self.awaited.is_empty()
+            && self.outstanding == 0
+            && self.ending.is_none()
+    }
+}
+
+impl Outbox {
+    pub(super) const fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    pub(super) fn add(&mut self, frames: Vec<u8>) {
+        if self.bytes.is_empty() {
+            self.bytes = frames;
+        } else {
+            self.bytes.extend_from_slice(&frames);
+        }
+    }
+
+    pub(super) fn poll_flush(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.sent < self.bytes.len() {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.sent += n,
+            }
+        }
+        self.sent = 0;
+        self.bytes.clear();
+        Poll::Ready(Ok(()))
+    }
+}
+
+// A connection takes the box itself.
+type Spare = Vec<Box<Load>>;
+
+thread_local! {
+    static SPARE: RefCell<Spare> = const { RefCell::new(Vec::new()) };
+}
+
+/// This much of a frame waits for the rest of it in a buffer of its own size.
+const RESTING_BYTES: usize = 1024;
+/// Spare ones of a thread.
+const SPARE_MAX: usize = 64;
+/// A spare one has room for no more runs than this.
+const RUNS_KEPT: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_holds_nothing() {
+        let mut work = Work::new(BytesMut::with_capacity(4096));
+        assert!(work.get().is_none());
+        work.begin();
+        work.outstanding = 1;
+        work.rest();
+        assert_eq!(work.get().map(|load| load.outstanding), Some(1));
+        work.outstanding = 0;
+        work.rest();
+        assert!(work.get().is_none());
+        work.begin();
+        work.inbox.extend_from_slice(b"half a frame");
+        work.rest();
+        assert_eq!(&work.inbox[..], b"half a frame");
+    }
+}
