@@ -1,5 +1,6 @@
-//! The thread that owns the [`Store`]: takes all that has queued, appends it
-//! as one batch with one sync, and tells the driver in order.
+//! The thread that works on the [`Store`]: takes all that has queued, appends
+//! it as one batch with one sync, and tells the driver in order. When it has
+//! nothing to do, the driver may do a small piece of work itself.
 //!
 //! Periodic snapshots are written by a second thread, so that they do not
 //! keep the log waiting. After the first error nothing more is done: the
@@ -7,10 +8,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use zk_core::{EpochFile, Input, LogEntry, RebuildError, Recovered, TreeCut};
 use zk_proto::{Epoch, Zxid};
 use zk_store::{EpochName, RealDisk, Store, StoreConfig, StoreError};
@@ -32,9 +33,27 @@ pub(crate) enum DiskOp {
 /// The driver's end of the queue. What may be queued is bounded by what the
 /// replica lets be outstanding. Dropping it ends the thread once all is done.
 pub(crate) struct Disk {
-    ops: Option<Sender<DiskOp>>,
+    /// Asked for since the last [`Disk::kick`].
+    asked: Vec<DiskOp>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     health: Arc<DiskHealth>,
+}
+
+/// What driver and thread share.
+struct Shared {
+    queue: Mutex<Queue>,
+    has_work: Condvar,
+    /// Locked for each piece of work; by the driver only when the thread has none.
+    worker: Mutex<Worker>,
+}
+
+#[derive(Default)]
+struct Queue {
+    ops: Vec<DiskOp>,
+    /// The thread has taken work and not finished it.
+    is_working: bool,
+    is_closed: bool,
 }
 
 /// Since when the disk is at work, for the probe.
@@ -124,7 +143,6 @@ impl Disk {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> std::io::Result<Self> {
-        let (ops, queue) = channel();
         let health = Arc::new(DiskHealth::default());
         let worker = Worker {
             store,
@@ -138,23 +156,66 @@ impl Disk {
                 .then(|| Duration::from_secs(config.purge_interval_hours * 3600)),
             sync_warning: Duration::from_millis(config.storage.sync_warning_ms),
             snapshot: None,
+            usual_sync: SYNC_AT_ONCE_MAX,
+            has_failed: false,
         };
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            has_work: Condvar::new(),
+            worker: Mutex::new(worker),
+        });
+        let at_work = shared.clone();
         let thread = thread::Builder::new()
             .name("disk".into())
-            .spawn(move || worker.run(&queue))?;
+            .spawn(move || at_work.run())?;
         Ok(Self {
-            ops: Some(ops),
+            asked: Vec::new(),
+            shared,
             thread: Some(thread),
             health,
         })
     }
 
-    /// Queues an operation.
-    pub(crate) fn ask(&self, op: DiskOp) {
-        if let Some(ops) = &self.ops {
-            // A thread that has failed has told the driver, which is about to end.
-            let _ = ops.send(op);
+    /// Notes an operation for the next [`Self::kick`].
+    pub(crate) fn ask(&mut self, op: DiskOp) {
+        self.asked.push(op);
+    }
+
+    /// Nothing is asked for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Has the thread do what was asked for.
+    pub(crate) fn kick(&mut self) {
+        self.shared.queue.lock().ops.append(&mut self.asked);
+        self.shared.has_work.notify_one();
+    }
+
+    /// How many entries are asked for, if that is something for
+    /// [`Self::work_at_once`]: they are few and nothing else, and the log is
+    /// idle and usually fast.
+    pub(crate) fn asked_at_once(&self) -> Option<u64> {
+        let entries = entries_only(&self.asked)?;
+        let queue = self.shared.queue.lock();
+        let is_idle = !queue.is_working && queue.ops.is_empty();
+        let is_small = (1..=ENTRIES_AT_ONCE_MAX).contains(&entries);
+        let is_fast = || {
+            let worker = self.shared.worker.try_lock();
+            worker.is_some_and(|worker| worker.usual_sync < SYNC_AT_ONCE_MAX)
+        };
+        (is_small && is_idle && is_fast()).then_some(entries as u64)
+    }
+
+    /// Does what was asked for on the driver's thread. To wake a thread and to
+    /// be woken by it takes about as long as a sync.
+    pub(crate) fn work_at_once(&mut self) {
+        // The thread takes work only from the queue, which is empty: nothing is overtaken.
+        if let Some(mut worker) = self.shared.worker.try_lock() {
+            worker.perform_or_report(&mut self.asked);
+            return;
         }
+        self.kick(); // it purges
     }
 
     pub(crate) fn health(&self) -> Arc<DiskHealth> {
@@ -164,11 +225,70 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.ops = None;
+        self.kick();
+        self.shared.queue.lock().is_closed = true;
+        self.shared.has_work.notify_one();
         if let Some(thread) = self.thread.take() {
             // A panic was reported by the thread's own guard.
             let _ = thread.join();
         }
+    }
+}
+
+/// How many entries are to be appended, if nothing else is asked for.
+fn entries_only(ops: &[DiskOp]) -> Option<usize> {
+    ops.iter()
+        .map(|op| match op {
+            DiskOp::Append(entries) => Some(entries.len()),
+            _ => None,
+        })
+        .sum()
+}
+
+impl Shared {
+    fn run(&self) {
+        let guard = ReportPanic(self.worker.lock().inbox.clone());
+        let mut purge_at = self.worker.lock().purge_interval.map(|_| Instant::now());
+        let mut batch = Vec::new();
+        while self.take(&mut batch, purge_at) {
+            let mut worker = self.worker.lock();
+            if batch.is_empty() {
+                purge_at = worker
+                    .purge_interval
+                    .map(|interval| Instant::now() + interval);
+                worker.purge_or_report();
+            } else {
+                worker.perform_or_report(&mut batch);
+            }
+        }
+        self.worker.lock().finish_snapshot();
+        std::mem::forget(guard);
+    }
+
+    /// Waits for work, or, when there is none, for the time to purge, which
+    /// leaves the batch empty. False at the end.
+    fn take(&self, batch: &mut Vec<DiskOp>, purge_at: Option<Instant>) -> bool {
+        let mut queue = self.queue.lock();
+        queue.is_working = false;
+        loop {
+            if !queue.ops.is_empty() {
+                std::mem::swap(batch, &mut queue.ops);
+                break;
+            }
+            if queue.is_closed {
+                return false;
+            }
+            match purge_at {
+                None => self.has_work.wait(&mut queue),
+                Some(at) => {
+                    if self.has_work.wait_until(&mut queue, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        queue.is_working = true;
+        true
     }
 }
 
@@ -183,41 +303,34 @@ struct Worker {
     purge_interval: Option<Duration>,
     sync_warning: Duration,
     snapshot: Option<JoinHandle<()>>,
+    /// How long syncs have taken lately.
+    usual_sync: Duration,
+    has_failed: bool,
 }
 
 impl Worker {
-    fn run(mut self, queue: &Receiver<DiskOp>) {
-        let guard = ReportPanic(self.inbox.clone());
-        if let Err(error) = self.work(queue) {
-            self.inbox.push(Event::DiskFailed(error.into()));
+    /// After an error nothing more is done, and the driver is about to end.
+    fn perform_or_report(&mut self, batch: &mut Vec<DiskOp>) {
+        if self.has_failed {
+            batch.clear();
+        } else if let Err(error) = self.perform(batch) {
+            self.fail(error);
         }
-        self.finish_snapshot();
-        std::mem::forget(guard);
     }
 
-    fn work(&mut self, queue: &Receiver<DiskOp>) -> Result<(), LoadError> {
-        let mut purge_at = self.purge_interval.map(|_| Instant::now());
-        let mut batch = Vec::new();
-        loop {
-            let first = match purge_at {
-                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => queue.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            match first {
-                Ok(op) => batch.push(op),
-                Err(RecvTimeoutError::Timeout) => {
-                    purge_at = self
-                        .purge_interval
-                        .map(|interval| Instant::now() + interval);
-                    let removed = self.store.purge(self.snapshots_kept)?;
-                    tracing::info!(removed, "old snapshots and logs purged");
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            batch.extend(queue.try_iter());
-            self.perform(&mut batch)?;
+    fn purge_or_report(&mut self) {
+        if self.has_failed {
+            return;
         }
+        match self.store.purge(self.snapshots_kept) {
+            Ok(removed) => tracing::info!(removed, "old snapshots and logs purged"),
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    fn fail(&mut self, error: LoadError) {
+        self.has_failed = true;
+        self.inbox.push(Event::DiskFailed(error.into()));
     }
 
     fn perform(&mut self, batch: &mut Vec<DiskOp>) -> Result<(), LoadError> {
@@ -279,6 +392,8 @@ impl Worker {
             .append(entries.iter().map(|entry| (entry.zxid, &entry.data[..])))?;
         self.store.sync()?;
         let elapsed = start.elapsed();
+        // One slow sync counts at once, and is forgotten after some fast ones.
+        self.usual_sync = elapsed.max((self.usual_sync * 7 + elapsed) / 8);
         self.metrics.syncs.record_time(elapsed, 1);
         self.metrics.sync_batches.record(entries.len() as u64, 1);
         if elapsed >= self.sync_warning {
@@ -344,5 +459,138 @@ impl Drop for ReportPanic {
     fn drop(&mut self) {
         self.0
             .push(Event::DiskFailed("the disk thread has panicked".into()));
+    }
+}
+
+/// A log whose syncs usually take longer is left to the thread, so that the
+/// driver does not stand still with it.
+const SYNC_AT_ONCE_MAX: Duration = Duration::from_millis(1);
+/// More entries than these are worth a thread: others queue up meanwhile.
+const ENTRIES_AT_ONCE_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::task::Poll;
+
+    use zk_proto::client::OpCode;
+    use zk_proto::txn::{Txn, TxnHeader, encode_txn};
+    use zk_proto::{SessionId, Xid};
+
+    use super::*;
+
+    struct Log {
+        disk: Disk,
+        inbox: Arc<Inbox>,
+        zxid: Zxid,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Log {
+        fn open() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            // What a sync takes is not of this test.
+            let text = format!(
+                "dataDir={}\nclientPort=0\nforceSync=no\n",
+                dir.path().display()
+            );
+            let config = ServerConfig::read(Path::new("zoo.cfg"), &text, None).unwrap();
+            let config = config.config;
+            let (inbox, metrics) = (Arc::<Inbox>::default(), Arc::<Metrics>::default());
+            let (store, _) = load(&config, &metrics).unwrap();
+            let clock = Clock::start();
+            let disk = Disk::start(store, &config, inbox.clone(), metrics, clock).unwrap();
+            Self {
+                disk,
+                inbox,
+                zxid: Zxid::new(Epoch(1), 0),
+                _dir: dir,
+            }
+        }
+
+        fn ask(&mut self, entries: usize) {
+            let entries = (0..entries).map(|_| {
+                self.zxid = self.zxid.next();
+                let mut data = Vec::new();
+                let header = TxnHeader {
+                    session: SessionId(1),
+                    cxid: Xid(1),
+                    zxid: self.zxid,
+                    time_ms: 1,
+                    kind: OpCode::Error.code(),
+                };
+                encode_txn(&mut data, &header, &Txn::Error(-101), None);
+                LogEntry {
+                    zxid: self.zxid,
+                    data: data.into(),
+                }
+            });
+            self.disk.ask(DiskOp::Append(entries.collect()));
+        }
+
+        /// Waits until the driver is told of the last entry.
+        fn wait(&self) {
+            let end = Instant::now() + Duration::from_secs(10);
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let mut batch = Vec::new();
+            while Instant::now() < end {
+                if self.inbox.poll_take(&mut cx, &mut batch) == Poll::Ready(())
+                    && batch.drain(..).any(
+                        |event| matches!(event, Event::Input(Input::Appended(it)) if it == self.zxid),
+                    )
+                {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            panic!("{} was not synced", self.zxid);
+        }
+
+        fn by_thread(&mut self) {
+            self.disk.kick();
+            self.wait();
+            // It tells before it waits again.
+            while self.disk.shared.queue.lock().is_working {
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn the_driver_syncs_a_few_entries_of_an_idle_log_that_is_known_to_be_fast() {
+        let mut log = Log::open();
+        log.ask(1);
+        assert_eq!(log.disk.asked_at_once(), None, "nothing is known of it");
+        log.by_thread();
+        for _ in 0..100 {
+            log.ask(1);
+            log.by_thread();
+        }
+        log.ask(2);
+        log.ask(2);
+        assert_eq!(log.disk.asked_at_once(), Some(4));
+        log.disk.work_at_once();
+        assert!(log.disk.is_idle());
+        log.wait();
+        log.ask(5);
+        assert_eq!(log.disk.asked_at_once(), None, "too many");
+        log.by_thread();
+        log.ask(1);
+        log.disk
+            .ask(DiskOp::SaveEpoch(EpochFile::Current, Epoch(1)));
+        assert_eq!(log.disk.asked_at_once(), None, "not only entries");
+        log.by_thread();
+    }
+
+    #[test]
+    fn a_log_that_was_slow_is_left_to_the_thread() {
+        let mut log = Log::open();
+        for _ in 0..100 {
+            log.ask(1);
+            log.by_thread();
+        }
+        log.disk.shared.worker.lock().usual_sync = SYNC_AT_ONCE_MAX;
+        log.ask(1);
+        assert_eq!(log.disk.asked_at_once(), None);
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     /// Links with packets that were encoded in this batch.
     dirty_links: Vec<LinkId>,
     next_touch: Millis,
+    /// Requests that clients had sent when the disk was last asked for something.
+    received: u64,
     role: Role,
     is_serving: bool,
     looking_since: Option<Instant>,
@@ -107,6 +109,7 @@ impl Driver {
             wakers: Vec::new(),
             dirty_links: Vec::new(),
             next_touch: Millis(0),
+            received: 0,
             role: Role::Looking,
             is_serving: false,
             looking_since: Some(Instant::now()),
@@ -123,6 +126,7 @@ impl Driver {
         let mut alarm = Alarm::new(self.parts.clock);
         loop {
             self.finish()?;
+            self.sync().await;
             if self.is_stopping {
                 return Ok(());
             }
@@ -136,6 +140,29 @@ impl Driver {
             })
             .await;
             self.step(&mut batch)?;
+        }
+    }
+
+    /// Has done what the disk was asked for: by its thread, or at once if
+    /// clients send so little that nobody else would wait for this sync.
+    async fn sync(&mut self) {
+        if self.parts.disk.is_idle() {
+            return;
+        }
+        let received = self.parts.metrics.packets_received.value();
+        let Some(entries) = self.parts.disk.asked_at_once() else {
+            self.received = received;
+            self.parts.disk.kick();
+            return;
+        };
+        let others = received.saturating_sub(self.received + entries);
+        self.received = received;
+        if others == 0 {
+            // What connections were just given leaves before the sync.
+            tokio::task::yield_now().await;
+            self.parts.disk.work_at_once();
+        } else {
+            self.parts.disk.kick();
         }
     }
 
@@ -333,7 +360,7 @@ impl Driver {
         Ok(())
     }
 
-    fn save_epoch(&self, file: EpochFile, epoch: Epoch) {
+    fn save_epoch(&mut self, file: EpochFile, epoch: Epoch) {
         self.parts.disk.ask(DiskOp::SaveEpoch(file, epoch));
     }
 
