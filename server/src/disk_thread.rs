@@ -531,10 +531,10 @@ mod tests {
         /// Waits until the driver is told of the last entry.
         fn wait(&self) {
             let end = Instant::now() + Duration::from_secs(10);
-            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let cx = std::task::Context::from_waker(std::task::Waker::noop());
             let mut batch = Vec::new();
             while Instant::now() < end {
-                if self.inbox.poll_take(&mut cx, &mut batch) == Poll::Ready(())
+                if self.inbox.poll_take(&cx, &mut batch) == Poll::Ready(())
                     && batch.drain(..).any(
                         |event| matches!(event, Event::Input(Input::Appended(it)) if it == self.zxid),
                     )
