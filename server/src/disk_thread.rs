@@ -12,13 +12,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use zk_core::{EpochFile, Input, LogEntry, RebuildError, Recovered, TreeCut};
+use zk_core::{EpochFile, Input, LogEntry, TreeCut};
 use zk_proto::{Epoch, Zxid};
-use zk_store::{EpochName, RealDisk, Store, StoreConfig, StoreError};
+use zk_store::{EpochName, RealDisk, Store};
 
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::inbox::{Event, Inbox};
+use crate::load::{LoadError, recover};
 use crate::metrics::Metrics;
 
 /// What the driver asks of the disk.
@@ -71,67 +72,6 @@ impl DiskHealth {
             since => (clock.mono().0 + 1).saturating_sub(since),
         }
     }
-}
-
-/// What starting from a disk can run into.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LoadError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Rebuild(#[from] RebuildError),
-}
-
-/// Opens the store and loads what it holds. Blocks, for minutes if there is much.
-pub(crate) fn load(
-    config: &ServerConfig,
-    metrics: &Metrics,
-) -> Result<(Store<RealDisk>, Recovered), LoadError> {
-    let start = Instant::now();
-    let mut store = Store::open(
-        RealDisk,
-        StoreConfig {
-            pre_alloc_kib: config.log_prealloc_bytes / 1024,
-            force_sync: config.force_sync,
-            data_dir: config.data_dir.clone(),
-            log_dir: config.data_log_dir.clone(),
-            trust_empty_snapshot: config.storage.trust_empty_snapshot,
-            snapshot_compression: config.storage.snapshot_compression,
-            create_dirs: config.storage.create_dirs,
-            create_database: config.storage.create_database,
-            log_bytes_max: config.storage.log_size_limit_bytes,
-        },
-    )?;
-    let recovered = recover(&mut store, config.commit_log_count, metrics)?;
-    metrics.load_time.record_time(start.elapsed(), 1);
-    let zxid = recovered.last_zxid;
-    tracing::info!(%zxid, elapsed_ms = start.elapsed().as_millis(), "data loaded");
-    Ok((store, recovered))
-}
-
-fn recover(
-    store: &mut Store<RealDisk>,
-    tail_max: usize,
-    metrics: &Metrics,
-) -> Result<Recovered, LoadError> {
-    let loaded = store.recover(tail_max)?;
-    let entry = |(zxid, data)| LogEntry { zxid, data };
-    metrics.txns_loaded.record(loaded.entries.len() as u64, 1);
-    let is_fresh = loaded.snapshot.is_none() && loaded.entries.is_empty();
-    let recovered = Recovered::rebuild(
-        loaded
-            .snapshot
-            .map(|snapshot| (snapshot.zxid, snapshot.image)),
-        loaded.entries.into_iter().map(entry),
-        loaded.tail.into_iter().map(entry).collect(),
-        loaded.accepted_epoch,
-        loaded.current_epoch,
-    )?;
-    if is_fresh {
-        let tree = &recovered.tree;
-        store.save_snapshot(recovered.last_zxid, &tree.image(), tree.digest())?;
-    }
-    Ok(recovered)
 }
 
 impl Disk {
@@ -478,6 +418,7 @@ mod tests {
     use zk_proto::{SessionId, Xid};
 
     use super::*;
+    use crate::load::load;
 
     struct Log {
         disk: Disk,

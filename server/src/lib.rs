@@ -17,6 +17,7 @@ mod documents;
 mod driver;
 mod failure;
 mod inbox;
+mod load;
 mod metrics;
 mod net;
 mod probe;

@@ -18,10 +18,11 @@ use crate::admin;
 use crate::clock::{Clock, wall_ms};
 use crate::command::Commands;
 use crate::config::{HttpAddress, ServerConfig};
-use crate::disk_thread::{self, Disk};
+use crate::disk_thread::Disk;
 use crate::driver::{Driver, DriverParts, Heartbeat};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
+use crate::load::load;
 use crate::metrics::Metrics;
 use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, bind_any, bind_host};
 use crate::probe::{Probe, Running};
@@ -102,11 +103,11 @@ impl Server {
             None => None,
         };
         let inbox = Arc::new(Inbox::default());
-        let load = {
+        let loaded = {
             let (config, metrics) = (config.clone(), metrics.clone());
-            spawn_blocking(move || disk_thread::load(&config, &metrics)).await
+            spawn_blocking(move || load(&config, &metrics)).await
         };
-        let (store, recovered) = load
+        let (store, recovered) = loaded
             .map_err(|panic| Failure::Panic(panic.to_string()))?
             .map_err(|error| Failure::Load(error.into()))?;
         let disk = Disk::start(store, &config, inbox.clone(), metrics.clone(), clock)

@@ -60,12 +60,23 @@ impl Recovered {
         accepted: Option<Epoch>,
         current: Option<Epoch>,
     ) -> Result<Self, RebuildError> {
-        let mut tree = match snapshot {
+        let tree = match snapshot {
             Some((zxid, image)) => {
                 Tree::from_image(&image, zxid).map_err(RebuildError::Snapshot)?
             }
             None => Tree::new(),
         };
+        Self::replay(tree, entries, tail, accepted, current)
+    }
+
+    /// The same for a snapshot that was loaded into a tree, or for a new tree.
+    pub fn replay(
+        mut tree: Tree,
+        entries: impl IntoIterator<Item = LogEntry>,
+        tail: Vec<LogEntry>,
+        accepted: Option<Epoch>,
+        current: Option<Epoch>,
+    ) -> Result<Self, RebuildError> {
         for entry in entries {
             replay(&mut tree, &entry.data)
                 .map_err(|error| RebuildError::Entry(entry.zxid, error))?;

@@ -14,13 +14,16 @@ use std::borrow::Cow;
 
 use crate::SessionId;
 use crate::client::{Acl, StatPersisted, read_acls, write_acls};
-use crate::jute::{DecodeError, Put, Reader, Reason};
+use crate::jute::{DecodeError, Put, Reader};
 
 /// Text at the end of a SNAP stream.
 pub const SNAP_SIGNATURE: &str = "BenWasHere";
 
 /// ACL reference that stands for `world:anyone` with all permissions.
 pub const OPEN_ACL_REF: i64 = -1;
+
+/// Length of a session record.
+pub const SESSION_BYTES: usize = 12;
 
 /// A session and its timeout in ms.
 pub type SessionRecord = (SessionId, i32);
@@ -69,7 +72,7 @@ pub fn write_end(out: &mut impl Put) {
 
 /// Reads the session part.
 pub fn read_sessions(reader: &mut Reader<'_>) -> Result<Vec<SessionRecord>, DecodeError> {
-    let n = reader.count(12)?;
+    let n = reader.count(SESSION_BYTES)?;
     (0..n).map(|_| read_session(reader)).collect()
 }
 
@@ -119,20 +122,81 @@ impl<'a> NodeRecord<'a> {
     }
 }
 
-/// Length of the image at the front of `bytes`, up to and including its end
-/// mark.
-pub fn image_length(bytes: &[u8]) -> Result<usize, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    let sessions = usize::try_from(reader.i32()?).unwrap_or(0);
-    let session_bytes = sessions
-        .checked_mul(12)
-        .ok_or_else(|| reader.error(Reason::Truncated))?;
-    reader.take(session_bytes)?;
-    for _ in 0..usize::try_from(reader.i32()?).unwrap_or(0) {
-        skip_acl_record(&mut reader)?;
+/// What comes next in an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImagePart {
+    /// The whole session part, as one record.
+    #[default]
+    Sessions,
+    /// The count of the ACL table.
+    AclCount,
+    /// So many lists of the ACL table, at least one.
+    Acls(usize),
+    /// A znode, or the end mark.
+    Znodes,
+    /// Nothing; the end mark was there.
+    Done,
+}
+
+impl ImagePart {
+    /// What comes next when so many lists are left.
+    #[must_use]
+    pub const fn after_acls(left: usize) -> Self {
+        if left == 0 {
+            Self::Znodes
+        } else {
+            Self::Acls(left)
+        }
     }
-    while NodeRecord::skip(&mut reader)? {}
-    Ok(reader.offset())
+}
+
+/// Finds the ends of records and of an image that comes piece by piece,
+/// without a look at what the records hold.
+#[derive(Clone, Debug, Default)]
+pub struct ImageScan {
+    part: ImagePart,
+}
+
+impl ImageScan {
+    /// Passes over the whole records that follow `at`, up to the end mark.
+    ///
+    /// # Errors
+    /// [`crate::jute::Reason::Truncated`] when the record at `at` goes on behind the
+    /// bytes, others when it can be none. Offsets count from the first byte.
+    pub fn pass(&mut self, bytes: &[u8], at: &mut usize) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(bytes);
+        reader.take(*at)?;
+        while self.part != ImagePart::Done {
+            self.part = self.skip(&mut reader)?;
+            *at = reader.offset();
+        }
+        Ok(())
+    }
+
+    /// Has the end mark come?
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.part == ImagePart::Done
+    }
+
+    fn skip(&self, reader: &mut Reader<'_>) -> Result<ImagePart, DecodeError> {
+        Ok(match self.part {
+            ImagePart::Sessions => {
+                let count = usize::try_from(reader.i32()?).unwrap_or(0);
+                reader.take(count.saturating_mul(SESSION_BYTES))?;
+                ImagePart::AclCount
+            }
+            ImagePart::AclCount => {
+                ImagePart::after_acls(usize::try_from(reader.i32()?).unwrap_or(0))
+            }
+            ImagePart::Acls(left) => {
+                skip_acl_record(reader)?;
+                ImagePart::after_acls(left - 1)
+            }
+            ImagePart::Znodes if NodeRecord::skip(reader)? => ImagePart::Znodes,
+            ImagePart::Znodes | ImagePart::Done => ImagePart::Done,
+        })
+    }
 }
 
 /// Passes over an entry of the ACL table, to see that it is whole.
@@ -149,6 +213,7 @@ pub fn skip_acl_record(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jute::Reason;
 
     fn stream() -> Vec<u8> {
         let mut out = Vec::new();
@@ -171,10 +236,33 @@ mod tests {
 
     #[test]
     fn an_image_ends_at_its_end_mark() {
-        let mut bytes = stream();
+        let bytes = stream();
         let end = bytes.len() - 4 - SNAP_SIGNATURE.len();
-        assert_eq!(image_length(&bytes).unwrap(), end);
-        bytes.truncate(end - 1);
-        image_length(&bytes).unwrap_err();
+        for piece in [1, 7, 100, bytes.len()] {
+            let (mut scan, mut at, mut have) = (ImageScan::default(), 0, 0);
+            while !scan.is_complete() {
+                assert!(have < end, "it passes the end mark");
+                have = (have + piece).min(bytes.len());
+                match scan.pass(&bytes[..have], &mut at) {
+                    Ok(()) => assert!(scan.is_complete()),
+                    Err(error) => assert_eq!(error.reason, Reason::Truncated),
+                }
+            }
+            assert_eq!(at, end);
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_told_with_its_place() {
+        let mut bytes = stream();
+        let at = bytes
+            .windows(7)
+            .position(|it| it == b"\0\0\0\x02/a\0")
+            .unwrap();
+        bytes[at] = 0x80;
+        let (mut scan, mut end) = (ImageScan::default(), 0);
+        let error = scan.pass(&bytes, &mut end).unwrap_err();
+        assert_eq!((error.offset, end), (at, at));
+        assert_ne!(error.reason, Reason::Truncated);
     }
 }

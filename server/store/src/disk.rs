@@ -18,6 +18,9 @@ pub trait Disk: Clone {
     /// The whole file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// Length of the file in bytes.
+    fn length(&self, path: &Path) -> io::Result<u64>;
+
     /// The file from its start on, to be read piece by piece.
     fn reader(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>>;
 

@@ -23,6 +23,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+mod checksum;
 mod disk;
 mod epochs;
 mod error;
@@ -42,8 +43,8 @@ pub use mem::{MemDisk, MemFile};
 pub use real::{RealDisk, RealFile};
 pub use recover::{Loaded, follows};
 pub use snapshot::{
-    Compression, LoadedSnapshot, SnapshotDefect, SnapshotEnd, SnapshotRecord, SnapshotWriter,
-    Snapshots, load_snapshot, read_snapshot,
+    Compression, ImageSink, LoadedSnapshot, SnapshotDefect, SnapshotEnd, SnapshotRecord,
+    SnapshotWriter, Snapshots, load_snapshot, read_snapshot,
 };
 pub use store::{Store, StoreConfig};
 pub use txn_log::{LogEnd, LogItem, LogStream};

@@ -219,6 +219,12 @@ impl Disk for MemDisk {
         Ok(state.file(inode)?.content.clone())
     }
 
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        let mut state = self.0.borrow_mut();
+        let inode = state.inode(path)?;
+        Ok(state.file(inode)?.content.len() as u64)
+    }
+
     fn reader(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
         Ok(Box::new(io::Cursor::new(self.read(path)?)))
     }

@@ -33,6 +33,10 @@ impl Disk for RealDisk {
         fs::read(path)
     }
 
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
     fn reader(&self, path: &Path) -> io::Result<Box<dyn io::Read + Send>> {
         Ok(Box::new(File::open(path)?))
     }

@@ -8,16 +8,16 @@ use zk_proto::{Epoch, Zxid};
 
 use crate::epochs::{self, EpochName};
 use crate::layout::{log_path, logs};
-use crate::snapshot::{Choice, LoadedSnapshot, choose};
-use crate::txn_log::{Tail, cut, scan};
+use crate::snapshot::{Choice, ImageSink, LoadedSnapshot, choose};
+use crate::txn_log::{LogScan, Tail, cut, read_log, scan};
 use crate::{Disk, DiskFile, StoreConfig, StoreError};
 
 /// What a disk holds. Everything in it is durable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loaded {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<I = Bytes> {
     /// `None` on a fresh disk: the caller saves an empty tree at zxid 0 before
     /// anything else.
-    pub snapshot: Option<LoadedSnapshot>,
+    pub snapshot: Option<LoadedSnapshot<I>>,
     /// The transactions after the snapshot, without gaps.
     pub entries: Vec<(Zxid, Bytes)>,
     /// The newest transactions, which may reach back before the snapshot:
@@ -30,7 +30,7 @@ pub struct Loaded {
     pub current_epoch: Option<Epoch>,
 }
 
-impl Loaded {
+impl<I> Loaded<I> {
     /// Zxid of the newest transaction, or of the snapshot.
     #[must_use]
     pub fn last_zxid(&self) -> Zxid {
@@ -54,8 +54,12 @@ pub(crate) struct Dirs<'a, D> {
 impl<D: Disk> Dirs<'_, D> {
     /// Loads everything, cuts a torn tail and makes durable what was read:
     /// after a mere crash of the process it might not be.
-    pub(crate) fn recover(&self, tail_max: usize) -> Result<Loaded, StoreError> {
-        let mut loaded = self.history(None, tail_max)?;
+    pub(crate) fn recover<S: ImageSink>(
+        &self,
+        tail_max: usize,
+        sink: &mut S,
+    ) -> Result<Loaded<S::Image>, StoreError> {
+        let mut loaded = self.history(None, tail_max, sink)?;
         self.load_epochs(&mut loaded)?;
         if self.config.force_sync {
             for dir in [self.data, self.log] {
@@ -68,16 +72,18 @@ impl<D: Disk> Dirs<'_, D> {
 
     /// Snapshot and log up to and including `limit`. Only without a limit is
     /// anything changed on the disk.
-    pub(crate) fn history(
+    pub(crate) fn history<S: ImageSink>(
         &self,
         limit: Option<Zxid>,
         tail_max: usize,
-    ) -> Result<Loaded, StoreError> {
-        let choice = choose(self.disk, self.data, limit)?;
+        sink: &mut S,
+    ) -> Result<Loaded<S::Image>, StoreError> {
+        let choice = choose(self.disk, self.data, limit, sink)?;
         let mut logs = logs(self.disk, self.log)?;
-        if limit.is_none() {
-            self.mend_newest(&mut logs)?;
-        }
+        let mut newest = match limit {
+            None => self.mend_newest(&mut logs)?,
+            Some(_) => None,
+        };
         self.check_start(&choice, &logs, limit)?;
         let start = choice
             .snapshot
@@ -89,7 +95,12 @@ impl<D: Disk> Dirs<'_, D> {
             .saturating_sub(1);
         let mut chain = Chain::new(start, limit);
         for (n, first) in logs.iter().enumerate().skip(needed) {
-            self.read_log(*first, n + 1 == logs.len(), &mut chain)?;
+            let is_newest = n + 1 == logs.len();
+            let log = match newest.take_if(|_| is_newest) {
+                Some(log) => log,
+                None => self.log(*first)?,
+            };
+            self.read_log(*first, log, is_newest, &mut chain)?;
         }
         chain.check_end()?;
         if let Some(missing) = choice.unreadable.iter().find(|zxid| !chain.passes(**zxid)) {
@@ -104,23 +115,22 @@ impl<D: Disk> Dirs<'_, D> {
             snapshot: choice.snapshot,
             entries: chain.entries,
             tail,
-            ..Loaded::default()
+            accepted_epoch: None,
+            current_epoch: None,
         })
     }
 
     /// Cuts what a crash left of an unfinished write at the end of the newest
-    /// log, and removes newest logs that hold no entry at all.
-    fn mend_newest(&self, logs: &mut Vec<Zxid>) -> Result<(), StoreError> {
+    /// log, and removes newest logs that hold no entry at all. Returns the
+    /// newest that is left.
+    fn mend_newest(&self, logs: &mut Vec<Zxid>) -> Result<Option<Log>, StoreError> {
         while let Some(first) = logs.last() {
             let path = log_path(self.log, *first);
-            let bytes = self
-                .disk
-                .read(&path)
-                .map_err(StoreError::io("read", &path))?;
-            let scan = scan(&bytes);
+            let mut log = self.log(*first)?;
+            let scan = &mut log.scan;
             let keep = if scan.entries.is_empty() { 0 } else { scan.end };
             match scan.tail {
-                Tail::Clean if keep > 0 => break,
+                Tail::Clean if keep > 0 => return Ok(Some(log)),
                 Tail::Clean => {}
                 Tail::Torn(what) => {
                     let path = path.display();
@@ -130,16 +140,24 @@ impl<D: Disk> Dirs<'_, D> {
             }
             cut(self.disk, self.log, &path, keep, self.config.force_sync)?;
             if keep > 0 {
-                break;
+                scan.tail = Tail::Clean;
+                return Ok(Some(log));
             }
             logs.pop();
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn check_start(
+    fn log(&self, first: Zxid) -> Result<Log, StoreError> {
+        let path = log_path(self.log, first);
+        let bytes = read_log(self.disk, &path).map_err(StoreError::io("read", &path))?;
+        let scan = scan(&bytes);
+        Ok(Log { bytes, scan })
+    }
+
+    fn check_start<I>(
         &self,
-        choice: &Choice,
+        choice: &Choice<I>,
         logs: &[Zxid],
         limit: Option<Zxid>,
     ) -> Result<(), StoreError> {
@@ -165,13 +183,15 @@ impl<D: Disk> Dirs<'_, D> {
         }
     }
 
-    fn read_log(&self, first: Zxid, is_newest: bool, chain: &mut Chain) -> Result<(), StoreError> {
+    fn read_log(
+        &self,
+        first: Zxid,
+        log: Log,
+        is_newest: bool,
+        chain: &mut Chain,
+    ) -> Result<(), StoreError> {
         let path = log_path(self.log, first);
-        let mut bytes = self
-            .disk
-            .read(&path)
-            .map_err(StoreError::io("read", &path))?;
-        let scan = scan(&bytes);
+        let Log { mut bytes, scan } = log;
         bytes.truncate(scan.end);
         bytes.shrink_to_fit();
         let bytes = Bytes::from(bytes);
@@ -217,10 +237,9 @@ impl<D: Disk> Dirs<'_, D> {
             if !goes_on {
                 break;
             }
-            let Ok(bytes) = self.disk.read(&log_path(self.log, *first)) else {
+            let Ok(Log { bytes, scan }) = self.log(*first) else {
                 break;
             };
-            let scan = scan(&bytes);
             let mut entries = scan.entries.into_iter().rev();
             goes_on =
                 scan.tail == Tail::Clean && entries.all(|(zxid, range)| take(zxid, &bytes[range]));
@@ -229,7 +248,7 @@ impl<D: Disk> Dirs<'_, D> {
         tail
     }
 
-    fn load_epochs(&self, loaded: &mut Loaded) -> Result<(), StoreError> {
+    fn load_epochs<I>(&self, loaded: &mut Loaded<I>) -> Result<(), StoreError> {
         let accepted = epochs::load(self.disk, self.data, EpochName::Accepted)?;
         let mut current = epochs::load(self.disk, self.data, EpochName::Current)?;
         let of_data = loaded.last_zxid().epoch();
@@ -262,6 +281,13 @@ impl<D: Disk> Dirs<'_, D> {
         loaded.current_epoch = current;
         Ok(())
     }
+}
+
+/// A log in memory.
+#[derive(Debug)]
+struct Log {
+    bytes: Vec<u8>,
+    scan: LogScan,
 }
 
 /// The transactions of the needed logs, checked for gaps.

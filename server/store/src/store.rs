@@ -8,7 +8,7 @@ use crate::epochs::{self, EpochName};
 use crate::layout::{TEMPORARY, VERSION_DIR, logs, snapshots};
 use crate::purge::purge;
 use crate::recover::{Dirs, Loaded};
-use crate::snapshot::{Compression, Snapshots};
+use crate::snapshot::{Collect, Compression, Discard, ImageSink, Snapshots};
 use crate::txn_log::{LogWriter, drop_after};
 use crate::{Disk, StoreError};
 
@@ -132,9 +132,21 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// Whenever the files do not prove to be all that was ever made durable.
     pub fn recover(&mut self, tail_max: usize) -> Result<Loaded, StoreError> {
+        self.recover_into(tail_max, &mut Collect::default())
+    }
+
+    /// The same, with the snapshot's image going to `sink` while it is read.
+    ///
+    /// # Errors
+    /// As [`Self::recover`].
+    pub fn recover_into<S: ImageSink>(
+        &mut self,
+        tail_max: usize,
+        sink: &mut S,
+    ) -> Result<Loaded<S::Image>, StoreError> {
         self.attempt(|store| {
             store.writer.roll()?;
-            let loaded = store.dirs().recover(tail_max)?;
+            let loaded = store.dirs().recover(tail_max, sink)?;
             let is_empty = loaded.snapshot.is_none() && loaded.entries.is_empty();
             if is_empty && !store.config.create_database && !store.is_initialized {
                 return Err(StoreError::NotInitialized {
@@ -184,7 +196,7 @@ impl<D: Disk> Store<D> {
     pub fn truncate(&mut self, last: Zxid) -> Result<(), StoreError> {
         self.attempt(|store| {
             store.writer.roll()?;
-            let left = store.dirs().history(Some(last), 0)?;
+            let left = store.dirs().history(Some(last), 0, &mut Discard)?;
             // Snapshots first: until the log is cut it leads to the same history.
             let start = left.snapshot.as_ref().map(|snapshot| snapshot.zxid);
             store.drop_snapshots_after(start.unwrap_or(last))?;

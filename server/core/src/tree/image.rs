@@ -7,7 +7,8 @@ use zk_proto::Zxid;
 use zk_proto::client::Acl;
 use zk_proto::jute::{DecodeError, Reader, Reason};
 use zk_proto::snapshot::{
-    NodeRecord, OPEN_ACL_REF, read_acl_record, read_sessions, skip_acl_record,
+    ImagePart, NodeRecord, OPEN_ACL_REF, SESSION_BYTES, read_acl_record, read_sessions,
+    skip_acl_record,
 };
 
 use super::acl_table::{AclSlot, AclTable};
@@ -36,23 +37,13 @@ pub enum TreeError {
 /// Builds a tree out of an image that comes piece by piece.
 pub struct TreeLoader {
     tree: Tree,
-    part: Part,
+    part: ImagePart,
     acls: AclNumbers,
     above: Parent,
     /// Bytes of the image that were taken so far.
     taken: usize,
     /// Bytes that the image has in all, if that is known.
     expected: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Sessions,
-    AclCount,
-    /// So many lists are to come.
-    Acls(usize),
-    Znodes,
-    Done,
 }
 
 impl Tree {
@@ -64,26 +55,26 @@ impl Tree {
     /// does not hold is not an error, as the reference's images may have such;
     /// the znode then grants nothing until a transaction gives it a list.
     pub fn from_image(image: &[u8], zxid: Zxid) -> Result<Self, TreeError> {
-        let mut loader = TreeLoader::new(zxid);
-        loader.expected = image.len();
+        let mut loader = TreeLoader::new(zxid, image.len() as u64);
         loader.load(image)?;
         loader.finish()
     }
 }
 
 impl TreeLoader {
-    /// Starts a tree whose [`Tree::last_zxid`] is `zxid`.
+    /// Starts a tree whose [`Tree::last_zxid`] is `zxid`, for an image of
+    /// about so many bytes; 0 if that is unknown.
     #[must_use]
-    pub fn new(zxid: Zxid) -> Self {
+    pub fn new(zxid: Zxid, bytes: u64) -> Self {
         let mut tree = Tree::empty();
         tree.last_zxid = zxid;
         Self {
             tree,
-            part: Part::Sessions,
+            part: ImagePart::Sessions,
             acls: AclNumbers::default(),
             above: Parent::default(),
             taken: 0,
-            expected: 0,
+            expected: usize::try_from(bytes).unwrap_or(0),
         }
     }
 
@@ -95,7 +86,7 @@ impl TreeLoader {
     /// As [`Tree::from_image`], but for an image that goes on.
     pub fn load(&mut self, bytes: &[u8]) -> Result<usize, TreeError> {
         let mut at = 0;
-        while self.part != Part::Done {
+        while self.part != ImagePart::Done {
             let mut reader = Reader::new(&bytes[at..]);
             match self.record(&mut reader) {
                 Ok(next) => {
@@ -117,16 +108,28 @@ impl TreeLoader {
         Ok(at)
     }
 
+    /// The same for bytes that are whole records.
+    ///
+    /// # Errors
+    /// As [`Tree::from_image`], and when the last record is not whole.
+    pub fn load_whole(&mut self, bytes: &[u8]) -> Result<(), TreeError> {
+        if self.load(bytes)? == bytes.len() {
+            return Ok(());
+        }
+        let (offset, reason) = (self.taken, Reason::Truncated);
+        Err(DecodeError { offset, reason }.into())
+    }
+
     /// Is the next record that of a znode, or the end mark?
     #[must_use]
     pub fn is_among_znodes(&self) -> bool {
-        self.part == Part::Znodes
+        self.part == ImagePart::Znodes
     }
 
     /// Has the end mark come?
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.part == Part::Done
+        self.part == ImagePart::Done
     }
 
     /// The tree.
@@ -145,36 +148,38 @@ impl TreeLoader {
         Ok(self.tree)
     }
 
-    fn record(&mut self, reader: &mut Reader<'_>) -> Result<Part, TreeError> {
+    fn record(&mut self, reader: &mut Reader<'_>) -> Result<ImagePart, TreeError> {
         Ok(match self.part {
-            Part::Sessions => {
+            ImagePart::Sessions => {
                 // The bytes first: a count beyond them may be one that goes on.
                 let count = usize::try_from(reader.clone().i32()?).unwrap_or(0);
                 reader
                     .clone()
                     .take(count.saturating_mul(SESSION_BYTES).saturating_add(4))?;
                 self.tree.sessions = read_sessions(reader)?.into_iter().collect();
-                Part::AclCount
+                ImagePart::AclCount
             }
-            Part::AclCount => Part::after_acls(usize::try_from(reader.i32()?).unwrap_or(0)),
-            Part::Acls(left) => {
+            ImagePart::AclCount => {
+                ImagePart::after_acls(usize::try_from(reader.i32()?).unwrap_or(0))
+            }
+            ImagePart::Acls(left) => {
                 skip_acl_record(&mut reader.clone())?;
                 let (number, list) = read_acl_record(reader)?;
                 self.acls.lists.push((number, list, None));
                 if left == 1 {
                     self.acls.lists.sort_by_key(|(number, ..)| *number);
                 }
-                Part::after_acls(left - 1)
+                ImagePart::after_acls(left - 1)
             }
-            Part::Znodes => match NodeRecord::read(reader)? {
+            ImagePart::Znodes => match NodeRecord::read(reader)? {
                 Some(record) => {
                     self.znode(&record)?;
                     self.reserve(reader.offset());
-                    Part::Znodes
+                    ImagePart::Znodes
                 }
-                None => Part::Done,
+                None => ImagePart::Done,
             },
-            Part::Done => Part::Done,
+            ImagePart::Done => ImagePart::Done,
         })
     }
 
@@ -217,16 +222,6 @@ impl TreeLoader {
         };
         tree.attach_below(parent, path, &content);
         Ok(())
-    }
-}
-
-impl Part {
-    const fn after_acls(left: usize) -> Self {
-        if left == 0 {
-            Self::Znodes
-        } else {
-            Self::Acls(left)
-        }
     }
 }
 
@@ -292,6 +287,5 @@ impl AclNumbers {
     }
 }
 
-const SESSION_BYTES: usize = 12;
 /// From so many the number of all is estimated.
 const SAMPLE_ZNODES: usize = 1024;

@@ -39,13 +39,6 @@ impl Compression {
         }
     }
 
-    /// Everything that a compressed file stands for.
-    pub(super) fn expand(self, file: &[u8]) -> io::Result<Vec<u8>> {
-        let mut out = Vec::new();
-        self.reader(file)?.read_to_end(&mut out)?;
-        Ok(out)
-    }
-
     /// What the bytes of a file stand for, piece by piece.
     pub(super) fn reader<'a>(
         self,

@@ -1,26 +1,28 @@
 //! Writes snapshots and chooses the one to load.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use zk_proto::Zxid;
 
-use super::stream::read_snapshot;
+use super::Compression;
+use super::pieces::{Pieces, SnapshotDefect};
+use super::sink::{Collect, ImageSink};
 use super::writer::SnapshotWriter;
-use super::{Compression, format};
 use crate::layout::{SnapshotName, snapshot_name, snapshots};
 use crate::{Disk, RealDisk, StoreError};
 
 /// A tree that was read from a snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedSnapshot {
+pub struct LoadedSnapshot<I = Bytes> {
     /// From the file's name. A fuzzy snapshot of the reference may hold
     /// effects of later transactions; replay starts after this one all the same.
     pub zxid: Zxid,
-    /// Sessions, ACL table, znodes, end mark.
-    pub image: Bytes,
+    /// What an [`ImageSink`] has made of sessions, ACL table, znodes and end
+    /// mark; those bytes themselves where nobody asked for another thing.
+    pub image: I,
     /// The digest of the tree and the zxid at which it had it.
     pub digest: Option<(Zxid, u64)>,
 }
@@ -85,9 +87,9 @@ impl<D: Disk> Snapshots<D> {
 
 /// Result of [`choose`].
 #[derive(Debug)]
-pub(crate) struct Choice {
+pub(crate) struct Choice<I> {
     /// The newest that can be read.
-    pub(crate) snapshot: Option<LoadedSnapshot>,
+    pub(crate) snapshot: Option<LoadedSnapshot<I>>,
     /// Newer ones that were written whole and cannot be read now. The log has
     /// to hold the transaction of each, or what they held is lost.
     pub(crate) unreadable: Vec<Zxid>,
@@ -96,12 +98,14 @@ pub(crate) struct Choice {
 }
 
 /// Loads the newest readable snapshot that is not after `limit`. Looks at the
-/// newest [`CANDIDATES_MAX`] that pass the quick test, like the reference.
-pub(crate) fn choose<D: Disk>(
+/// newest [`CANDIDATES_MAX`] that pass the quick test, like the reference. Its
+/// image goes to `sink`, perhaps after others that turn out to be damaged.
+pub(crate) fn choose<D: Disk, S: ImageSink>(
     disk: &D,
     dir: &Path,
     limit: Option<Zxid>,
-) -> Result<Choice, StoreError> {
+    sink: &mut S,
+) -> Result<Choice<S::Image>, StoreError> {
     let mut choice = Choice {
         snapshot: None,
         unreadable: Vec::new(),
@@ -114,11 +118,11 @@ pub(crate) fn choose<D: Disk>(
             break;
         }
         choice.newest.get_or_insert(name.zxid);
-        let content = content(disk, dir, name)?;
+        let content = content(disk, dir, name, sink)?;
         let path = name.path(dir);
         let path = path.display();
-        let (bytes, parts) = match content {
-            Content::Whole(bytes, parts) => (bytes, parts),
+        let digest = match content {
+            Content::Whole(digest) => digest,
             Content::Unfinished => {
                 tracing::warn!(%path, "snapshot was not written to its end, it is skipped");
                 continue;
@@ -131,14 +135,13 @@ pub(crate) fn choose<D: Disk>(
             }
         };
         candidates += 1;
-        let format::Parts { image, digest } = parts;
         // The reference serializes while it applies, up to this zxid.
         if digest.is_some_and(|(end, _)| limit.is_some_and(|limit| end > limit)) {
             continue;
         }
         choice.snapshot = Some(LoadedSnapshot {
             zxid: name.zxid,
-            image: Bytes::from(bytes).slice(image),
+            image: sink.end(),
             digest,
         });
         break;
@@ -154,7 +157,8 @@ pub(crate) fn is_whole<D: Disk>(
 ) -> Result<bool, StoreError> {
     let path = name.path(dir);
     let file = disk.reader(&path).map_err(StoreError::io("read", &path))?;
-    Ok(read_snapshot(name.compression, file, &mut |_| {}).is_ok())
+    let read = Pieces::new(name.compression, file).and_then(|mut it| it.read(&mut |_| Ok(())));
+    Ok(read.is_ok())
 }
 
 /// Loads one snapshot from the system's disk, for tools.
@@ -173,47 +177,86 @@ pub fn load_snapshot(path: &Path) -> Result<LoadedSnapshot, StoreError> {
         .and_then(snapshot_name);
     let name = name.ok_or_else(|| damaged(0, "its name is not that of a snapshot".into()))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
-    match content(&RealDisk, dir, name)? {
-        Content::Whole(bytes, format::Parts { image, digest }) => Ok(LoadedSnapshot {
+    let mut sink = Collect::default();
+    match content(&RealDisk, dir, name, &mut sink)? {
+        Content::Whole(digest) => Ok(LoadedSnapshot {
             zxid: name.zxid,
-            image: Bytes::from(bytes).slice(image),
+            image: sink.end(),
             digest,
         }),
         Content::Unfinished => Err(damaged(0, "it was not written to its end".into())),
-        Content::Damaged((offset, what)) => Err(damaged(offset as u64, what)),
+        Content::Damaged((offset, what)) => Err(damaged(offset, what)),
     }
 }
 
 /// What a snapshot file turned out to hold.
 enum Content {
-    /// All bytes, uncompressed, and where the parts lie.
-    Whole(Vec<u8>, format::Parts),
+    /// All that it was to hold; with the digest and its zxid, if it has them.
+    Whole(Option<(Zxid, u64)>),
     /// As a crash during the writing leaves it.
     Unfinished,
-    /// It was whole once.
-    Damaged(format::Defect),
+    /// It was whole once. Where in the uncompressed content, and what it is.
+    Damaged((u64, String)),
 }
 
-fn content<D: Disk>(disk: &D, dir: &Path, name: SnapshotName) -> Result<Content, StoreError> {
+fn content<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    name: SnapshotName,
+    sink: &mut impl ImageSink,
+) -> Result<Content, StoreError> {
     let path = name.path(dir);
-    let mut bytes = disk.read(&path).map_err(StoreError::io("read", &path))?;
-    if name.compression != Compression::None {
-        match name.compression.expand(&bytes) {
-            Ok(expanded) => bytes = expanded,
-            // The reference compresses in place, so that a crash cuts the stream.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Ok(Content::Unfinished);
-            }
-            Err(error) => return Ok(Content::Damaged((0, error.to_string()))),
+    let refused = |source| StoreError::io("read", &path)(source);
+    // A compressed one is in memory as a whole, so that what fails later is
+    // its form and not the disk.
+    let (compressed, bytes);
+    let file: Box<dyn Read + Send + '_> = if name.compression == Compression::None {
+        bytes = disk.length(&path).map_err(refused)?;
+        disk.reader(&path).map_err(refused)?
+    } else {
+        bytes = 0;
+        compressed = disk.read(&path).map_err(refused)?;
+        Box::new(&compressed[..])
+    };
+    sink.begin(name.zxid, bytes);
+    let mut pieces = match Pieces::new(name.compression, file) {
+        Ok(pieces) => pieces,
+        Err(defect) => return unreadable(defect, refused),
+    };
+    let defect = match pieces.read(&mut |piece| {
+        sink.take(piece);
+        Ok(())
+    }) {
+        Ok(end) => return Ok(Content::Whole(end.digest)),
+        Err(defect) => defect,
+    };
+    if let SnapshotDefect::Damaged { .. } = defect {
+        match pieces.ends_whole() {
+            Ok(true) => {}
+            Ok(false) => return Ok(Content::Unfinished),
+            Err(defect) => return unreadable(defect, refused),
         }
     }
-    if !format::looks_whole(&bytes) {
-        return Ok(Content::Unfinished);
+    unreadable(defect, refused)
+}
+
+fn unreadable(
+    defect: SnapshotDefect,
+    refused: impl Fn(io::Error) -> StoreError,
+) -> Result<Content, StoreError> {
+    match defect {
+        SnapshotDefect::Damaged { offset, what, .. } => Ok(Content::Damaged((offset, what))),
+        SnapshotDefect::Read {
+            compression: Compression::None,
+            source,
+            ..
+        } => Err(refused(source)),
+        // The reference compresses in place, so that a crash cuts the stream.
+        SnapshotDefect::Read { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
+            Ok(Content::Unfinished)
+        }
+        SnapshotDefect::Read { source, .. } => Ok(Content::Damaged((0, source.to_string()))),
     }
-    Ok(match format::read(&bytes) {
-        Ok(parts) => Content::Whole(bytes, parts),
-        Err(defect) => Content::Damaged(defect),
-    })
 }
 
 /// How many snapshots are tried before a server gives up (`FileSnap`).

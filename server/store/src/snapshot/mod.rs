@@ -3,6 +3,8 @@
 mod compression;
 mod files;
 mod format;
+mod pieces;
+mod sink;
 mod snappy;
 mod stream;
 mod writer;
@@ -10,5 +12,8 @@ mod writer;
 pub use compression::Compression;
 pub(crate) use files::{Choice, choose, is_whole};
 pub use files::{LoadedSnapshot, Snapshots, load_snapshot};
-pub use stream::{SnapshotDefect, SnapshotEnd, SnapshotRecord, read_snapshot};
+pub use pieces::{SnapshotDefect, SnapshotEnd};
+pub use sink::ImageSink;
+pub(crate) use sink::{Collect, Discard};
+pub use stream::{SnapshotRecord, read_snapshot};
 pub use writer::SnapshotWriter;

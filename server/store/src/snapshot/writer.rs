@@ -3,11 +3,11 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use adler2::Adler32;
 use zk_proto::Zxid;
 
 use super::compression::Encoder;
 use super::{Compression, format};
+use crate::checksum::Adler;
 use crate::layout::{SnapshotName, TEMPORARY, snapshots};
 use crate::{Disk, DiskFile, StoreError};
 
@@ -21,7 +21,7 @@ pub struct SnapshotWriter<D: Disk> {
     force_sync: bool,
     name: SnapshotName,
     aside: PathBuf,
-    checksum: Adler32,
+    checksum: Adler,
     out: Encoder<BufWriter<Positioned<D::File>>>,
 }
 
@@ -51,7 +51,7 @@ impl<D: Disk> SnapshotWriter<D> {
             force_sync,
             name,
             aside,
-            checksum: Adler32::new(),
+            checksum: Adler::default(),
             out,
         };
         writer.write(&format::HEADER)?;
@@ -60,7 +60,7 @@ impl<D: Disk> SnapshotWriter<D> {
 
     /// Appends a block of the image.
     pub fn write(&mut self, block: &[u8]) -> Result<(), StoreError> {
-        self.checksum.write_slice(block);
+        self.checksum.write(block);
         let written = self.out.write_all(block);
         written.map_err(StoreError::io("write", &self.aside))
     }

@@ -13,6 +13,8 @@ use zk_proto::Zxid;
 use zk_proto::jute::Put;
 use zk_proto::txn::TXN_HEADER_BYTES;
 
+use crate::checksum::adler;
+
 /// Checksum and length.
 pub(super) const HEAD_BYTES: usize = 12;
 /// Last byte of every entry.
@@ -41,7 +43,7 @@ pub(super) enum Found {
 
 /// Appends an entry.
 pub(super) fn write(out: &mut Vec<u8>, data: &[u8]) {
-    out.put_i64(adler2::adler32_slice(data).into());
+    out.put_i64(adler(data));
     out.put_buffer(data);
     out.put_raw(&[END]);
 }
@@ -65,7 +67,7 @@ pub(super) fn read(bytes: &[u8], offset: usize) -> Found {
         return Found::Other("it ends within an entry");
     };
     let data = &rest[HEAD_BYTES..HEAD_BYTES + length];
-    let matches = i64::from(adler2::adler32_slice(data)) == checksum;
+    let matches = adler(data) == checksum;
     match (end, zxid_of(data)) {
         (END, Some(zxid)) if matches => Found::Entry {
             zxid,
@@ -107,7 +109,7 @@ pub(super) fn is_whole_but_for_its_length(bytes: &[u8], offset: usize, end: usiz
     };
     end > offset + HEAD_BYTES + TXN_HEADER_BYTES
         && bytes[end - 1] == END
-        && i64::from(adler2::adler32_slice(&bytes[offset + HEAD_BYTES..end - 1])) == checksum
+        && adler(&bytes[offset + HEAD_BYTES..end - 1]) == checksum
 }
 
 /// The length that an entry's head claims.

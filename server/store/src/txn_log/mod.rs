@@ -18,7 +18,7 @@ mod stream;
 mod truncate;
 mod writer;
 
-pub(crate) use reader::{Tail, scan};
+pub(crate) use reader::{LogScan, Tail, read_log, scan};
 pub use stream::{LogEnd, LogItem, LogStream};
 pub(crate) use truncate::{cut, drop_after};
 pub(crate) use writer::LogWriter;

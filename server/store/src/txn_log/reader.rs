@@ -1,11 +1,14 @@
 //! What a log holds and in which state its end is.
 
+use std::io::{self, Read};
 use std::ops::Range;
+use std::path::Path;
 
 use zk_proto::Zxid;
 
 use super::entry::{self, Found};
 use super::{HEADER, MAGIC_BYTES};
+use crate::Disk;
 
 /// A log's entries and the state of its end.
 #[derive(Debug)]
@@ -29,7 +32,31 @@ pub(crate) enum Tail {
     Damaged(&'static str),
 }
 
-/// Reads a whole file.
+/// The bytes of a file, but for the zeros at its end; of those at most a
+/// block is there. Logs are preallocated, so that most of one may be zeros.
+pub(crate) fn read_log<D: Disk>(disk: &D, path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = disk.reader(path)?;
+    let mut bytes = Vec::new();
+    let mut zeros = 0;
+    loop {
+        let start = bytes.len();
+        let read = (&mut file).take(BLOCK_BYTES).read_to_end(&mut bytes)?;
+        if read == 0 {
+            return Ok(bytes);
+        }
+        if start > 0 && is_zero(&bytes[start..]) {
+            bytes.truncate(start);
+            zeros += read;
+        } else if zeros > 0 {
+            let block = bytes.split_off(start);
+            bytes.resize(start + zeros, 0);
+            bytes.extend_from_slice(&block);
+            zeros = 0;
+        }
+    }
+}
+
+/// Finds the entries among the bytes of a whole file.
 ///
 /// The reference takes anything odd for the end of the file, except a
 /// mismatch of the checksum (`FileTxnIterator`); it loses the rest of a file
@@ -112,12 +139,21 @@ fn has_unwritten_sector(bytes: &[u8], range: Range<usize>) -> bool {
     false
 }
 
+/// Many at once, as most blocks of a preallocated log are.
+fn is_zero(bytes: &[u8]) -> bool {
+    let mut chunks = bytes.chunks(SECTOR_BYTES);
+    chunks.all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+/// Read at a time; a multiple of a sector.
+const BLOCK_BYTES: u64 = 256 * 1024;
 /// Smallest unit that a disk writes whole.
 const SECTOR_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MemDisk;
 
     fn log(entries: i64, data_bytes: usize) -> Vec<u8> {
         let mut out = HEADER.to_vec();
@@ -127,6 +163,43 @@ mod tests {
             entry::write(&mut out, &data);
         }
         out
+    }
+
+    #[test]
+    fn only_zeros_at_the_end_are_left_out() {
+        let (disk, path) = (MemDisk::default(), Path::new("/log.1"));
+        let block = BLOCK_BYTES as usize;
+        for written in [
+            0,
+            1,
+            16,
+            block - 1,
+            block,
+            block + 1,
+            2 * block,
+            3 * block + 9,
+        ] {
+            for padding in [0, 1, block - 1, block, 3 * block] {
+                let mut bytes = vec![0; written + padding];
+                // Whole blocks of zeros in the middle too.
+                for at in [0, written / 2, written.saturating_sub(1)] {
+                    bytes[..written]
+                        .get_mut(at)
+                        .into_iter()
+                        .for_each(|byte| *byte = 9);
+                }
+                disk.plant(path, bytes.clone());
+                let read = read_log(&disk, path).unwrap();
+                assert!(
+                    read.len() >= written && bytes.starts_with(&read),
+                    "{written}"
+                );
+                assert!(
+                    read.len() <= (written + block).min(bytes.len()),
+                    "{written}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zk_proto::Zxid;
 
-use super::scan;
+use super::{read_log, scan};
 use crate::layout::{log_path, logs};
 use crate::{Disk, DiskFile, StoreError};
 
@@ -23,7 +23,7 @@ pub(crate) fn drop_after<D: Disk>(
             remove(disk, dir, &path, sync)?;
             continue;
         }
-        let bytes = disk.read(&path).map_err(StoreError::io("read", &path))?;
+        let bytes = read_log(disk, &path).map_err(StoreError::io("read", &path))?;
         let scan = scan(&bytes);
         let kept = scan.entries.iter().take_while(|(zxid, _)| *zxid <= last);
         let end = kept.last().map(|(_, data)| data.end + 1);

@@ -1,0 +1,262 @@
+//! From the files to the state to start with. One thread reads and checks the
+//! snapshot, another builds the tree out of the pieces, which are few at any
+//! time: the file is never in memory as a whole.
+
+use std::mem;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use zk_core::tree::{Tree, TreeError, TreeLoader};
+use zk_core::{LogEntry, RebuildError, Recovered};
+use zk_proto::Zxid;
+use zk_store::{ImageSink, RealDisk, Store, StoreConfig, StoreError};
+
+use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+
+/// What starting from a disk can run into.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    #[error("cannot start a thread that loads the data")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Opens the store and loads what it holds. Blocks, for minutes if there is much.
+pub(crate) fn load(
+    config: &ServerConfig,
+    metrics: &Metrics,
+) -> Result<(Store<RealDisk>, Recovered), LoadError> {
+    let start = Instant::now();
+    let mut store = Store::open(
+        RealDisk,
+        StoreConfig {
+            pre_alloc_kib: config.log_prealloc_bytes / 1024,
+            force_sync: config.force_sync,
+            data_dir: config.data_dir.clone(),
+            log_dir: config.data_log_dir.clone(),
+            trust_empty_snapshot: config.storage.trust_empty_snapshot,
+            snapshot_compression: config.storage.snapshot_compression,
+            create_dirs: config.storage.create_dirs,
+            create_database: config.storage.create_database,
+            log_bytes_max: config.storage.log_size_limit_bytes,
+        },
+    )?;
+    let recovered = recover(&mut store, config.commit_log_count, metrics)?;
+    metrics.load_time.record_time(start.elapsed(), 1);
+    let zxid = recovered.last_zxid;
+    tracing::info!(%zxid, elapsed_ms = start.elapsed().as_millis(), "data loaded");
+    Ok((store, recovered))
+}
+
+/// Loads what the store holds.
+pub(crate) fn recover(
+    store: &mut Store<RealDisk>,
+    tail_max: usize,
+    metrics: &Metrics,
+) -> Result<Recovered, LoadError> {
+    let (loaded, built) = thread::scope(|scope| {
+        let (steps, taken) = sync_channel(PIECES_MAX);
+        let (used, spare) = channel();
+        let builder = thread::Builder::new()
+            .name("load".into())
+            .spawn_scoped(scope, move || build(&taken, &used))
+            .map_err(LoadError::Thread)?;
+        let mut pieces = Pieces { steps, spare };
+        let loaded = store.recover_into(tail_max, &mut pieces);
+        drop(pieces);
+        let built = builder.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok::<_, LoadError>((loaded?, built))
+    })?;
+    let is_fresh = loaded.snapshot.is_none() && loaded.entries.is_empty();
+    let tree = match (loaded.snapshot, built) {
+        (Some(_), Some(tree)) => tree.map_err(RebuildError::Snapshot)?,
+        _ => Tree::new(),
+    };
+    let entry = |(zxid, data)| LogEntry { zxid, data };
+    metrics.txns_loaded.record(loaded.entries.len() as u64, 1);
+    let recovered = Recovered::replay(
+        tree,
+        loaded.entries.into_iter().map(entry),
+        loaded.tail.into_iter().map(entry).collect(),
+        loaded.accepted_epoch,
+        loaded.current_epoch,
+    )?;
+    if is_fresh {
+        let tree = &recovered.tree;
+        store.save_snapshot(recovered.last_zxid, &tree.image(), tree.digest())?;
+    }
+    Ok(recovered)
+}
+
+enum Step {
+    Begin { zxid: Zxid, bytes: u64 },
+    Piece(Vec<u8>),
+}
+
+/// The reading thread's end.
+struct Pieces {
+    steps: SyncSender<Step>,
+    /// Buffers that were used.
+    spare: Receiver<Vec<u8>>,
+}
+
+impl Pieces {
+    fn send(&self, step: Step) {
+        // A thread that is gone has panicked, which shows when it is joined.
+        let _ = self.steps.send(step);
+    }
+}
+
+impl ImageSink for Pieces {
+    type Image = ();
+
+    fn begin(&mut self, zxid: Zxid, bytes: u64) {
+        self.send(Step::Begin { zxid, bytes });
+    }
+
+    fn take(&mut self, piece: &mut Vec<u8>) {
+        let next = self.spare.try_recv().unwrap_or_default();
+        self.send(Step::Piece(mem::replace(piece, next)));
+    }
+
+    /// The tree is there once all is read; logs are read meanwhile.
+    fn end(&mut self) {}
+}
+
+/// The tree of the last image that has begun.
+fn build(steps: &Receiver<Step>, used: &Sender<Vec<u8>>) -> Option<Result<Tree, TreeError>> {
+    let mut loader = None;
+    for step in steps {
+        match step {
+            Step::Begin { zxid, bytes } => loader = Some(Ok(TreeLoader::new(zxid, bytes))),
+            Step::Piece(piece) => {
+                if let Some(Ok(building)) = &mut loader
+                    && let Err(error) = building.load_whole(&piece)
+                {
+                    loader = Some(Err(error));
+                }
+                // Nobody needs it once all is read.
+                let _ = used.send(piece);
+            }
+        }
+    }
+    Some(loader?.and_then(TreeLoader::finish))
+}
+
+/// Pieces on their way. Enough that a short wait of one thread is none of the other.
+const PIECES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+    use zk_core::request::replay;
+    use zk_proto::client::Acl;
+    use zk_proto::txn::{CreateTxn, Txn, TxnHeader, encode_txn};
+    use zk_proto::{SessionId, Xid};
+
+    /// Some pieces long.
+    const ZNODES: i64 = 12_000;
+
+    fn create(zxid: i64, path: &str) -> Vec<u8> {
+        let txn = Txn::Create(CreateTxn {
+            path: path.into(),
+            data: Some(&[7; 100]),
+            acl: vec![Acl::open()],
+            ephemeral: false,
+            parent_cversion: -1,
+        });
+        let header = TxnHeader {
+            session: SessionId(1),
+            cxid: Xid(1),
+            zxid: Zxid(zxid),
+            time_ms: 1_790_000_000_000,
+            kind: txn.op().code(),
+        };
+        let mut entry = Vec::new();
+        encode_txn(&mut entry, &header, &txn, None);
+        entry
+    }
+
+    fn grown(count: i64) -> Tree {
+        let mut tree = Tree::new();
+        for zxid in 1..=count {
+            replay(&mut tree, &create(zxid, &format!("/n{zxid}"))).unwrap();
+        }
+        tree
+    }
+
+    fn store(dir: &Path) -> Store<RealDisk> {
+        Store::open(RealDisk, StoreConfig::at(dir)).unwrap()
+    }
+
+    fn start(dir: &Path) -> Result<Recovered, LoadError> {
+        recover(&mut store(dir), 500, &Metrics::default())
+    }
+
+    #[test]
+    fn the_tree_of_the_newest_whole_snapshot_is_built_whatever_came_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let fresh = start(dir.path()).unwrap();
+        assert_eq!(fresh.tree.digest(), Tree::new().digest());
+        let (small, large) = (grown(3), grown(ZNODES));
+        let mut store = store(dir.path());
+        store.recover(0).unwrap();
+        for tree in [&small, &large] {
+            let snapshots = store.snapshots();
+            let written = snapshots.write(tree.last_zxid(), &tree.image(), tree.digest());
+            written.unwrap();
+        }
+        let entries: Vec<_> = (1..=ZNODES + 1)
+            .map(|zxid| (Zxid(zxid), create(zxid, &format!("/n{zxid}"))))
+            .collect();
+        let entries = entries.iter().map(|(zxid, entry)| (*zxid, &entry[..]));
+        store.append(entries).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let want = grown(ZNODES + 1).digest();
+        let load = || {
+            let recovered = start(dir.path()).unwrap();
+            assert_eq!(recovered.last_zxid, Zxid(ZNODES + 1));
+            assert_eq!(recovered.tail.len(), 500);
+            assert_eq!(recovered.tree.digest(), want);
+        };
+        load();
+        // In the middle; the pieces before are sound and were built.
+        let path = dir.path().join(format!("version-2/snapshot.{ZNODES:x}"));
+        let whole = fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 2] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        load();
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        load();
+    }
+
+    #[test]
+    fn a_sound_file_that_holds_no_tree_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = grown(ZNODES);
+        let mut image = tree.image();
+        let at = image.windows(5).position(|it| it == b"/n100").unwrap();
+        image[at + 2] = b'/';
+        let mut store = store(dir.path());
+        store.recover(0).unwrap();
+        store
+            .snapshots()
+            .write(tree.last_zxid(), &image, tree.digest())
+            .unwrap();
+        drop(store);
+        let error = start(dir.path()).map(|it| it.last_zxid).unwrap_err();
+        let said = error.to_string();
+        assert!(matches!(error, LoadError::Rebuild(_)), "{said}");
+        assert!(said.contains("has no parent"), "{said}");
+    }
+}
