@@ -13,14 +13,14 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use zk_core::{ConnId, EpochFile, Input, LinkId, LogEntry, Millis, Output, Replica, Role, Status};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
-use zk_proto::{Epoch, SessionId, Sid};
+use zk_proto::{Epoch, Sid};
 
 use crate::clock::Clock;
 use crate::disk_thread::{Disk, DiskOp};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::{Farewell, LinkOutbox, Mailbox, Mesh, QuorumPort};
+use crate::net::{ConnStats, Farewell, LinkOutbox, Mesh, QuorumPort};
 
 /// A look at the server between two batches.
 #[derive(Clone, Debug)]
@@ -89,8 +89,7 @@ pub(crate) struct Driver {
 }
 
 struct Client {
-    mailbox: Arc<Mailbox>,
-    session: Option<SessionId>,
+    stats: Arc<ConnStats>,
     reported: Millis,
 }
 
@@ -181,13 +180,12 @@ impl Driver {
                 Event::Input(input) => input,
                 Event::ClientConnect {
                     conn,
-                    mailbox,
+                    stats,
                     request,
                     ids,
                 } => {
                     let client = Client {
-                        mailbox,
-                        session: None,
+                        stats,
                         reported: now.mono,
                     };
                     self.clients.insert(conn, client);
@@ -325,7 +323,7 @@ impl Driver {
                 let conn = message.conn;
                 let close = message.close;
                 if let Some(client) = self.clients.get(&conn) {
-                    self.wakers.extend(client.mailbox.deliver(message));
+                    self.wakers.extend(client.stats.mailbox.deliver(message));
                 }
                 if close {
                     self.clients.remove(&conn);
@@ -337,10 +335,9 @@ impl Driver {
                 timeout_ms,
                 frame,
             } => {
-                if let Some(client) = self.clients.get_mut(&conn) {
-                    client.session = Some(session);
-                    self.wakers
-                        .extend(client.mailbox.opened(session, timeout_ms, frame));
+                if let Some(client) = self.clients.get(&conn) {
+                    client.stats.opened(session, timeout_ms);
+                    self.wakers.extend(client.stats.mailbox.opened(frame));
                 }
             }
             Output::SessionRefused { conn, frame } => self.part(conn, frame, Farewell::Refused),
@@ -366,7 +363,8 @@ impl Driver {
 
     fn part(&mut self, conn: ConnId, frame: Vec<u8>, farewell: Farewell) {
         if let Some(client) = self.clients.remove(&conn) {
-            self.wakers.extend(client.mailbox.close(frame, farewell));
+            self.wakers
+                .extend(client.stats.mailbox.close(frame, farewell));
         }
     }
 
@@ -403,8 +401,8 @@ impl Driver {
     fn touch(&mut self, now: Millis) {
         let mut touched = Vec::new();
         for client in self.clients.values_mut() {
-            let at = client.mailbox.last_active();
-            if let Some(session) = client.session
+            let at = client.stats.mailbox.last_active();
+            if let Some(session) = client.stats.session()
                 && at > client.reported
             {
                 client.reported = at;
@@ -486,7 +484,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         for (_, client) in self.clients.drain() {
             self.wakers
-                .extend(client.mailbox.close(Vec::new(), Farewell::Shutdown));
+                .extend(client.stats.mailbox.close(Vec::new(), Farewell::Shutdown));
         }
         for (_, link) in self.links.drain() {
             link.outbox.close("this server ends");

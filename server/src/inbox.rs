@@ -14,7 +14,7 @@ use zk_proto::SessionId;
 use zk_proto::client::{ConnectRequest, Id};
 
 use crate::driver::Report;
-use crate::net::{LinkOutbox, Mailbox};
+use crate::net::{ConnStats, LinkOutbox};
 
 /// What reaches the driver.
 pub(crate) enum Event {
@@ -23,7 +23,7 @@ pub(crate) enum Event {
     /// A client's first frame and where its answers go.
     ClientConnect {
         conn: ConnId,
-        mailbox: Arc<Mailbox>,
+        stats: Arc<ConnStats>,
         request: ConnectRequest,
         ids: Arc<[Id]>,
     },

@@ -22,7 +22,7 @@ use zk_proto::client::{ConnectRequest, Id, OpCode};
 use zk_proto::{SessionId, Xid};
 
 use super::connection::{Connection, Ended};
-use super::mailbox::{Farewell, Mailbox};
+use super::mailbox::Farewell;
 use super::registry::{ConnStats, Registry, Replied};
 use super::throttle::Throttle;
 use crate::clock::{Clock, wall_ms};
@@ -206,18 +206,15 @@ impl ClientPort {
             // What the connection shows until its first request.
             stats.replied(&self.clients.registry, self.new_session());
         }
-        let mailbox = Arc::new(Mailbox::default());
-        mailbox.touch(self.clients.clock.mono());
+        stats.mailbox.touch(self.clients.clock.mono());
         let clients = self.clients.clone();
         clients.inbox.push(Event::ClientConnect {
             conn: place.conn,
-            mailbox: mailbox.clone(),
+            stats: stats.clone(),
             request,
             ids: client.ids().clone(),
         });
-        Ok(Connection::new(
-            client, stream, clients, stats, mailbox, bytes,
-        ))
+        Ok(Connection::new(client, stream, clients, stats, bytes))
     }
 
     fn new_session(&self) -> Replied {
@@ -410,6 +407,6 @@ mod tests {
     #[test]
     fn a_session_costs_little() {
         // With what the runtime adds, a task takes 256 bytes.
-        assert!(size_of::<Session>() <= 152, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 144, "{}", size_of::<Session>());
     }
 }

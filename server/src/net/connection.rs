@@ -22,7 +22,7 @@ use zk_proto::client::{OpCode, special_xid};
 use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
-use super::mailbox::{Farewell, Mailbox};
+use super::mailbox::Farewell;
 use super::registry::{ConnStats, Replied};
 use super::spare;
 use super::work::{Load, Run, Work};
@@ -55,7 +55,6 @@ pub(super) struct Connection {
     stream: TcpStream,
     clients: Arc<Clients>,
     stats: Arc<ConnStats>,
-    mailbox: Arc<Mailbox>,
     is_open: bool,
     work: Work,
 }
@@ -77,7 +76,6 @@ impl Connection {
         stream: TcpStream,
         clients: Arc<Clients>,
         stats: Arc<ConnStats>,
-        mailbox: Arc<Mailbox>,
         inbox: BytesMut,
     ) -> Self {
         Self {
@@ -85,7 +83,6 @@ impl Connection {
             stream,
             clients,
             stats,
-            mailbox,
             is_open: false,
             work: Work::new(inbox),
         }
@@ -137,11 +134,10 @@ impl Connection {
 
     /// Takes what the driver has left.
     fn collect(&mut self, cx: &Context<'_>) {
-        let mail = self.mailbox.take(cx);
-        if let Some((session, timeout_ms)) = mail.opened {
+        let mail = self.stats.mailbox.take(cx);
+        if mail.opened {
             self.is_open = true;
             self.clients.metrics.packets_sent.add(1);
-            self.stats.opened(session, timeout_ms);
             self.stats.sent(&self.clients.registry, 1);
         }
         if mail.replies + mail.events > 0 {
@@ -361,7 +357,7 @@ impl Connection {
             return taken;
         }
         let now = clients.clock.mono();
-        self.mailbox.touch(now);
+        self.stats.mailbox.touch(now);
         let metrics = &clients.metrics;
         metrics.packets_received.add(frames);
         self.stats.received(&clients.registry, frames);

@@ -5,17 +5,16 @@ use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use zk_core::{CloseReason, Millis, ToClient};
-use zk_proto::SessionId;
 
 /// Shared by the driver and one connection task.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     /// Time of the newest request in ms, for the driver to report.
     last_active_ms: AtomicU64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     mail: Mail,
     waker: Option<Waker>,
@@ -30,8 +29,8 @@ pub(crate) struct Mail {
     pub(crate) replies: u32,
     /// How many watch events are among the frames.
     pub(crate) events: u32,
-    /// The session stands; its timeout in ms.
-    pub(crate) opened: Option<(SessionId, i32)>,
+    /// The session stands.
+    pub(crate) opened: bool,
     /// Send the frames, then close.
     pub(crate) close: Option<Farewell>,
 }
@@ -68,13 +67,8 @@ impl Mailbox {
         })
     }
 
-    pub(crate) fn opened(
-        &self,
-        session: SessionId,
-        timeout_ms: i32,
-        frame: Vec<u8>,
-    ) -> Option<Waker> {
-        self.put(frame, |mail| mail.opened = Some((session, timeout_ms)))
+    pub(crate) fn opened(&self, frame: Vec<u8>) -> Option<Waker> {
+        self.put(frame, |mail| mail.opened = true)
     }
 
     pub(crate) fn close(&self, frame: Vec<u8>, farewell: Farewell) -> Option<Waker> {

@@ -16,6 +16,6 @@ pub(crate) use client::{ClientPort, Clients};
 pub(crate) use election::Mesh;
 pub(crate) use link::LinkOutbox;
 pub(crate) use listen::{BACKLOG, bind_any, bind_host};
-pub(crate) use mailbox::{Farewell, Mailbox};
+pub(crate) use mailbox::Farewell;
 pub(crate) use quorum::QuorumPort;
-pub(crate) use registry::{Registry, ShownConn};
+pub(crate) use registry::{ConnStats, Registry, ShownConn};

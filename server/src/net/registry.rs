@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use zk_core::{ConnId, Millis};
 use zk_proto::{SessionId, Xid, Zxid};
 
+use super::mailbox::Mailbox;
+
 /// All open connections, in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -24,7 +26,8 @@ pub(crate) struct Registry {
     resets: AtomicU32,
 }
 
-/// What is known of one connection (reference: `ServerCnxn`).
+/// What is known of one connection (reference: `ServerCnxn`), with the mailbox
+/// through which the driver reaches it.
 #[derive(Debug)]
 pub(crate) struct ConnStats {
     remote: SocketAddr,
@@ -44,6 +47,7 @@ pub(crate) struct ConnStats {
     last_latency_ms: AtomicU32,
     min_latency_ms: AtomicU32,
     max_latency_ms: AtomicU32,
+    pub(crate) mailbox: Mailbox,
 }
 
 /// Requests that were answered together.
@@ -159,11 +163,18 @@ impl ConnStats {
             last_latency_ms: AtomicU32::new(0),
             min_latency_ms: AtomicU32::new(u32::MAX),
             max_latency_ms: AtomicU32::new(0),
+            mailbox: Mailbox::default(),
         }
     }
 
-    /// The connection has a session. To be called by its own task, like
-    /// everything that changes numbers.
+    /// The session, once there is one.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        let session = self.session.load(Ordering::Relaxed);
+        (session != 0).then_some(SessionId(session))
+    }
+
+    /// The connection has a session. To be called by the driver; whatever
+    /// changes numbers is to be called by the connection's own task.
     pub(crate) fn opened(&self, session: SessionId, timeout_ms: i32) {
         self.session.store(session.0, Ordering::Relaxed);
         self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
@@ -372,6 +383,6 @@ mod tests {
 
     #[test]
     fn a_connection_costs_little() {
-        assert!(size_of::<ConnStats>() <= 144, "{}", size_of::<ConnStats>());
+        assert!(size_of::<ConnStats>() <= 200, "{}", size_of::<ConnStats>());
     }
 }

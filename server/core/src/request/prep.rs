@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use zk_proto::client::{
     CheckVersionRequest, CreateRequest, CreateTtlRequest, DeleteRequest, ErrorCode, Id, MultiOp,
     OpCode, ReconfigRequest, SetAclRequest, SetDataRequest, perms, read_multi,
@@ -54,9 +54,9 @@ pub struct Prep {
     auth: Arc<AuthConfig>,
     config: ZnodeConfig,
     quota_log: QuotaLog,
-    /// Where transactions are encoded, so that those that are kept take no
-    /// more than their length.
     scratch: Vec<u8>,
+    /// What short transactions share. They are kept and forgotten in order.
+    chunk: BytesMut,
 }
 
 type Prepared<'a> = Result<Txn<'a>, ErrorCode>;
@@ -73,6 +73,7 @@ impl Prep {
             config,
             quota_log: QuotaLog::default(),
             scratch: Vec::new(),
+            chunk: BytesMut::new(),
         }
     }
 
@@ -126,13 +127,14 @@ impl Prep {
             let data = data.into();
             return LogEntry { zxid, data };
         }
-        let entry = LogEntry {
-            zxid,
-            data: Bytes::copy_from_slice(&data),
-        };
+        if self.chunk.capacity() < data.len() {
+            self.chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        }
+        self.chunk.extend_from_slice(&data);
         data.clear();
         self.scratch = data;
-        entry
+        let data = self.chunk.split().freeze();
+        LogEntry { zxid, data }
     }
 
     /// The tree now holds everything up to `zxid`.
@@ -320,8 +322,10 @@ const CLEANER: SessionId = SessionId(0);
 
 /// What a transaction may take beside the bytes of its request.
 const TXN_BYTES: usize = 128;
-/// A longer transaction keeps the buffer in which it was encoded.
-const COPIED_BYTES_MAX: usize = 4096;
+/// A longer transaction has bytes of its own.
+const COPIED_BYTES_MAX: usize = 1024;
+/// Bytes that are taken at once for short ones.
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Paths that cannot be deleted (`DataTree.isSpecialPath`).
 const SPECIAL_PATHS: [&str; 4] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"];
