@@ -1,7 +1,7 @@
 //! The one task that owns the [`Replica`]: takes whatever has arrived, steps
 //! through it, performs what comes out, and sleeps until the next deadline.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -72,7 +72,9 @@ pub(crate) struct DriverParts {
 /// Runs a replica until it halts.
 pub(crate) struct Driver {
     parts: DriverParts,
-    clients: HashMap<ConnId, Client>,
+    /// No table that grows by doubling: at many connections each of its sizes
+    /// would leave large pages behind.
+    clients: BTreeMap<ConnId, Client>,
     links: HashMap<LinkId, Link>,
     outputs: Vec<Output>,
     wakers: Vec<Waker>,
@@ -102,7 +104,7 @@ impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Self {
         Self {
             parts,
-            clients: HashMap::new(),
+            clients: BTreeMap::new(),
             links: HashMap::new(),
             outputs: Vec::new(),
             wakers: Vec::new(),
@@ -482,7 +484,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        for (_, client) in self.clients.drain() {
+        for (_, client) in std::mem::take(&mut self.clients) {
             self.wakers
                 .extend(client.stats.mailbox.close(Vec::new(), Farewell::Shutdown));
         }

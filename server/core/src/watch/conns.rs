@@ -15,7 +15,8 @@ pub(super) type Slot = u32;
 
 #[derive(Debug, Default)]
 pub(super) struct Conns {
-    slots: Vec<Conn>,
+    /// By slot, in chunks: a list that grows by doubling leaves large pages.
+    slots: Vec<Vec<Conn>>,
     unused: Vec<Slot>,
     by_id: BTreeMap<ConnId, Slot>,
 }
@@ -35,7 +36,7 @@ impl Conns {
     /// A connection comes, or comes again.
     pub(super) fn register(&mut self, id: ConnId, session: SessionId, ids: Arc<[Id]>) {
         if let Some(&slot) = self.by_id.get(&id) {
-            let conn = &mut self.slots[slot as usize];
+            let conn = self.at_mut(slot);
             (conn.session, conn.ids) = (session, ids);
             return;
         }
@@ -48,16 +49,10 @@ impl Conns {
         };
         let slot = match self.unused.pop() {
             Some(slot) => {
-                self.slots[slot as usize] = conn;
+                *self.at_mut(slot) = conn;
                 slot
             }
-            None => {
-                self.slots.push(conn);
-                let slot = Slot::try_from(self.slots.len() - 1);
-                slot.ok()
-                    .filter(|slot| *slot < SLOTS_MAX)
-                    .expect("a process has fewer connections than that")
-            }
+            None => self.push(conn),
         };
         self.by_id.insert(id, slot);
     }
@@ -67,11 +62,11 @@ impl Conns {
     }
 
     pub(super) fn at(&self, slot: Slot) -> &Conn {
-        &self.slots[slot as usize]
+        &self.slots[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     pub(super) fn at_mut(&mut self, slot: Slot) -> &mut Conn {
-        &mut self.slots[slot as usize]
+        &mut self.slots[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     /// A connection goes. Returns how many dead watches it leaves behind.
@@ -95,12 +90,25 @@ impl Conns {
 
     /// No watch of a dead connection is left anywhere.
     pub(super) fn forget_dead(&mut self) {
-        for (slot, conn) in (0..).zip(&mut self.slots) {
+        for (slot, conn) in (0..).zip(self.slots.iter_mut().flatten()) {
             if !conn.is_alive && conn.watches > 0 {
                 conn.watches = 0;
                 self.unused.push(slot);
             }
         }
+    }
+
+    fn push(&mut self, conn: Conn) -> Slot {
+        if self.slots.last().is_none_or(|last| last.len() == CHUNK) {
+            self.slots.push(Vec::with_capacity(CHUNK));
+        }
+        let full = (self.slots.len() - 1) * CHUNK;
+        let last = self.slots.last_mut().expect("pushed above");
+        let slot = Slot::try_from(full + last.len());
+        last.push(conn);
+        slot.ok()
+            .filter(|slot| *slot < SLOTS_MAX)
+            .expect("a process has fewer connections than that")
     }
 
     fn release_if_over(&mut self, slot: Slot) {
@@ -110,3 +118,6 @@ impl Conns {
         }
     }
 }
+
+/// Slots in a chunk.
+const CHUNK: usize = 64;

@@ -11,7 +11,9 @@ use crate::LogEntry;
 /// Entries in zxid order without holes within an epoch.
 #[derive(Debug)]
 pub(super) struct CommittedLog {
-    entries: VecDeque<LogEntry>,
+    /// In chunks: a queue that grows by doubling leaves large pages behind.
+    chunks: VecDeque<VecDeque<LogEntry>>,
+    len: usize,
     bytes: usize,
     /// `commitLogCount`: as many are kept whatever their size.
     count_min: usize,
@@ -23,10 +25,13 @@ impl CommittedLog {
     const BYTES_MAX: usize = 32 << 20;
     /// What an entry costs beside its bytes.
     const ENTRY_BYTES: usize = 96;
+    /// Entries in a chunk.
+    const CHUNK: usize = 64;
 
     pub(super) const fn new(count_min: usize) -> Self {
         Self {
-            entries: VecDeque::new(),
+            chunks: VecDeque::new(),
+            len: 0,
             bytes: 0,
             count_min,
         }
@@ -36,7 +41,8 @@ impl CommittedLog {
     /// that do not reach up to there, or that have holes, are of no use: a
     /// learner would get a history with a hole.
     pub(super) fn reset(&mut self, tail: Vec<LogEntry>, last_zxid: Zxid) {
-        self.entries.clear();
+        self.chunks.clear();
+        self.len = 0;
         self.bytes = 0;
         if tail.last().is_some_and(|entry| entry.zxid != last_zxid) {
             return;
@@ -51,22 +57,46 @@ impl CommittedLog {
     }
 
     pub(super) fn push(&mut self, entry: LogEntry) {
-        let last = self.entries.back().map(|entry| entry.zxid);
+        let last = self.newest().map(|entry| entry.zxid);
         assert!(
             last.is_none_or(|last| follows(entry.zxid, last)),
             "{} was committed after {last:?}",
             entry.zxid
         );
         self.bytes += Self::cost(&entry);
-        self.entries.push_back(entry);
-        while self.bytes > Self::BYTES_MAX && self.entries.len() > self.count_min {
-            let oldest = self.entries.pop_front().expect("it is not empty");
-            self.bytes -= Self::cost(&oldest);
+        match self.chunks.back_mut() {
+            Some(last) if last.len() < Self::CHUNK => last.push_back(entry),
+            _ => {
+                let mut chunk = VecDeque::with_capacity(Self::CHUNK);
+                chunk.push_back(entry);
+                self.chunks.push_back(chunk);
+            }
+        }
+        self.len += 1;
+        while self.bytes > Self::BYTES_MAX && self.len > self.count_min {
+            self.drop_oldest();
         }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &LogEntry> {
-        self.entries.iter()
+        self.chunks.iter().flatten()
+    }
+
+    fn newest(&self) -> Option<&LogEntry> {
+        self.chunks.back().and_then(VecDeque::back)
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(first) = self.chunks.front_mut() else {
+            return;
+        };
+        if let Some(oldest) = first.pop_front() {
+            self.bytes -= Self::cost(&oldest);
+            self.len -= 1;
+        }
+        if first.is_empty() {
+            self.chunks.pop_front();
+        }
     }
 
     fn cost(entry: &LogEntry) -> usize {
