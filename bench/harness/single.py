@@ -21,6 +21,7 @@ IDLE_SESSIONS = 10_000
 STALL_WRITES_PER_SECOND = 2000
 STALL_SNAP_COUNT = 10_000
 STALL_SECONDS = 30
+SNAPSHOTS = "server1/data/version-2"
 FIRST_WARM_UP = {True: WarmUp(15, 30), False: WarmUp(4, 12)}
 LATER_WARM_UP = {True: WarmUp(6, 12), False: WarmUp(3, 6)}
 
@@ -34,12 +35,20 @@ class Bench:
     rounds: int
     seconds: float
     znodes: int
+    # On a file system in memory: what a server shows there is not its disk's doing.
+    memory: Path | None = None
 
     def systems(self) -> list[Kind]:
         return [self.java, self.quorate]
 
-    def server(self, kind: Kind, name: str, *settings: str, keep: bool = False) -> Ensemble:
-        return Ensemble(kind, self.directory / name, 1, settings, keep)
+    def places(self) -> list[tuple[Path, str]]:
+        """Where data can lie, with what a row says of it."""
+        return [(self.directory, ""), (self.memory, "; data in memory")]
+
+    def server(
+        self, kind: Kind, name: str, *settings: str, keep: bool = False, at: Path | None = None
+    ) -> Ensemble:
+        return Ensemble(kind, (at or self.directory) / name, 1, settings, keep)
 
     def load(self, server: Ensemble, workload: str, first: bool, *options: str) -> dict:
         warm_up = (FIRST_WARM_UP if first else LATER_WARM_UP)[server.kind.is_java]
@@ -152,15 +161,16 @@ def throughput(bench: Bench):
     yield row("durable writes per second of server CPU; µs each", "write", cpu, 4, 6, inverse=True)
     yield row("one outstanding write, p50, µs", "single", "p50_us", 0.7, 0.4, digits=0)
     half = int(max(it["ops_per_s"] for it in figures[True, "mix"]) / 2)
-    tails = {True: [], False: []}
-    for _ in range(bench.rounds):
-        for kind in bench.systems():
-            with bench.server(kind, "tail") as server:
-                bench.load(server, "mix", True)
-                paced = bench.load(server, "mix", False, f"--rate={half}")
-                tails[kind.is_java].append(paced["p999_us"])
-    title = f"p99.9 of the 90/10 mix at {half:,} requests/s, half of Java's best, µs"
-    yield Row(title, tails[True], tails[False], 0.2, 0.05, digits=0)
+    for place, where in bench.places():
+        tails = {True: [], False: []}
+        for _ in range(bench.rounds):
+            for kind in bench.systems():
+                with bench.server(kind, "tail", at=place) as server:
+                    bench.load(server, "mix", True)
+                    paced = bench.load(server, "mix", False, f"--rate={half}")
+                    tails[kind.is_java].append(paced["p999_us"])
+        title = f"p99.9 of the 90/10 mix at {half:,} requests/s, half of Java's best, µs{where}"
+        yield Row(title, tails[True], tails[False], 0.2, 0.05, digits=0)
 
 
 def znodes(bench: Bench):
@@ -225,34 +235,44 @@ def start(bench: Bench):
 
 def stall(bench: Bench):
     """The longest wait of a write while snapshots of a large tree are taken."""
-    quiet = {True: [], False: []}
-    busy = {True: [], False: []}
-    for kind in bench.systems():
-        for snap_count, longest in ((10 * bench.znodes, quiet), (STALL_SNAP_COUNT, busy)):
-            with bench.server(kind, "stall", f"snapCount={snap_count}") as server:
-                bench.bulk(server, "fill", bench.znodes)
-                for _ in range(bench.rounds):
-                    os.sync()
-                    before = snapshots(server)
-                    figures = workloads.run_workload(
-                        bench.generator,
-                        server,
-                        "write",
-                        LATER_WARM_UP[kind.is_java],
-                        STALL_SECONDS,
-                        (f"--rate={STALL_WRITES_PER_SECOND}", "--connections=4"),
-                    )
-                    if longest is busy and len(snapshots(server) - before) < 2:
-                        raise Failure(f"{kind.name} took no snapshots while it was measured")
-                    longest[kind.is_java].append(figures["max_us"] / 1000)
-    yield Row("longest wait of a write without snapshots, ms", quiet[True], quiet[False], None, None)
-    title = f"longest wait of a write while snapshots of {bench.znodes:,} znodes are taken, ms"
-    yield Row(title, busy[True], busy[False], None, None, absolute_max=10)
+    for place, where in bench.places():
+        quiet = {True: [], False: []}
+        busy = {True: [], False: []}
+        for kind in bench.systems():
+            for snap_count, longest in ((10 * bench.znodes, quiet), (STALL_SNAP_COUNT, busy)):
+                with bench.server(kind, "stall", f"snapCount={snap_count}", at=place) as server:
+                    bench.bulk(server, "fill", bench.znodes)
+                    for _ in range(bench.rounds):
+                        longest[kind.is_java].append(longest_wait(bench, server, longest is busy))
+        title = f"longest wait of a write without snapshots, ms{where}"
+        yield Row(title, quiet[True], quiet[False], None, None)
+        title = f"longest wait of a write while snapshots of {bench.znodes:,} znodes are taken, ms{where}"
+        yield Row(title, busy[True], busy[False], None, None, absolute_max=10)
+
+
+def longest_wait(bench: Bench, server: Ensemble, with_snapshots: bool) -> float:
+    """In ms, of a write among many at a fixed pace."""
+    os.sync()
+    before = snapshots(server)
+    figures = workloads.run_workload(
+        bench.generator,
+        server,
+        "write",
+        LATER_WARM_UP[server.kind.is_java],
+        STALL_SECONDS,
+        (f"--rate={STALL_WRITES_PER_SECOND}", "--connections=4"),
+    )
+    taken = snapshots(server) - before
+    if with_snapshots and len(taken) < 2:
+        raise Failure(f"{server.kind.name} took no snapshots while it was measured")
+    for old in sorted(taken)[:-1]:
+        # There is less room in memory than on a disk.
+        (server.directory / SNAPSHOTS / old).unlink(missing_ok=True)
+    return figures["max_us"] / 1000
 
 
 def snapshots(server: Ensemble) -> set[str]:
-    data = server.directory / "server1/data/version-2"
-    return {path.name for path in data.glob("snapshot.*")}
+    return {path.name for path in (server.directory / SNAPSHOTS).glob("snapshot.*")}
 
 
 def require_znodes(server: Ensemble, count: int):
