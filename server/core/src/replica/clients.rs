@@ -389,3 +389,13 @@ fn framed(response: &ConnectResponse) -> Vec<u8> {
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_costs_little() {
+        assert!(size_of::<Conn>() <= 96, "{}", size_of::<Conn>());
+    }
+}

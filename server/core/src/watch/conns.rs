@@ -121,3 +121,27 @@ impl Conns {
 
 /// Slots in a chunk.
 const CHUNK: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_found_across_chunks_and_slots_are_used_again() {
+        let mut conns = Conns::default();
+        let count = 3 * CHUNK as u64 + 1;
+        let register = |conns: &mut Conns, id| {
+            conns.register(ConnId(id), SessionId(id as i64 + 7), Arc::default());
+        };
+        (0..count).for_each(|id| register(&mut conns, id));
+        let session = |conns: &Conns, id| conns.slot(ConnId(id)).map(|slot| conns.at(slot).session);
+        for id in 0..count {
+            assert_eq!(session(&conns, id), Some(SessionId(id as i64 + 7)));
+        }
+        let freed = conns.slot(ConnId(CHUNK as u64)).unwrap();
+        conns.end(ConnId(CHUNK as u64));
+        register(&mut conns, count);
+        assert_eq!(conns.slot(ConnId(count)), Some(freed));
+        assert_eq!(session(&conns, count), Some(SessionId(count as i64 + 7)));
+    }
+}
