@@ -95,7 +95,7 @@ pub(crate) fn recover(
 }
 
 enum Step {
-    Begin { zxid: Zxid, bytes: u64 },
+    Begin(Zxid),
     Piece(Vec<u8>),
 }
 
@@ -116,8 +116,8 @@ impl Pieces {
 impl ImageSink for Pieces {
     type Image = ();
 
-    fn begin(&mut self, zxid: Zxid, bytes: u64) {
-        self.send(Step::Begin { zxid, bytes });
+    fn begin(&mut self, zxid: Zxid, _bytes: u64) {
+        self.send(Step::Begin(zxid));
     }
 
     fn take(&mut self, piece: &mut Vec<u8>) {
@@ -134,7 +134,7 @@ fn build(steps: &Receiver<Step>, used: &Sender<Vec<u8>>) -> Option<Result<Tree, 
     let mut loader = None;
     for step in steps {
         match step {
-            Step::Begin { zxid, bytes } => loader = Some(Ok(TreeLoader::new(zxid, bytes))),
+            Step::Begin(zxid) => loader = Some(Ok(TreeLoader::new(zxid))),
             Step::Piece(piece) => {
                 if let Some(Ok(building)) = &mut loader
                     && let Err(error) = building.load_whole(&piece)

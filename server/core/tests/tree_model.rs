@@ -138,7 +138,7 @@ fn rows(tree: &Tree) -> Model {
 fn in_pieces(image: &[u8], piece: usize, zxid: Zxid) -> Tree {
     let mut stream = image.to_vec();
     stream.extend_from_slice(b"BenWasHere");
-    let mut loader = TreeLoader::new(zxid, 0);
+    let mut loader = TreeLoader::new(zxid);
     let (mut taken, mut have) = (0, 0);
     while !loader.is_complete() {
         assert!(have < stream.len(), "it ends");

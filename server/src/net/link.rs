@@ -295,7 +295,7 @@ impl Link {
             };
             *at += length;
             if packet.known_kind() == Some(PacketKind::Snap) {
-                self.snap = Some(Box::new(TreeLoader::new(packet.zxid, 0)));
+                self.snap = Some(Box::new(TreeLoader::new(packet.zxid)));
                 return Ok(());
             }
             self.events.push(Event::Input(Input::Packet {

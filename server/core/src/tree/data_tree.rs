@@ -169,6 +169,12 @@ impl Tree {
         path: &str,
         content: &Content<'_>,
     ) -> SlotId {
+        let digest = self.count_in(path, content);
+        self.nodes.insert(parent, path, content, digest)
+    }
+
+    /// Counts a znode that is about to be added; returns its digest.
+    pub(super) fn count_in(&mut self, path: &str, content: &Content<'_>) -> u32 {
         match Owner::from_stored(content.stat.ephemeral_owner) {
             Owner::Persistent => {}
             Owner::Session(session) => {
@@ -180,7 +186,7 @@ impl Tree {
         let digest = digest_of(path, content.data, &content.stat);
         self.digest = self.digest.wrapping_add(digest.into());
         self.data_bytes += node_bytes(path, content.data);
-        self.nodes.insert(parent, path, content, digest)
+        digest
     }
 }
 

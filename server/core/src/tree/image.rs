@@ -14,6 +14,7 @@ use zk_proto::snapshot::{
 use super::acl_table::{AclSlot, AclTable};
 use super::chunk::SlotId;
 use super::data_tree::Tree;
+use super::lineage::{Lineage, Refusal};
 use super::path;
 use super::slab::Content;
 
@@ -39,11 +40,9 @@ pub struct TreeLoader {
     tree: Tree,
     part: ImagePart,
     acls: AclNumbers,
-    above: Parent,
+    lineage: Lineage,
     /// Bytes of the image that were taken so far.
     taken: usize,
-    /// Bytes that the image has in all, if that is known.
-    expected: usize,
 }
 
 impl Tree {
@@ -55,26 +54,24 @@ impl Tree {
     /// does not hold is not an error, as the reference's images may have such;
     /// the znode then grants nothing until a transaction gives it a list.
     pub fn from_image(image: &[u8], zxid: Zxid) -> Result<Self, TreeError> {
-        let mut loader = TreeLoader::new(zxid, image.len() as u64);
+        let mut loader = TreeLoader::new(zxid);
         loader.load(image)?;
         loader.finish()
     }
 }
 
 impl TreeLoader {
-    /// Starts a tree whose [`Tree::last_zxid`] is `zxid`, for an image of
-    /// about so many bytes; 0 if that is unknown.
+    /// Starts a tree whose [`Tree::last_zxid`] is `zxid`.
     #[must_use]
-    pub fn new(zxid: Zxid, bytes: u64) -> Self {
+    pub fn new(zxid: Zxid) -> Self {
         let mut tree = Tree::empty();
         tree.last_zxid = zxid;
         Self {
             tree,
             part: ImagePart::Sessions,
             acls: AclNumbers::default(),
-            above: Parent::default(),
+            lineage: Lineage::default(),
             taken: 0,
-            expected: usize::try_from(bytes).unwrap_or(0),
         }
     }
 
@@ -144,6 +141,8 @@ impl TreeLoader {
         if self.tree.nodes.root() == SlotId::NONE {
             return Err(TreeError::NoRoot);
         }
+        let ended = self.lineage.end(&mut self.tree.nodes);
+        ended.map_err(|refusal| refused(&self.tree, refusal, ""))?;
         self.tree.set_up_quotas();
         Ok(self.tree)
     }
@@ -174,23 +173,12 @@ impl TreeLoader {
             ImagePart::Znodes => match NodeRecord::read(reader)? {
                 Some(record) => {
                     self.znode(&record)?;
-                    self.reserve(reader.offset());
                     ImagePart::Znodes
                 }
                 None => ImagePart::Done,
             },
             ImagePart::Done => ImagePart::Done,
         })
-    }
-
-    /// Once the first znodes have shown how long they are.
-    fn reserve(&mut self, record_bytes: usize) {
-        if self.tree.nodes.len() == SAMPLE_ZNODES && self.expected > 0 {
-            let each = (self.taken + record_bytes) / SAMPLE_ZNODES;
-            self.tree
-                .nodes
-                .reserve(self.expected / each + SAMPLE_ZNODES);
-        }
     }
 
     fn znode(&mut self, record: &NodeRecord<'_>) -> Result<(), TreeError> {
@@ -202,26 +190,38 @@ impl TreeLoader {
             stat,
         } = record;
         let path = if path.is_empty() { "/" } else { &**path };
-        let is_root = path == "/";
-        let refused = |why: fn(String) -> TreeError| Err(why(path.to_owned()));
-        let is_path = path.starts_with('/') && (is_root || !path.ends_with('/'));
-        if !is_path || tree.nodes.find(path).is_some() {
-            return refused(TreeError::Path);
-        }
-        let parent = if is_root {
-            SlotId::NONE
-        } else if let Some(parent) = self.above.find(tree, path::parent(path)) {
-            parent
+        if path == "/" {
+            if tree.nodes.root() != SlotId::NONE {
+                return Err(TreeError::Path(path.to_owned()));
+            }
         } else {
-            return refused(TreeError::NoParent);
-        };
+            if !path.starts_with('/') || path.ends_with('/') {
+                return Err(TreeError::Path(path.to_owned()));
+            }
+            let opened = self
+                .lineage
+                .open_parent(&mut tree.nodes, path::parent(path));
+            opened.map_err(|refusal| refused(tree, refusal, path))?;
+        }
         let content = Content {
             data: *data,
             acl: self.acls.slot(&mut tree.acls, *acl_ref),
             stat: *stat,
         };
-        tree.attach_below(parent, path, &content);
+        let digest = tree.count_in(path, &content);
+        self.lineage.add(&mut tree.nodes, path, &content, digest);
         Ok(())
+    }
+}
+
+fn refused(tree: &Tree, refusal: Refusal, path: &str) -> TreeError {
+    match refusal {
+        Refusal::NoParent => TreeError::NoParent(path.to_owned()),
+        Refusal::Twice(id) => {
+            let mut path = String::new();
+            tree.nodes.slots().write_path(id, &mut path);
+            TreeError::Path(path)
+        }
     }
 }
 
@@ -232,32 +232,6 @@ impl fmt::Debug for TreeLoader {
             .field("part", &self.part)
             .field("taken", &self.taken)
             .finish_non_exhaustive()
-    }
-}
-
-/// The parent of the last znode; siblings follow each other.
-struct Parent {
-    path: String,
-    id: SlotId,
-}
-
-impl Default for Parent {
-    fn default() -> Self {
-        Self {
-            path: String::new(),
-            id: SlotId::NONE,
-        }
-    }
-}
-
-impl Parent {
-    fn find(&mut self, tree: &Tree, path: &str) -> Option<SlotId> {
-        if self.id == SlotId::NONE || self.path != path {
-            self.id = tree.nodes.find(path)?;
-            self.path.clear();
-            self.path.push_str(path);
-        }
-        Some(self.id)
     }
 }
 
@@ -286,6 +260,3 @@ impl AclNumbers {
         slot.expect("set just now")
     }
 }
-
-/// From so many the number of all is estimated.
-const SAMPLE_ZNODES: usize = 1024;

@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::chunk::SlotId;
 
@@ -43,12 +44,60 @@ impl PathIndex {
         self.len -= 1;
     }
 
-    /// Makes room for so many at once, where that is known.
-    pub(super) fn reserve(&mut self, total: usize, hash_of: impl Fn(SlotId) -> u32) {
-        let each = total / SHARDS + 1;
-        for shard in &mut self.shards {
-            shard.reserve(each.saturating_sub(shard.len()), |id| spread(hash_of(*id)));
+    /// Adds many, table by table: each is then in a core's own cache and
+    /// grows once.
+    ///
+    /// # Errors
+    /// With one that is the same as another.
+    pub(super) fn extend(
+        &mut self,
+        new: impl ExactSizeIterator<Item = SlotId> + Clone,
+        hash_of: impl Fn(SlotId) -> u32,
+        is_same: impl Fn(SlotId, SlotId) -> bool,
+    ) -> Result<(), SlotId> {
+        let rehash = |id: &SlotId| spread(hash_of(*id));
+        let mut add = |table: &mut HashTable<SlotId>, hash: u32, id: SlotId| {
+            match table.entry(spread(hash), |other| is_same(*other, id), rehash) {
+                Entry::Vacant(place) => place.insert(id),
+                Entry::Occupied(_) => return Err(id),
+            };
+            self.len += 1;
+            Ok(())
+        };
+        if new.len() < SHARDS {
+            for id in new {
+                let hash = hash_of(id);
+                add(&mut self.shards[shard(hash)], hash, id)?;
+            }
+            return Ok(());
         }
+        // Where the entries of each table end; first their number.
+        let mut ends = vec![0; SHARDS];
+        for id in new.clone() {
+            ends[shard(hash_of(id))] += 1;
+        }
+        let mut total = 0;
+        for end in &mut ends {
+            total += *end;
+            *end = total;
+        }
+        let mut sorted = vec![(0, SlotId::NONE); total];
+        let mut places = ends.clone();
+        for id in new {
+            let hash = hash_of(id);
+            let place = &mut places[shard(hash)];
+            *place -= 1;
+            sorted[*place] = (hash, id);
+        }
+        let mut start = 0;
+        for (table, end) in self.shards.iter_mut().zip(ends) {
+            table.reserve(end - start, rehash);
+            for (hash, id) in &sorted[start..end] {
+                add(table, *hash, *id)?;
+            }
+            start = end;
+        }
+        Ok(())
     }
 }
 

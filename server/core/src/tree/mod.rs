@@ -14,6 +14,7 @@ mod digest_log;
 mod expendable;
 mod image;
 mod index;
+mod lineage;
 mod nodes;
 mod owner;
 pub mod path;

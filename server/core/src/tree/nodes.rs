@@ -22,6 +22,29 @@ pub(super) struct Children<'a> {
     left: usize,
 }
 
+/// The children of one znode, with the last of them at hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Siblings {
+    family: Family,
+    /// [`SlotId::NONE`] if there is none.
+    last: SlotId,
+}
+
+impl Siblings {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.family.count == 0
+    }
+}
+
+impl Default for Siblings {
+    fn default() -> Self {
+        Self {
+            family: Family::NONE,
+            last: SlotId::NONE,
+        }
+    }
+}
+
 impl Nodes {
     pub(super) fn new() -> Self {
         Self {
@@ -63,41 +86,83 @@ impl Nodes {
         content: &Content<'_>,
         digest: u32,
     ) -> SlotId {
+        let mut siblings = match parent {
+            SlotId::NONE => Siblings::default(),
+            parent => self.children(parent),
+        };
+        let id = self.append(parent, &mut siblings, path, content, digest);
+        if parent != SlotId::NONE {
+            self.set_children(parent, siblings);
+        }
+        let slots = self.slab.slots();
+        self.index
+            .insert(slots.slot(id).hash, id, |id| slots.slot(id).hash);
+        id
+    }
+
+    /// The same where parent and index are told of many later: by
+    /// [`Self::set_children`] and [`Self::index_appended`].
+    pub(super) fn append(
+        &mut self,
+        parent: SlotId,
+        siblings: &mut Siblings,
+        path: &str,
+        content: &Content<'_>,
+        digest: u32,
+    ) -> SlotId {
         let path = canonical(path);
-        let name = if parent == SlotId::NONE {
-            ""
-        } else {
-            path::name(path)
-        };
-        let hash = path_hash(path);
-        let Family { first, count } = match parent {
-            SlotId::NONE => Family::NONE,
-            parent => self.slots().family(parent),
-        };
-        let last = (first != SlotId::NONE).then(|| self.slots().slot(first).prev);
+        let is_root = parent == SlotId::NONE;
+        let name = if is_root { "" } else { path::name(path) };
+        let is_first = siblings.family.count == 0;
         let place = Place {
             parent,
-            prev: last,
-            hash,
+            prev: (!is_first).then_some(siblings.last),
+            hash: path_hash(path),
             digest,
         };
         let id = self.slab.insert(name, content, &place);
-        if parent == SlotId::NONE {
+        if is_root {
             self.root = id;
-        } else {
-            let family = Family {
-                first: if last.is_some() { first } else { id },
-                count: count + 1,
-            };
-            self.slab.set_family(parent, family);
         }
-        if let Some(last) = last {
-            self.slab.slot_mut(last).next = id;
-            self.slab.slot_mut(first).prev = id;
+        if is_first {
+            siblings.family.first = id;
         }
-        let slots = self.slab.slots();
-        self.index.insert(hash, id, |id| slots.slot(id).hash);
+        siblings.family.count += 1;
+        siblings.last = id;
         id
+    }
+
+    /// The children of a znode.
+    pub(super) fn children(&self, parent: SlotId) -> Siblings {
+        let family = self.slots().family(parent);
+        let last = match family.first {
+            SlotId::NONE => SlotId::NONE,
+            first => self.slots().slot(first).prev,
+        };
+        Siblings { family, last }
+    }
+
+    /// Tells a znode of its children.
+    pub(super) fn set_children(&mut self, parent: SlotId, children: Siblings) {
+        self.slab.set_family(parent, children.family);
+        self.slab.slot_mut(children.family.first).prev = children.last;
+    }
+
+    /// Makes all that was appended known by path, while nothing was ever
+    /// removed.
+    ///
+    /// # Errors
+    /// With one that has the path of another.
+    pub(super) fn index_appended(&mut self) -> Result<(), SlotId> {
+        let slots = self.slab.slots();
+        let added = self.slab.added_after(self.index.len());
+        let is_same = |a, b| {
+            let (one, other) = (slots.slot(a), slots.slot(b));
+            one.hash == other.hash
+                && one.parent == other.parent
+                && slots.name_bytes(a) == slots.name_bytes(b)
+        };
+        self.index.extend(added, |id| slots.slot(id).hash, is_same)
     }
 
     /// Takes a znode without children out.
@@ -124,12 +189,6 @@ impl Nodes {
     ) {
         self.slab.rewrite(id, data, acl, stat);
         self.slab.slot_mut(id).digest = digest;
-    }
-
-    /// Room for so many znodes.
-    pub(super) fn reserve(&mut self, total: usize) {
-        let slots = self.slab.slots();
-        self.index.reserve(total, |id| slots.slot(id).hash);
     }
 
     fn unlink(&mut self, parent: SlotId, id: SlotId) {
@@ -185,7 +244,7 @@ impl<'a> Iterator for Children<'a> {
 impl ExactSizeIterator for Children<'_> {}
 
 /// The reference keeps the root under both names.
-fn canonical(path: &str) -> &str {
+pub(super) fn canonical(path: &str) -> &str {
     if path == "/" { "" } else { path }
 }
 

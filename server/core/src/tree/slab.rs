@@ -85,12 +85,12 @@ impl Slots {
     }
 
     fn chunk(&self, id: SlotId) -> &Chunk {
-        let chunk = self.chunks.get(id.0 as usize / CHUNK_IDS);
+        let chunk = self.chunks.get(chunk_of(id));
         chunk.as_deref().expect("a number that was handed out")
     }
 
     fn chunk_mut(&mut self, id: SlotId) -> &mut Chunk {
-        self.chunk_at_mut(id.0 as usize / CHUNK_IDS)
+        self.chunk_at_mut(chunk_of(id))
     }
 
     fn chunk_at_mut(&mut self, at: usize) -> &mut Chunk {
@@ -123,8 +123,8 @@ impl Slab {
         self.slots.chunk_mut(id).set_family(index(id), family);
     }
 
-    /// A new znode, with its place but unknown to its neighbours yet. One
-    /// that is the first child comes before itself.
+    /// A new znode, with its place; of its neighbours only the last child so
+    /// far knows it yet. One that is the first child comes before itself.
     pub(super) fn insert(&mut self, name: &str, content: &Content<'_>, place: &Place) -> SlotId {
         let id = self.free.pop().unwrap_or_else(|| self.fresh());
         let Content { data, acl, stat } = content;
@@ -139,7 +139,22 @@ impl Slab {
         slot.prev = place.prev.unwrap_or(id);
         slot.hash = place.hash;
         slot.digest = place.digest;
+        match place.prev {
+            Some(prev) if chunk_of(prev) == chunk_of(id) => chunk.slot_mut(index(prev)).next = id,
+            Some(prev) => self.slot_mut(prev).next = id,
+            None => {}
+        }
         id
+    }
+
+    /// All znodes but the first `from`, while none was ever removed.
+    pub(super) fn added_after(&self, from: usize) -> impl ExactSizeIterator<Item = SlotId> + Clone {
+        let end = self.slots.chunks.len() * CHUNK_SLOTS - (CHUNK_SLOTS - self.used);
+        debug_assert!(self.free.is_empty(), "numbers were used again");
+        (from..end).map(|number| {
+            let id = number / CHUNK_SLOTS * CHUNK_IDS + number % CHUNK_SLOTS;
+            SlotId(id as u32)
+        })
     }
 
     /// Replaces numbers and ACL, and the data unless that is `None`.
@@ -185,6 +200,10 @@ impl Slab {
         assert!(id != SlotId::NONE, "the last number stands for none");
         id
     }
+}
+
+const fn chunk_of(id: SlotId) -> usize {
+    id.0 as usize / CHUNK_IDS
 }
 
 const fn index(id: SlotId) -> usize {

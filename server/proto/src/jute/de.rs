@@ -127,7 +127,11 @@ impl<'a> Reader<'a> {
 
     /// A string; invalid UTF-8 becomes U+FFFD as in the reference's reader.
     pub fn opt_str(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        Ok(self.opt_buffer()?.map(String::from_utf8_lossy))
+        // The lossy way looks at each character even where all is well.
+        Ok(self.opt_buffer()?.map(|bytes| match str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        }))
     }
 
     /// A string that may not be null.
