@@ -213,10 +213,13 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
-    /// Gets about as many more bytes as are waiting, so that a long record is
-    /// tried a few times only.
+    /// Fills the block, or doubles it, so that a long record is tried a few
+    /// times only.
     fn read_block(&mut self) -> Result<(), SnapshotDefect> {
-        let wanted = self.block.len().max(BLOCK_BYTES) as u64;
+        let have = self.block.len();
+        let wanted = (2 * have).max(BLOCK_BYTES) - have;
+        self.block.reserve_exact(wanted);
+        let wanted = wanted as u64;
         let read = (&mut self.source)
             .take(wanted)
             .read_to_end(&mut self.block)

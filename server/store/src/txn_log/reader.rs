@@ -36,7 +36,8 @@ pub(crate) enum Tail {
 /// block is there. Logs are preallocated, so that most of one may be zeros.
 pub(crate) fn read_log<D: Disk>(disk: &D, path: &Path) -> io::Result<Vec<u8>> {
     let mut file = disk.reader(path)?;
-    let mut bytes = Vec::new();
+    // What is not written to takes no memory, growing by copies does.
+    let mut bytes = Vec::with_capacity(usize::try_from(disk.length(path)?).unwrap_or(0));
     let mut zeros = 0;
     loop {
         let start = bytes.len();
