@@ -22,7 +22,7 @@ use crate::disk_thread::Disk;
 use crate::driver::{Driver, DriverParts, Heartbeat};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
-use crate::load::load;
+use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, bind_any, bind_host};
 use crate::probe::{Probe, Running};
@@ -109,7 +109,10 @@ impl Server {
         };
         let (store, recovered) = loaded
             .map_err(|panic| Failure::Panic(panic.to_string()))?
-            .map_err(|error| Failure::Load(error.into()))?;
+            .map_err(|error| match error {
+                LoadError::Thread(source) => Failure::Thread(source),
+                error => Failure::Load(error.into()),
+            })?;
         let disk = Disk::start(store, &config, inbox.clone(), metrics.clone(), clock)
             .map_err(Failure::Thread)?;
         let replica = Replica::new(replica_config(&config), recovered, clock.now());
