@@ -149,14 +149,15 @@ fn is_zero(bytes: &[u8]) -> bool {
 /// Read at a time; a multiple of a sector.
 const BLOCK_BYTES: u64 = 256 * 1024;
 /// Smallest unit that a disk writes whole.
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::MemDisk;
 
-    fn log(entries: i64, data_bytes: usize) -> Vec<u8> {
+    /// Entries 1 to `entries`, each of so many bytes.
+    pub(in crate::txn_log) fn log(entries: i64, data_bytes: usize) -> Vec<u8> {
         let mut out = HEADER.to_vec();
         for n in 1..=entries {
             let mut data = vec![0x55; data_bytes];

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use zk_proto::Zxid;
 
 use super::entry::{self, Found};
-use super::reader::{Tail, headless, tail};
+use super::reader::{SECTOR_BYTES, Tail, headless, tail};
 use super::{HEADER, MAGIC_BYTES};
 
 /// A log, read entry by entry.
@@ -197,22 +197,12 @@ const BLOCK_BYTES: u64 = 1 << 20;
 const ENTRY_BYTES_MAX: usize = 256 << 20;
 /// How much behind an entry that cannot be read is searched for others.
 const REST_BYTES_MAX: usize = 320 << 20;
-const SECTOR_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::txn_log::reader::tests::log;
     use crate::txn_log::scan;
-
-    fn log(entries: i64, data_bytes: usize) -> Vec<u8> {
-        let mut out = HEADER.to_vec();
-        for n in 1..=entries {
-            let mut data = vec![0x55; data_bytes];
-            data[12..20].copy_from_slice(&n.to_be_bytes());
-            entry::write(&mut out, &data);
-        }
-        out
-    }
 
     /// Entries and end, as [`scan`] finds them in the whole file.
     fn assert_as_scan(bytes: &[u8]) {
