@@ -6,8 +6,11 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -86,14 +89,25 @@ pub fn member(ports: &[(u16, u16)], sid: usize, dir: &Path) -> ServerConfig {
 }
 
 /// Ports that were free a moment ago, for peers that must know each other's.
+/// No outgoing connection takes one of them while its server is stopped: they
+/// are below the range that the system chooses from.
 pub fn free_ports<const N: usize>() -> [(u16, u16); N] {
-    let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let sockets: Vec<_> = (0..N).map(|_| (bind(), bind())).collect();
-    std::array::from_fn(|n| {
-        let port = |socket: &std::net::TcpListener| socket.local_addr().unwrap().port();
-        (port(&sockets[n].0), port(&sockets[n].1))
-    })
+    std::array::from_fn(|_| (free_port(), free_port()))
 }
+
+fn free_port() -> u16 {
+    static HANDED_OUT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes that run at the same time begin apart.
+        let number = process::id() * 61 + HANDED_OUT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + u16::try_from(number % PORTS.len() as u32).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// One connection.
 pub struct Client {

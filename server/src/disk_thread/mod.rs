@@ -1,0 +1,226 @@
+//! The thread that works on the [`Store`]: takes all that has queued, appends
+//! it as one batch with one sync, and tells the driver in order. When it has
+//! nothing to do, the driver may do a small piece of work itself.
+//!
+//! Periodic snapshots are written by a second thread, so that they do not
+//! keep the log waiting. After the first error nothing more is done: the
+//! driver is told and ends the process.
+
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex};
+use zk_core::{EpochFile, LogEntry, TreeCut};
+use zk_proto::{Epoch, Zxid};
+use zk_store::{RealDisk, Store};
+
+use self::worker::Worker;
+use crate::clock::Clock;
+use crate::config::ServerConfig;
+use crate::inbox::Inbox;
+use crate::metrics::Metrics;
+
+/// What the driver asks of the disk.
+pub(crate) enum DiskOp {
+    Append(Vec<LogEntry>),
+    SaveEpoch(EpochFile, Epoch),
+    Truncate(Zxid),
+    Install(Arc<TreeCut>),
+    SaveSnapshot(Arc<TreeCut>),
+}
+
+/// The driver's end of the queue. What may be queued is bounded by what the
+/// replica lets be outstanding. Dropping it ends the thread once all is done.
+pub(crate) struct Disk {
+    /// Asked for since the last [`Disk::kick`].
+    asked: Vec<DiskOp>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    health: Arc<DiskHealth>,
+}
+
+/// What driver and thread share.
+struct Shared {
+    queue: Mutex<Queue>,
+    has_work: Condvar,
+    /// Locked for each piece of work; by the driver only when the thread has none.
+    worker: Mutex<Worker>,
+}
+
+#[derive(Default)]
+struct Queue {
+    ops: Vec<DiskOp>,
+    /// The thread has taken work and not finished it.
+    is_working: bool,
+    is_closed: bool,
+}
+
+/// Since when the disk is at work, for the probe.
+#[derive(Default)]
+pub(crate) struct DiskHealth {
+    /// ms since the start plus one; 0 while idle or at work that may be long.
+    busy_since_ms: AtomicU64,
+}
+
+impl DiskHealth {
+    /// For how long the thread has been at one piece of work that should be short.
+    pub(crate) fn busy_ms(&self, clock: Clock) -> u64 {
+        match self.busy_since_ms.load(Ordering::Relaxed) {
+            0 => 0,
+            since => (clock.mono().0 + 1).saturating_sub(since),
+        }
+    }
+}
+
+impl Disk {
+    /// Starts the thread.
+    pub(crate) fn start(
+        store: Store<RealDisk>,
+        config: &ServerConfig,
+        inbox: Arc<Inbox>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
+        let health = Arc::new(DiskHealth::default());
+        let worker = Worker::new(store, config, inbox, metrics, clock, health.clone());
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            has_work: Condvar::new(),
+            worker: Mutex::new(worker),
+        });
+        let at_work = shared.clone();
+        let thread = thread::Builder::new()
+            .name("disk".into())
+            .spawn(move || at_work.run())?;
+        Ok(Self {
+            asked: Vec::new(),
+            shared,
+            thread: Some(thread),
+            health,
+        })
+    }
+
+    /// Notes an operation for the next [`Self::kick`].
+    pub(crate) fn ask(&mut self, op: DiskOp) {
+        self.asked.push(op);
+    }
+
+    /// Nothing is asked for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Has the thread do what was asked for.
+    pub(crate) fn kick(&mut self) {
+        self.shared.queue.lock().ops.append(&mut self.asked);
+        self.shared.has_work.notify_one();
+    }
+
+    /// How many entries are asked for, if that is something for
+    /// [`Self::work_at_once`]: they are few and nothing else, and the log is
+    /// idle and usually fast.
+    pub(crate) fn asked_at_once(&self) -> Option<u64> {
+        let entries = entries_only(&self.asked)?;
+        let queue = self.shared.queue.lock();
+        let is_idle = !queue.is_working && queue.ops.is_empty();
+        let is_small = (1..=ENTRIES_AT_ONCE_MAX).contains(&entries);
+        let is_fast = || {
+            let worker = self.shared.worker.try_lock();
+            worker.is_some_and(|worker| worker.is_fast())
+        };
+        (is_small && is_idle && is_fast()).then_some(entries as u64)
+    }
+
+    /// Does what was asked for on the driver's thread. To wake a thread and to
+    /// be woken by it takes about as long as a sync.
+    pub(crate) fn work_at_once(&mut self) {
+        // The thread takes work only from the queue, which is empty: nothing is overtaken.
+        if let Some(mut worker) = self.shared.worker.try_lock() {
+            worker.perform_or_report(&mut self.asked);
+            return;
+        }
+        self.kick(); // it purges
+    }
+
+    pub(crate) fn health(&self) -> Arc<DiskHealth> {
+        self.health.clone()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.kick();
+        self.shared.queue.lock().is_closed = true;
+        self.shared.has_work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported by the thread's own guard.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How many entries are to be appended, if nothing else is asked for.
+fn entries_only(ops: &[DiskOp]) -> Option<usize> {
+    ops.iter()
+        .map(|op| match op {
+            DiskOp::Append(entries) => Some(entries.len()),
+            _ => None,
+        })
+        .sum()
+}
+
+impl Shared {
+    fn run(&self) {
+        let guard = self.worker.lock().report_panic();
+        let purge_interval = self.worker.lock().purge_interval();
+        let mut purge_at = purge_interval.map(|_| Instant::now());
+        let mut batch = Vec::new();
+        while self.take(&mut batch, purge_at) {
+            let mut worker = self.worker.lock();
+            if batch.is_empty() {
+                purge_at = purge_interval.map(|interval| Instant::now() + interval);
+                worker.purge_or_report();
+            } else {
+                worker.perform_or_report(&mut batch);
+            }
+        }
+        self.worker.lock().finish_snapshot();
+        std::mem::forget(guard);
+    }
+
+    /// Waits for work, or, when there is none, for the time to purge, which
+    /// leaves the batch empty. False at the end.
+    fn take(&self, batch: &mut Vec<DiskOp>, purge_at: Option<Instant>) -> bool {
+        let mut queue = self.queue.lock();
+        queue.is_working = false;
+        loop {
+            if !queue.ops.is_empty() {
+                std::mem::swap(batch, &mut queue.ops);
+                break;
+            }
+            if queue.is_closed {
+                return false;
+            }
+            match purge_at {
+                None => self.has_work.wait(&mut queue),
+                Some(at) => {
+                    if self.has_work.wait_until(&mut queue, at).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        queue.is_working = true;
+        true
+    }
+}
+
+/// More entries than these are worth a thread: others queue up meanwhile.
+const ENTRIES_AT_ONCE_MAX: usize = 4;

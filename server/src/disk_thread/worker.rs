@@ -1,0 +1,230 @@
+//! What is done for each operation, on the disk's thread or the driver's.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use zk_core::{EpochFile, Input, LogEntry, TreeCut};
+use zk_store::{EpochName, RealDisk, Store};
+
+use super::{DiskHealth, DiskOp};
+use crate::clock::Clock;
+use crate::config::ServerConfig;
+use crate::inbox::{Event, Inbox};
+use crate::load::{LoadError, recover};
+use crate::metrics::Metrics;
+
+/// The store and what is told of it; at an error it stops for good.
+pub(super) struct Worker {
+    store: Store<RealDisk>,
+    inbox: Arc<Inbox>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    health: Arc<DiskHealth>,
+    tail_max: usize,
+    snapshots_kept: usize,
+    purge_interval: Option<Duration>,
+    sync_warning: Duration,
+    snapshot: Option<JoinHandle<()>>,
+    /// How long syncs have taken lately.
+    pub(super) usual_sync: Duration,
+    has_failed: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        store: Store<RealDisk>,
+        config: &ServerConfig,
+        inbox: Arc<Inbox>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        health: Arc<DiskHealth>,
+    ) -> Self {
+        Self {
+            store,
+            inbox,
+            metrics,
+            clock,
+            health,
+            tail_max: config.commit_log_count,
+            snapshots_kept: config.snapshots_kept,
+            purge_interval: (config.purge_interval_hours > 0)
+                .then(|| Duration::from_secs(config.purge_interval_hours * 3600)),
+            sync_warning: Duration::from_millis(config.storage.sync_warning_ms),
+            snapshot: None,
+            usual_sync: SYNC_AT_ONCE_MAX,
+            has_failed: false,
+        }
+    }
+
+    /// Syncs have been short lately.
+    pub(super) fn is_fast(&self) -> bool {
+        self.usual_sync < SYNC_AT_ONCE_MAX
+    }
+
+    pub(super) fn purge_interval(&self) -> Option<Duration> {
+        self.purge_interval
+    }
+
+    /// Tells the driver when the thread that holds it unwinds.
+    pub(super) fn report_panic(&self) -> ReportPanic {
+        ReportPanic(self.inbox.clone())
+    }
+
+    /// After an error nothing more is done, and the driver is about to end.
+    pub(super) fn perform_or_report(&mut self, batch: &mut Vec<DiskOp>) {
+        if self.has_failed {
+            batch.clear();
+        } else if let Err(error) = self.perform(batch) {
+            self.fail(error);
+        }
+    }
+
+    pub(super) fn purge_or_report(&mut self) {
+        if self.has_failed {
+            return;
+        }
+        match self.store.purge(self.snapshots_kept) {
+            Ok(removed) => tracing::info!(removed, "old snapshots and logs purged"),
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    fn fail(&mut self, error: LoadError) {
+        self.has_failed = true;
+        self.inbox.push(Event::DiskFailed(error.into()));
+    }
+
+    fn perform(&mut self, batch: &mut Vec<DiskOp>) -> Result<(), LoadError> {
+        let mut ops = batch.drain(..).peekable();
+        while let Some(op) = ops.next() {
+            self.health
+                .busy_since_ms
+                .store(self.clock.mono().0 + 1, Ordering::Relaxed);
+            match op {
+                DiskOp::Append(mut entries) => {
+                    while let Some(DiskOp::Append(more)) =
+                        ops.next_if(|next| matches!(next, DiskOp::Append(_)))
+                    {
+                        entries.extend(more);
+                    }
+                    self.append(&entries)?;
+                }
+                DiskOp::SaveEpoch(file, epoch) => {
+                    let name = match file {
+                        EpochFile::Accepted => EpochName::Accepted,
+                        EpochFile::Current => EpochName::Current,
+                    };
+                    self.store.save_epoch(name, epoch)?;
+                    self.inbox.push_input(Input::EpochSaved(file, epoch));
+                }
+                DiskOp::SaveSnapshot(cut) => {
+                    self.store.roll()?;
+                    self.start_snapshot(cut);
+                }
+                DiskOp::Truncate(zxid) => {
+                    self.start_long_work();
+                    self.store.truncate(zxid)?;
+                    let left = recover(&mut self.store, self.tail_max, &self.metrics)?;
+                    tracing::info!(to = %zxid, last = %left.last_zxid, "log truncated");
+                    self.inbox.push_input(Input::Truncated(Box::new(left)));
+                }
+                DiskOp::Install(cut) => {
+                    self.start_long_work();
+                    let zxid = cut.zxid();
+                    let mut blocks = cut.blocks();
+                    let bytes = self
+                        .store
+                        .install_snapshot(zxid, cut.digest(), |out| blocks.append_next(out))?;
+                    tracing::info!(%zxid, bytes, "the leader's snapshot installed");
+                    self.inbox.push_input(Input::SnapshotInstalled(zxid));
+                }
+            }
+            self.health.busy_since_ms.store(0, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, entries: &[LogEntry]) -> Result<(), LoadError> {
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        self.store
+            .append(entries.iter().map(|entry| (entry.zxid, &entry.data[..])))?;
+        self.store.sync()?;
+        let elapsed = start.elapsed();
+        // One slow sync counts at once, and is forgotten after some fast ones.
+        self.usual_sync = elapsed.max((self.usual_sync * 7 + elapsed) / 8);
+        self.metrics.syncs.record_time(elapsed, 1);
+        self.metrics.sync_batches.record(entries.len() as u64, 1);
+        if elapsed >= self.sync_warning {
+            self.metrics.slow_syncs.add(1);
+            let elapsed_ms = elapsed.as_millis();
+            tracing::warn!(
+                elapsed_ms,
+                entries = entries.len(),
+                "syncing the log is slow"
+            );
+        }
+        self.inbox.push_input(Input::Appended(last.zxid));
+        Ok(())
+    }
+
+    fn start_snapshot(&mut self, cut: Arc<TreeCut>) {
+        self.finish_snapshot();
+        let zxid = cut.zxid();
+        let snapshots = self.store.snapshots();
+        let (inbox, metrics) = (self.inbox.clone(), self.metrics.clone());
+        let work = move || {
+            let guard = ReportPanic(inbox.clone());
+            let start = Instant::now();
+            let mut blocks = cut.blocks();
+            match snapshots.write_blocks(zxid, cut.digest(), |out| blocks.append_next(out)) {
+                Ok(bytes) => {
+                    metrics.snapshots.record_time(start.elapsed(), 1);
+                    let elapsed_ms = start.elapsed().as_millis();
+                    tracing::info!(%zxid, bytes, elapsed_ms, "snapshot written");
+                    inbox.push_input(Input::SnapshotSaved(zxid));
+                }
+                Err(error) => inbox.push(Event::DiskFailed(error.into())),
+            }
+            std::mem::forget(guard);
+        };
+        match thread::Builder::new().name("snapshot".into()).spawn(work) {
+            Ok(thread) => self.snapshot = Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "cannot start a thread; this snapshot is skipped");
+                self.inbox.push_input(Input::SnapshotSaved(zxid));
+            }
+        }
+    }
+
+    /// Rewriting history and loading may take long without anything being wrong.
+    fn start_long_work(&mut self) {
+        self.health.busy_since_ms.store(0, Ordering::Relaxed);
+        self.finish_snapshot();
+    }
+
+    pub(super) fn finish_snapshot(&mut self) {
+        if let Some(thread) = self.snapshot.take() {
+            // Its guard has reported a panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Tells the driver when a thread unwinds.
+pub(super) struct ReportPanic(Arc<Inbox>);
+
+impl Drop for ReportPanic {
+    fn drop(&mut self) {
+        self.0
+            .push(Event::DiskFailed("the disk thread has panicked".into()));
+    }
+}
+
+/// A log whose syncs usually take longer is left to the thread, so that the
+/// driver does not stand still with it.
+pub(super) const SYNC_AT_ONCE_MAX: Duration = Duration::from_millis(1);
