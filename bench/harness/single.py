@@ -1,5 +1,6 @@
 """The measures of one server, each a function from a bench to rows of the table."""
 
+import json
 import os
 import shutil
 import statistics
@@ -76,6 +77,17 @@ class Bench:
             yield
             process.stdin.close()
 
+    def machine(self, at: Path, seconds: float) -> dict:
+        """How long the machine keeps a program waiting that asks for little; no server runs."""
+        os.sync()
+        done = subprocess.run(
+            [str(self.generator), "machine", f"--dir={at}", f"--seconds={seconds}"],
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=2 * seconds + 60,
+        )
+        return json.loads(done.stdout)
+
     def _bulk_command(self, server: Ensemble, what: str, count: int) -> list[str]:
         return [
             str(self.generator),
@@ -137,9 +149,37 @@ class Row:
         return "| " + " | ".join(cells) + " |"
 
 
-def table(rows: list[Row]) -> str:
-    head = "| measure | Java, by round | Quorate, by round | ratio of medians | by round | at least | aim |"
-    return "\n".join([head, "|---|---:|---:|---:|---:|---|---|", *(row.markdown() for row in rows)])
+@dataclass
+class MachineRow:
+    """What the machine did by itself, in rounds beside those of a tail."""
+
+    title: str
+    rounds: list[dict]
+    is_met = True
+
+    def markdown(self) -> str:
+        names = ("turn_p999_us", "turn_max_us", "sync_p999_us", "sync_max_us")
+        cells = [" / ".join(f"{it[name] / 1000:.1f}" for it in self.rounds) for name in names]
+        return "| " + " | ".join([self.title, *cells]) + " |"
+
+
+def table(rows: list[Row | MachineRow]) -> str:
+    """One for the servers, and one for the machine if it was looked at."""
+    parts = [
+        (
+            "| measure | Java, by round | Quorate, by round | ratio of medians | by round | at least | aim |",
+            "|---|---:|---:|---:|---:|---|---|",
+            [row for row in rows if isinstance(row, Row)],
+        ),
+        (
+            "| the machine alone, by round, ms | turn, p99.9 | turn, longest | sync, p99.9 | sync, longest |",
+            "|---|---:|---:|---:|---:|",
+            [row for row in rows if isinstance(row, MachineRow)],
+        ),
+    ]
+    return "\n\n".join(
+        "\n".join([head, line, *(row.markdown() for row in rows)]) for head, line, rows in parts if rows
+    )
 
 
 def throughput(bench: Bench):
@@ -163,7 +203,9 @@ def throughput(bench: Bench):
     half = int(max(it["ops_per_s"] for it in figures[True, "mix"]) / 2)
     for place, where in bench.places():
         tails = {True: [], False: []}
+        alone = []
         for _ in range(bench.rounds):
+            alone.append(bench.machine(place, bench.seconds))
             for kind in bench.systems():
                 with bench.server(kind, "tail", at=place) as server:
                     bench.load(server, "mix", True)
@@ -171,6 +213,7 @@ def throughput(bench: Bench):
                     tails[kind.is_java].append(paced["p999_us"])
         title = f"p99.9 of the 90/10 mix at {half:,} requests/s, half of Java's best, µs{where}"
         yield Row(title, tails[True], tails[False], 0.2, 0.05, digits=0)
+        yield MachineRow(f"beside p99.9 of the mix{where}", alone)
 
 
 def znodes(bench: Bench):
@@ -238,16 +281,20 @@ def stall(bench: Bench):
     for place, where in bench.places():
         quiet = {True: [], False: []}
         busy = {True: [], False: []}
+        alone = []
         for kind in bench.systems():
             for snap_count, longest in ((10 * bench.znodes, quiet), (STALL_SNAP_COUNT, busy)):
                 with bench.server(kind, "stall", f"snapCount={snap_count}", at=place) as server:
                     bench.bulk(server, "fill", bench.znodes)
                     for _ in range(bench.rounds):
                         longest[kind.is_java].append(longest_wait(bench, server, longest is busy))
+        for _ in range(bench.rounds):
+            alone.append(bench.machine(place, STALL_SECONDS))
         title = f"longest wait of a write without snapshots, ms{where}"
         yield Row(title, quiet[True], quiet[False], None, None)
         title = f"longest wait of a write while snapshots of {bench.znodes:,} znodes are taken, ms{where}"
         yield Row(title, busy[True], busy[False], None, None, absolute_max=10)
+        yield MachineRow(f"beside the longest wait of a write{where}", alone)
 
 
 def longest_wait(bench: Bench, server: Ensemble, with_snapshots: bool) -> float:

@@ -1,6 +1,7 @@
 //! Command line arguments.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
@@ -23,6 +24,20 @@ pub(crate) enum Command {
     Hold(BulkArgs),
     /// Writes and reads back one znode of so many bytes.
     Large(BulkArgs),
+    /// Without a server: how long the machine keeps threads and syncs waiting by itself.
+    Machine(MachineArgs),
+}
+
+/// What of the machine to look at.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// Directory on the file system whose syncs are timed.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+
+    /// For how long each.
+    #[arg(long, default_value_t = 8.0, value_parser = positive_seconds)]
+    pub(crate) seconds: f64,
 }
 
 /// What to bring a server to.

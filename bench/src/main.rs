@@ -2,7 +2,8 @@
 //!
 //! `load` is one thread around one epoll: every connection keeps a fixed number of requests
 //! outstanding, or requests leave at a fixed rate. `fill`, `watch` and `hold` bring a server into
-//! a state whose memory or start is to be measured. It shares the machine with the servers it loads, so it counts its own CPU too.
+//! a state whose memory or start is to be measured. It shares the machine with the servers it loads,
+//! so it counts its own CPU too; `machine` says what the machine does to the tails by itself.
 //!
 //! It has a codec of its own and must never use the server's (`zk-proto`): a mistake shared by
 //! both sides would agree with itself and go unseen.
@@ -15,6 +16,7 @@ mod cpu;
 mod generator;
 mod histogram;
 mod load;
+mod machine;
 mod report;
 mod session;
 mod warm_up;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => bulk::watch(&args),
         Command::Hold(args) => bulk::hold(&args),
         Command::Large(args) => bulk::large(&args),
+        Command::Machine(args) => machine::measure(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
