@@ -51,7 +51,10 @@ class Connection:
     # frames
 
     def send_frame(self, payload):
-        self.socket.sendall(len(payload).to_bytes(4, "big") + payload)
+        try:
+            self.socket.sendall(len(payload).to_bytes(4, "big") + payload)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Closed(f"while sending {len(payload)} bytes") from error
 
     def receive_frame(self):
         length = int.from_bytes(self._read(4), "big", signed=True)

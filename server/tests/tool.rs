@@ -114,6 +114,13 @@ fn whole_files_are_found_right() {
         "{lines}"
     );
     assert!(lines.contains("14 znodes, digest agrees\n"), "{lines}");
+    let fuzzy = captured("fuzzy").join("snapshot.37.gz");
+    let lines = assert_ok(&quorate(&["snapshot", "check"], &[&fuzzy]));
+    assert!(
+        lines
+            .contains("48 znodes; it has a part of 0x38, so its digest of 0x37 was not compared\n"),
+        "{lines}"
+    );
 }
 
 #[test]
