@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tokio::time::Sleep;
-use zk_core::{ConnId, EpochFile, Input, LinkId, LogEntry, Millis, Output, Replica, Role, Status};
+use zk_core::{ConnId, EpochFile, Input, LinkId, LogEntry, Millis, Output, Replica, Role};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{Epoch, Sid};
 
@@ -21,12 +20,6 @@ use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
 use crate::net::{ConnStats, Farewell, LinkOutbox, Mesh, QuorumPort};
-
-/// A look at the server between two batches.
-#[derive(Clone, Debug)]
-pub(crate) struct Report {
-    pub(crate) status: Status,
-}
 
 /// When the driver has last ended a batch or begun one that may be long.
 #[derive(Default)]
@@ -203,8 +196,9 @@ impl Driver {
                     );
                     Input::LinkAccepted(link)
                 }
-                Event::Report(asker) => {
-                    self.report(asker);
+                Event::Status(asker) => {
+                    // An asker that has lost patience is gone.
+                    let _ = asker.send(self.parts.replica.status());
                     continue;
                 }
                 Event::Sessions { after, max, asker } => {
@@ -420,13 +414,6 @@ impl Driver {
                 .replica
                 .step(now, Input::Touched(touched), &mut self.outputs);
         }
-    }
-
-    fn report(&self, asker: oneshot::Sender<Report>) {
-        // An asker that has lost patience is gone.
-        let _ = asker.send(Report {
-            status: self.parts.replica.status(),
-        });
     }
 
     fn count(&self, packet: &QuorumPacket) {

@@ -9,11 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use zk_core::{ConnId, Input, LinkId, Millis};
+use zk_core::{ConnId, Input, LinkId, Millis, Status};
 use zk_proto::SessionId;
 use zk_proto::client::{ConnectRequest, Id};
 
-use crate::driver::Report;
 use crate::net::{ConnStats, LinkOutbox};
 
 /// What reaches the driver.
@@ -37,7 +36,7 @@ pub(crate) enum Event {
     /// Stop, because the process is told to.
     Stop,
     /// Someone wants to know how the replica is.
-    Report(oneshot::Sender<Report>),
+    Status(oneshot::Sender<Status>),
     /// Someone wants to know which sessions expire after this one.
     Sessions {
         after: Option<(Millis, SessionId)>,

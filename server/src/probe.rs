@@ -111,10 +111,10 @@ impl Probe {
     pub(crate) async fn status(&self) -> Option<Status> {
         let running = self.running.get()?;
         let (asker, answer) = oneshot::channel();
-        running.inbox.push(Event::Report(asker));
-        let report = timeout(PATIENCE, answer).await.ok()?.ok()?;
-        *self.last_status.lock() = Some(report.status.clone());
-        Some(report.status)
+        running.inbox.push(Event::Status(asker));
+        let status = timeout(PATIENCE, answer).await.ok()?.ok()?;
+        *self.last_status.lock() = Some(status.clone());
+        Some(status)
     }
 
     /// Sessions of the ensemble by the time of their expiry, asked of a leader

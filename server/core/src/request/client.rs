@@ -8,10 +8,20 @@ use zk_proto::client::{AuthPacket, ErrorCode, Id, ReplyHeader};
 use zk_proto::jute::{Put, Reader};
 use zk_proto::{Xid, Zxid};
 
-use super::read::ReadOutcome;
 use super::reply::frame;
 use crate::ConnId;
 use crate::auth::{AuthConfig, add_id};
+
+/// What to do with the connection after a request that was answered here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// Go on.
+    Answered,
+    /// Go on; the client's writes have the ids that it has now.
+    Authenticated,
+    /// Send what was appended, then close.
+    Close,
+}
 
 /// One connection.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use zk_proto::client::{ErrorCode, Id, OpCode, ReplyHeader, perms, special_xid};
 use zk_proto::jute::Reader;
 use zk_proto::{DecodeError, SessionId, Xid, Zxid};
 
-use super::client::{Client, sasl};
+use super::client::{Client, ReadOutcome, sasl};
 use super::reply::frame;
 use crate::ConnId;
 use crate::auth::AuthConfig;
@@ -34,17 +34,6 @@ pub struct ReadGuard<'a> {
     tree: RwLockReadGuard<'a, Tree>,
     watches: &'a Mutex<WatchTable>,
     auth: &'a AuthConfig,
-}
-
-/// What to do with the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadOutcome {
-    /// Go on.
-    Answered,
-    /// Go on; the client's writes have the ids that it has now.
-    Authenticated,
-    /// Send what was appended, then close.
-    Close,
 }
 
 impl SharedView {

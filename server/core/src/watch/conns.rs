@@ -1,4 +1,5 @@
-//! Connections as small numbers.
+//! Connections as small numbers. One is given to another connection only when
+//! no watch of the first is left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +7,8 @@ use std::sync::Arc;
 use zk_proto::SessionId;
 use zk_proto::client::Id;
 
-use super::record::SLOTS_MAX;
+use super::record::{SLOTS_MAX, Slot};
 use crate::ConnId;
-
-/// A connection's number. It is given to another one only when no watch of
-/// the first is left.
-pub(super) type Slot = u32;
 
 #[derive(Debug, Default)]
 pub(super) struct Conns {

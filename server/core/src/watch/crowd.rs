@@ -1,7 +1,7 @@
 //! The watchers of a path that has many.
 
-use super::conns::Slot;
 use super::modes::Modes;
+use super::record::Slot;
 
 /// For each mode its watchers.
 #[derive(Debug, Default)]

@@ -7,11 +7,10 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 
 use super::buckets::{address, partner};
-use super::conns::Slot;
 use super::crowd::Crowd;
 use super::modes::Modes;
 use super::parents::Parents;
-use super::record::{self, FEW_MAX, Few, Record, Span, Watchers};
+use super::record::{self, FEW_MAX, Few, Record, Slot, Span, Watchers};
 
 #[derive(Debug)]
 pub(super) struct Index {

@@ -1,8 +1,10 @@
 //! A watched path as bytes in a bucket: a byte of its hash, the length of the
 //! rest, the number of its parent, its watchers, its name.
 
-use super::conns::Slot;
 use super::modes::Modes;
+
+/// A connection's number.
+pub(super) type Slot = u32;
 
 /// Who watches a path.
 #[derive(Debug, PartialEq, Eq)]

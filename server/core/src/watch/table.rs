@@ -6,9 +6,10 @@ use std::sync::Arc;
 use zk_proto::SessionId;
 use zk_proto::client::{Acl, EventKind, Id, WatcherType, perms};
 
-use super::conns::{Conns, Slot};
+use super::conns::Conns;
 use super::index::Index;
 use super::modes::{Modes, WatchKind};
+use super::record::Slot;
 use crate::ConnId;
 use crate::auth::AuthConfig;
 use crate::tree::path;
