@@ -1,7 +1,7 @@
 //! One TCP connection to a client port, with blocking calls.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -57,6 +57,15 @@ impl Connection {
             bytes.extend(packet);
         }
         drop(self.stream.write_all(&bytes));
+    }
+
+    /// Ends the connection and waits until the server has ended it, too. The reference, when it
+    /// notices late, forgets the connection that has taken the session up meanwhile.
+    pub(crate) fn close(mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_ok() {
+            let mut buffer = [0; 1 << 12];
+            while self.stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        }
     }
 
     /// The next frame, as it is; `None` at the end of the connection or after [`PATIENCE`].

@@ -188,6 +188,14 @@ struct Slot {
     session: i64,
 }
 
+impl Slot {
+    fn close(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.close();
+        }
+    }
+}
+
 impl Run<'_> {
     fn step(&mut self, step: &Step) -> Result<Vec<String>> {
         while self.slots.len() <= step.on {
@@ -198,7 +206,7 @@ impl Run<'_> {
             Action::Attach(attach) => self.attach(step.on, attach),
             Action::Drop {} => {
                 let lines = self.settle(step.on)?;
-                self.slots[step.on].connection = None;
+                self.slots[step.on].close();
                 Ok(lines)
             }
             Action::Do(ops) => self.ops(step.on, ops),
@@ -208,7 +216,7 @@ impl Run<'_> {
     fn open(&mut self, on: usize, open: &Open) -> Result<Vec<String>> {
         let server = open.server % self.system.servers.len();
         let mut lines = self.settle(on)?;
-        self.slots[on].connection = None;
+        self.slots[on].close();
         self.system.catch_up(server)?;
         let hello = request::connect(
             self.zxid(open.last_zxid),
@@ -224,14 +232,14 @@ impl Run<'_> {
     fn attach(&mut self, on: usize, attach: &Attach) -> Result<Vec<String>> {
         let server = attach.server % self.system.servers.len();
         let mut lines = self.settle(on)?;
-        self.slots[on].connection = None;
+        self.slots[on].close();
         let session = self.slots.get(attach.session).map_or(0, |it| it.session);
         // The server closes what else it has of this session.
         for other in 0..self.slots.len() {
             if self.slots[other].session == session {
                 lines.extend(self.settle(other)?);
                 if self.slots[other].server != server && !attach.keep {
-                    self.slots[other].connection = None;
+                    self.slots[other].close();
                 }
             }
         }
@@ -371,7 +379,7 @@ impl Run<'_> {
         let (mut lines, more) = self.answer(on, None, XID_PING)?;
         if more.is_some() {
             lines.push("NOT CLOSED".to_owned());
-            self.slots[on].connection = None;
+            self.slots[on].close();
         }
         Ok(lines)
     }
@@ -394,8 +402,11 @@ impl Run<'_> {
     }
 
     /// Sessions that live on would leave ephemerals that vanish in the midst of another scenario.
+    /// How each ends is compared, too: a transaction more on one side shows where it came from.
     fn close_sessions(&mut self) -> Result<()> {
-        self.slots.clear();
+        for mut slot in self.slots.drain(..) {
+            slot.close();
+        }
         for session in self.view.sessions() {
             self.system.catch_up(0)?;
             let mut connection = Connection::new(self.system.servers[0].address)?;
@@ -411,11 +422,19 @@ impl Run<'_> {
             let frame = connection
                 .frame()?
                 .context("no answer to a closing session")?;
-            if connect_response(&frame)?.session == session
-                && let Incoming::Reply(header, _) = connection.incoming()?
-            {
-                self.system.seen(0, header.zxid);
-            }
+            let line = if connect_response(&frame)?.session != session {
+                "has ended".to_owned()
+            } else {
+                match connection.incoming()? {
+                    Incoming::Reply(header, body) => {
+                        self.system.seen(0, header.zxid);
+                        self.view.reply(&Op::CloseSession {}, 1, &header, &body)
+                    }
+                    other => ended(&other),
+                }
+            };
+            let name = self.view.session(session);
+            self.note(&name, vec![line]);
         }
         Ok(())
     }
