@@ -5,6 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use zk_core::tree::Tree;
+use zk_proto::Zxid;
+use zk_store::{RealDisk, Store, StoreConfig};
+
 fn captured(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("proto/testdata/store")
@@ -121,6 +125,28 @@ fn whole_files_are_found_right() {
             .contains("48 znodes; it has a part of 0x38, so its digest of 0x37 was not compared\n"),
         "{lines}"
     );
+}
+
+#[test]
+fn a_digest_that_disagrees_is_told_and_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(RealDisk, StoreConfig::at(dir.path())).unwrap();
+    let tree = Tree::new();
+    let snapshots = store.snapshots();
+    for (zxid, digest) in [(1, tree.digest()), (2, tree.digest() + 1)] {
+        let written = snapshots.write(Zxid(zxid), &tree.image(), digest);
+        written.unwrap();
+    }
+    let files = ["snapshot.1", "snapshot.2"].map(|name| dir.path().join("version-2").join(name));
+    let lines = assert_ok(&quorate(&["snapshot", "check"], &[&files[0], &files[1]]));
+    let (right, other) = lines.trim_end().split_once('\n').unwrap();
+    assert!(right.ends_with(", digest agrees"), "{lines}");
+    let have = tree.digest();
+    let told = format!(
+        "; its znodes have the digest {have}, but {} was written",
+        have + 1
+    );
+    assert!(other.contains(&told), "{lines}");
 }
 
 #[test]
