@@ -123,6 +123,66 @@ def test_large_requests_have_a_budget(server):
     assert metric(one, "large_requests_rejected") == 1
 
 
+WRITES = 200
+
+
+def send_at_once(client, names):
+    """Creates of these znodes, and a read behind them, in one piece."""
+    payloads = [wire.header(xid, wire.CREATE) + wire.create_body(f"/{name}") for xid, name in enumerate(names, 1)]
+    payloads.append(wire.header(len(names) + 1, wire.GET_CHILDREN) + wire.path_watch("/"))
+    client.socket.sendall(b"".join(len(payload).to_bytes(4, "big") + payload for payload in payloads))
+
+
+def errors(client, count):
+    """Of the replies to that, in order."""
+    found = []
+    for xid in range(1, count + 1):
+        try:
+            client.reply(xid)
+            found.append(0)
+        except wire.ServerError as error:
+            found.append(error.code)
+    return found
+
+
+def test_writes_in_work_have_a_limit(server):
+    one = server(request_throttle_max_requests=2)
+    clients = [one.connect() for _ in range(5)]
+    for i, client in enumerate(clients):
+        send_at_once(client, [f"n{i}-{j}" for j in range(WRITES)])
+    for client in clients:
+        assert errors(client, WRITES + 1) == [0] * (WRITES + 1)
+    assert metric(one, "request_throttle_wait_count") > 0
+    assert metric(one, "max_sync_processor_batch_size") <= 2
+    assert metric(one, "throttled_ops") == 0
+
+
+def test_who_waits_for_too_long_is_refused(server):
+    one = server(request_throttle_max_requests=1, throttled_op_wait_time=5)
+    client = one.connect()
+    client.create("/first")
+    names = [f"n{i}" for i in range(WRITES)]
+    send_at_once(client, names)
+    found = errors(client, WRITES + 1)
+    assert set(found) == {0, wire.THROTTLED_OP} and found[0] == 0
+    assert metric(one, "throttled_ops") == found.count(wire.THROTTLED_OP)
+    done = {name for name, error in zip(names, found) if not error}
+    assert set(client.children("/")) == {"zookeeper", "first"} | done
+    client.ping()
+
+
+def test_who_waits_and_goes_leaves_nothing(server):
+    one = server(request_throttle_max_requests=1)
+    stays = one.connect()
+    for round_ in range(3):
+        goes = one.connect()
+        for i in range(WRITES):
+            goes.send(wire.CREATE, wire.create_body(f"/{round_}-{i}"))
+        goes.drop()
+    assert stays.create("/after") == "/after"
+    assert metric(one, "stale_requests_dropped") > 0
+
+
 def test_the_longest_frame(server):
     one = server()
     client = one.connect()

@@ -24,7 +24,9 @@ use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
-use crate::net::{BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, bind_any, bind_host};
+use crate::net::{
+    BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, RequestThrottle, bind_any, bind_host,
+};
 use crate::probe::{Probe, Running};
 
 /// Runs a server until `stop` is ready. `announce` is told where clients
@@ -150,6 +152,7 @@ impl Server {
             clock,
             commands,
             limits: config.limits.clone(),
+            request_throttle: RequestThrottle::new(&config.limits),
             is_stopping: AtomicBool::new(false),
         });
         tasks.spawn(named(

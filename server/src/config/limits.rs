@@ -24,6 +24,12 @@ pub struct ClientLimits {
     /// `globalOutstandingLimit`, requests, divided by the other voters as the
     /// reference does.
     pub outstanding_max: usize,
+    /// `request_throttle_max_requests`: writes in work of all connections; 0
+    /// for any number.
+    pub requests_in_work_max: usize,
+    /// `throttled_op_wait_time`: a request that has waited longer for a place
+    /// among them is refused; `None` for never.
+    pub throttled_op_wait_max: Option<Duration>,
     /// `largeRequestThreshold`, bytes: a longer frame counts as large.
     pub large_request_bytes: Option<usize>,
     /// `largeRequestMaxBytes`: of all large requests in work.
@@ -70,6 +76,8 @@ impl ClientLimits {
             sessionless_max: ms("nio.sessionlessCnxnTimeout"),
             frame_bytes_max: values.int("jute.maxbuffer"),
             outstanding_max: (outstanding_max / voters.saturating_sub(1).max(1)).max(1),
+            requests_in_work_max: values.int("request_throttle_max_requests"),
+            throttled_op_wait_max: Some(ms("throttled_op_wait_time")).filter(|max| !max.is_zero()),
             large_request_bytes: values.int_unless_off("largeRequestThreshold"),
             large_requests_bytes_max: values.int("largeRequestMaxBytes"),
             connection_throttle: ConnectionThrottle::of(values),

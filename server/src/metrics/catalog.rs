@@ -165,12 +165,18 @@ catalog! {
     quorum_size Gauge "Voters of the ensemble." =
         |f| (!f.is_standalone()).then(|| f.status().map(|s| int(s.quorum_size))).flatten();
     readlatency AdvancedSummary "Time to answer a read, ms." = |f| summary(&f.metrics().read_latency, 1000.0);
+    request_throttle_queue_time_ms AdvancedSummary "Time that writes waited for their turn, with request_throttle_max_requests." =
+        |f| summary(&f.metrics().request_throttle_time, 1000.0);
+    request_throttle_wait_count Counter "How often a connection had to wait for its turn." =
+        |f| count(&f.metrics().request_throttle_waits);
     response_bytes Counter "Bytes of all replies to clients." =
         |f| Some(int(f.metrics().response_bytes.sum() as usize));
     sessionless_connections_expired Counter "Client connections without a connect request in time." =
         |f| count(&f.metrics().connections_without_session_expired);
     snap_count Counter "Synchronizations of learners by a whole tree." = |f| count(&f.metrics().snapshots_sent);
     snapshottime Summary "Time to write a snapshot, ms." = |f| summary(&f.metrics().snapshots, 1000.0);
+    stale_requests_dropped Counter "Requests that waited for their turn when their connection ended." =
+        |f| count(&f.metrics().stale_requests_dropped);
     stale_sessions_expired Counter "Sessions that this leader has let expire." =
         |f| f.status().map(|s| int(s.sessions_expired as usize));
     startup_txns_loaded Summary "Transactions replayed at start." = |f| summary(&f.metrics().txns_loaded, 1.0);
@@ -182,6 +188,8 @@ catalog! {
         |f| leads(f).then_some(Value::Int(0));
     synced_observers Gauge "Observers that are synchronized, also a follower's; there are none." =
         |f| matches!(f.role(), "leader" | "follower").then_some(Value::Int(0));
+    throttled_ops Counter "Requests that waited longer than throttled_op_wait_time and were refused." =
+        |f| count(&f.metrics().throttled_ops);
     unavailable_time Summary "Time between two periods of serving, ms." =
         |f| summary(&f.metrics().unavailable, 1000.0);
     updatelatency AdvancedSummary "Time to answer a write, ms." = |f| summary(&f.metrics().update_latency, 1000.0);

@@ -187,6 +187,12 @@ pub(crate) struct Metrics {
     pub(crate) requests_too_large: Counter,
     pub(crate) large_requests_rejected: Counter,
     pub(crate) large_request_bytes: Gauge,
+    /// Requests that had to wait for a place, and how long, in µs.
+    pub(crate) request_throttle_waits: Counter,
+    pub(crate) request_throttle_time: Summary,
+    /// Requests that waited for a place when their connection ended.
+    pub(crate) stale_requests_dropped: Counter,
+    pub(crate) throttled_ops: Counter,
     /// Writes of this server's clients without a reply, and their bytes.
     pub(crate) outstanding: Gauge,
     pub(crate) outstanding_bytes: Gauge,
@@ -258,10 +264,14 @@ impl Metrics {
             driver_inputs,
             slow_syncs,
             large_requests_rejected,
+            request_throttle_waits,
+            stale_requests_dropped,
+            throttled_ops,
             watch_bytes,
             auth_failed,
             ops,
             connection_token_deficit,
+            request_throttle_time,
             read_latency,
             update_latency,
             elections,
@@ -290,6 +300,9 @@ impl Metrics {
             driver_inputs,
             slow_syncs,
             large_requests_rejected,
+            request_throttle_waits,
+            stale_requests_dropped,
+            throttled_ops,
             watch_bytes,
             auth_failed,
         ] {
@@ -298,6 +311,7 @@ impl Metrics {
         ops.reset();
         for summary in [
             connection_token_deficit,
+            request_throttle_time,
             read_latency,
             update_latency,
             elections,

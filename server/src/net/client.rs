@@ -24,6 +24,7 @@ use zk_proto::{SessionId, Xid};
 use super::connection::{Connection, Ended};
 use super::mailbox::Farewell;
 use super::registry::{ConnStats, Registry, Replied};
+use super::request_throttle::RequestThrottle;
 use super::throttle::Throttle;
 use crate::clock::{Clock, wall_ms};
 use crate::command::Commands;
@@ -40,6 +41,7 @@ pub(crate) struct Clients {
     pub(crate) clock: Clock,
     pub(crate) commands: Arc<Commands>,
     pub(crate) limits: ClientLimits,
+    pub(crate) request_throttle: Option<RequestThrottle>,
     /// No more requests are taken, because the server is about to stop.
     pub(crate) is_stopping: AtomicBool,
 }

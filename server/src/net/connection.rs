@@ -16,12 +16,15 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use zk_core::request::{Client, ReadGuard, ReadOutcome, is_write, write_not_admitted};
+use zk_core::request::{
+    Client, ReadGuard, ReadOutcome, Reply, is_write, write_not_admitted, write_reply,
+};
 use zk_core::{ClientWrite, Input};
-use zk_proto::client::{OpCode, special_xid};
+use zk_proto::client::{ErrorCode, OpCode};
 use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
+use super::frames::{Sent, frames};
 use super::mailbox::Farewell;
 use super::registry::{ConnStats, Replied};
 use super::spare;
@@ -160,7 +163,9 @@ impl Connection {
         metrics.response_bytes.record_all(&sent.replies);
         metrics.watch_bytes.add(sent.event_bytes);
         let (xid, zxid) = sent.last.unwrap_or((Xid(-1), Zxid::ZERO));
-        self.work.outstanding = self.work.outstanding.saturating_sub(replies);
+        let left = self.work.outstanding.saturating_sub(replies);
+        self.clients.leave(self.work.outstanding - left);
+        self.work.outstanding = left;
         metrics.outstanding.add(-i64::from(replies));
         while replies > 0
             && let Some(run) = self.work.awaited.front_mut()
@@ -242,7 +247,7 @@ impl Connection {
     }
 
     /// Takes complete frames as far as their order allows.
-    fn take_frames(&mut self, cx: &Context<'_>) -> Taken {
+    fn take_frames(&mut self, cx: &mut Context<'_>) -> Taken {
         let is_over = matches!(
             self.work.ending,
             Some(Ended::ByServer(_) | Ended::Socket(_))
@@ -256,6 +261,10 @@ impl Connection {
             self.work.outbox.bytes = spare::take_outbox();
         }
         let start = Instant::now();
+        if clients.request_throttle.is_some() {
+            let untaken = self.work.inbox.len();
+            self.work.turn.arrived(untaken, start);
+        }
         let mut guard: Option<ReadGuard<'_>> = None;
         let mut run = Vec::new();
         let (mut run_bytes, mut large_bytes) = (0, 0);
@@ -277,20 +286,24 @@ impl Connection {
                 self.work.ending = Some(Ended::BadFrame(length));
                 break;
             };
+            let is_too_late = clients.is_too_late(&self.work.turn, op, 4 + length, start);
             if !self.is_admitted(op) {
                 write_not_admitted(&mut self.work.outbox.bytes, xid);
                 self.work.inbox.advance(4 + length);
                 self.work.ending = Some(Ended::Unauthenticated);
                 reads += 1;
-            } else if is_write(op) {
+            } else if is_write(op) && !is_too_late {
                 if !clients.has_room(self.work.outstanding) {
                     break;
                 }
+                if !clients.has_room_for_large(length) {
+                    self.work.ending = Some(Ended::TooLarge(length));
+                    break;
+                }
+                if !clients.enter(&mut self.work.turn, 4 + length, start, cx) {
+                    break;
+                }
                 if clients.is_large(length) {
-                    if !clients.has_room_for_large(length) {
-                        self.work.ending = Some(Ended::TooLarge(length));
-                        break;
-                    }
                     clients.metrics.large_request_bytes.add(length as i64);
                     large_bytes += length;
                 }
@@ -321,7 +334,14 @@ impl Connection {
                 let body = &inbox[FRAME_HEAD_BYTES..4 + length];
                 let out = &mut outbox.bytes;
                 let before = out.len() + LENGTH_BYTES;
-                let outcome = guard.serve(&mut self.client, xid, op, body, out);
+                let outcome = if is_too_late {
+                    clients.metrics.throttled_ops.add(1);
+                    let zxid = guard.tree().last_zxid();
+                    write_reply(out, xid, zxid, ErrorCode::ThrottledOp.code(), &Reply::None);
+                    ReadOutcome::Answered
+                } else {
+                    guard.serve(&mut self.client, xid, op, body, out)
+                };
                 inbox.advance(4 + length);
                 read_bytes.add(out.len().saturating_sub(before) as u64);
                 reads += 1;
@@ -341,6 +361,7 @@ impl Connection {
                     }
                 }
             }
+            self.work.turn.taken(4 + length);
             ops.note(op);
             frames += 1;
             if self
@@ -429,6 +450,12 @@ impl Drop for Connection {
         if let Some(load) = self.work.get() {
             let metrics = &self.clients.metrics;
             metrics.outstanding.add(-i64::from(load.outstanding));
+            self.clients.leave(load.outstanding);
+            if load.turn.is_waiting() {
+                metrics
+                    .stale_requests_dropped
+                    .add(frames(&load.inbox).count() as u64);
+            }
             let bytes: usize = load.awaited.iter().map(|run| run.bytes).sum();
             metrics.outstanding_bytes.add(-(bytes as i64));
             let large_bytes: usize = load.awaited.iter().map(|run| run.large_bytes).sum();
@@ -437,47 +464,6 @@ impl Drop for Connection {
         self.clients
             .inbox
             .push_input(Input::ClientClosed(self.client.conn()));
-    }
-}
-
-/// What is in frames of the driver: replies, and events between them.
-#[derive(Default)]
-struct Sent {
-    /// Xid and zxid of the last reply.
-    last: Option<(Xid, Zxid)>,
-    replies: Values,
-    event_bytes: u64,
-}
-
-impl Sent {
-    fn of(mut frames: &[u8]) -> Self {
-        let mut sent = Self::default();
-        while let Some((length, rest)) = frames.split_first_chunk() {
-            let length = usize::try_from(i32::from_be_bytes(*length));
-            let Some((frame, rest)) = length.ok().and_then(|length| rest.split_at_checked(length))
-            else {
-                break;
-            };
-            sent.note(frame);
-            frames = rest;
-        }
-        sent
-    }
-
-    fn note(&mut self, frame: &[u8]) {
-        let length = frame.len() as u64;
-        let Some((xid, rest)) = frame.split_first_chunk() else {
-            return;
-        };
-        let xid = Xid(i32::from_be_bytes(*xid));
-        if xid == special_xid::NOTIFICATION {
-            self.event_bytes += length;
-            return;
-        }
-        self.replies.add(length);
-        if let Some(zxid) = rest.first_chunk() {
-            self.last = Some((xid, Zxid(i64::from_be_bytes(*zxid))));
-        }
     }
 }
 

@@ -3,11 +3,13 @@
 mod client;
 mod connection;
 mod election;
+mod frames;
 mod link;
 mod listen;
 mod mailbox;
 mod quorum;
 mod registry;
+mod request_throttle;
 mod spare;
 mod throttle;
 mod work;
@@ -19,3 +21,4 @@ pub(crate) use listen::{BACKLOG, bind_any, bind_host};
 pub(crate) use mailbox::Farewell;
 pub(crate) use quorum::QuorumPort;
 pub(crate) use registry::{ConnStats, Registry, ShownConn};
+pub(crate) use request_throttle::RequestThrottle;

@@ -17,6 +17,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::connection::Ended;
+use super::request_throttle::Turn;
 use super::spare;
 
 /// Nothing between two calls of an idle connection's task, else a [`Load`].
@@ -33,6 +34,7 @@ pub(super) struct Load {
     pub(super) awaited: VecDeque<Run>,
     /// Sum of `awaited`.
     pub(super) outstanding: u32,
+    pub(super) turn: Turn,
     pub(super) ending: Option<Ended>,
 }
 
@@ -125,6 +127,7 @@ impl Load {
             && self.outbox.bytes.is_empty()
             && self.awaited.is_empty()
             && self.outstanding == 0
+            && !self.turn.is_waiting()
             && self.ending.is_none()
     }
 }

@@ -54,6 +54,8 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "clientTcpKeepAlive" Switch, "false", "TCP keep-alive on connections of clients";
     Taken "jute.maxbuffer" Int(1024, 1 << 30), "1048575", "bytes; longest frame of a client";
     Taken "globalOutstandingLimit" Int(1, 1_000_000), "1000", "requests in work above which connections that have some must wait; in an ensemble divided by the other voters";
+    Taken "request_throttle_max_requests" COUNT, "0", "writes in work of all connections, above which each waits for its turn, in the order of asking; 0 for any number";
+    Taken "throttled_op_wait_time" Int(0, 3_600_000), "0", "ms; a request that waits longer for its turn is refused with ThrottledOp; 0 for never";
     Taken "largeRequestThreshold" Int(-1, 1 << 30), "-1", "bytes from which a request is large; -1 for never";
     Taken "largeRequestMaxBytes" Int(1, 1 << 40), "104857600", "bytes of all large requests in work; one more closes its connection";
 
@@ -202,9 +204,10 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "learner.asyncSending" Text, "", "sending never waits here";
     Ignored "leader.nodelay" Text, "", "links between servers never wait for more to send";
     Ignored "follower.nodelay" Text, "", "links between servers never wait for more to send";
-    Ignored "request_throttle_*" Text, "", "globalOutstandingLimit and limits of each connection bound the requests in work; nothing queues behind them";
-    Ignored "request_stale_*" Text, "", "requests of a connection that has gone are never kept";
-    Ignored "throttled_op_wait_time" Text, "", "no request waits in a queue of a throttler";
+    Ignored "request_throttle_stall_time" Text, "", "whoever waits is woken when it is its turn";
+    Ignored "request_throttle_drop_stale" Text, "", "requests of a connection that has gone are always dropped";
+    Ignored "request_stale_connection_check" Text, "", "requests of a connection that has gone are always dropped";
+    Ignored "request_stale_latency_check" Text, "", "requests that wait longer than their session's timeout go with the session, which expires";
     Ignored "snapshotSizeFactor" Text, "", "a follower that is too far behind for a DIFF from memory gets a snapshot";
     Ignored "enableEagerACLCheck" Text, "", "a write is checked by the leader alone";
     Ignored "forceSnapshotSync" Text, "", "it is a test aid of the reference";
