@@ -149,7 +149,7 @@ def test_hash(peer, tmp_path):
     """The same transactions leave the same digests."""
     texts = []
     for kind in (peer, "java"):
-        home = tmp_path / kind
+        home = tmp_path / f"{len(texts)}-{kind}"
         server = KINDS[kind](home, {"client": free_ports(1)[0]}).start().wait_serving()
         client = server.connect()
         for n in range(300):

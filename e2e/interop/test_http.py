@@ -135,6 +135,37 @@ def test_values(members):
     client.close_session()
 
 
+def test_times_between_servers(members):
+    leader = members.leader()
+    follower = next(server for server in members if server is not leader)
+    before = {server: samples(server) for server in members}
+    client = follower.connect()
+    for i in range(20):
+        client.create(f"/timed{i}")
+    again = wire.Connection(follower.ports["client"])
+    again.connect(session=client.session, passwd=client.passwd)
+    assert again.session == client.session
+    again.close_session()
+    members.wait_quiet()
+
+    def more(server, name):
+        return samples(server)[name, ""] - before[server][name, ""]
+
+    for server in members:
+        assert more(server, "propagation_latency_count") >= 20
+        assert more(server, "propagation_latency_sum") < 20 * 1000
+        assert samples(server)["unavailable_time_count", ""] == samples(server)["looking_count", ""] == 1
+    assert more(leader, "quorum_ack_latency_count") >= 20
+    assert more(leader, "revalidate_count") == 1
+    assert samples(leader)["leader_unavailable_time_count", ""] == 1
+    for name in ("proposal_latency_count", "commit_propagation_latency_count"):
+        assert more(follower, name) >= 20
+        assert more(leader, name) == 0
+    assert more(follower, "connection_revalidate_count") == 1
+    assert samples(follower)["follower_sync_time_count", ""] == 1
+    assert samples(leader)["follower_sync_time_count", ""] == 0
+
+
 @pytest.mark.usefixtures("probed")
 def test_role_zxid_and_epoch(members):
     members.wait_quiet()

@@ -8,6 +8,7 @@ import time
 import pytest
 import wire
 
+QUOTA_EXCEEDED = -125
 SETTLE = 10.0  # seconds for a server to notice that a client has gone
 
 
@@ -121,6 +122,33 @@ def test_large_requests_have_a_budget(server):
     with pytest.raises(wire.Closed):
         client.create("/6000", bytes(6000))
     assert metric(one, "large_requests_rejected") == 1
+
+
+def test_quotas_are_measured_by_their_first_name(server):
+    one = server(enforceQuota="true")
+    assert not [name for name in one.mntr() if "namespace" in name and "quota" in name]
+    client = one.connect()
+    for path in ("/q", "/q/a", "/q/b", "/free"):
+        client.create(path, b"12")
+    for over, limits in (("/q/a", b"count=9,bytes=70=;countHardLimit=1"), ("/q/b", b"count=4,bytes=-1")):
+        path = "/zookeeper/quota"
+        for name in over.split("/")[1:]:
+            path += f"/{name}"
+            if wire.error_code(client.exists, path):
+                client.create(path)
+        client.create(f"{path}/zookeeper_limits", limits)
+        client.create(f"{path}/zookeeper_stats", b"count=0,bytes=0")
+    for _ in range(3):
+        assert wire.error_code(client.create, "/q/a/more") == QUOTA_EXCEEDED
+    client.create("/q/b/more", b"345")
+    measured = {name: value for name, value in one.mntr().items() if name.startswith("q_")}
+    assert {name: float(value) for name, value in measured.items()} == {
+        "q_quota_count_limit_per_namespace": 1 + 4,
+        "q_quota_bytes_limit_per_namespace": 70 - 1,
+        "q_quota_count_usage_per_namespace": 1 + 2,
+        "q_quota_bytes_usage_per_namespace": 2 + 5,
+        "q_quota_exceeded_error_per_namespace": 3,
+    }
 
 
 WRITES = 200

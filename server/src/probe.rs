@@ -1,6 +1,7 @@
 //! A look at the server from outside of the driver: for probes, metrics and
 //! four-letter words.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use zk_core::request::SharedView;
+use zk_core::tree::QuotaTotals;
 use zk_core::watch::WatchSummary;
 use zk_core::{Millis, Role, Status};
 use zk_proto::{Epoch, SessionId, Zxid};
@@ -58,6 +60,8 @@ pub(crate) struct TreeFacts {
     pub(crate) watches: usize,
     pub(crate) data_bytes: u64,
     pub(crate) digest_mismatches: u64,
+    /// By the first name of the path.
+    pub(crate) quotas: BTreeMap<String, QuotaTotals>,
 }
 
 pub(crate) struct Files {
@@ -246,6 +250,7 @@ impl Probe {
             let (znodes, ephemerals) = (tree.znode_count() + 1, tree.ephemerals_count());
             let data_bytes = tree.approximate_data_size();
             let digest_mismatches = tree.digest_mismatches();
+            let quotas = tree.quotas_by_namespace();
             drop(guard);
             TreeFacts {
                 znodes,
@@ -253,6 +258,7 @@ impl Probe {
                 watches: running.view.watch_count(),
                 data_bytes,
                 digest_mismatches,
+                quotas,
             }
         });
         Facts {

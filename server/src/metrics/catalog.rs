@@ -3,6 +3,10 @@
 //! Names are those of the reference (3.9.4, Prometheus provider). The
 //! `zk_server_` ones have no counterpart there.
 
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+
+use zk_core::tree::QuotaTotals;
 use zk_proto::client::OpCode;
 
 use super::summary::Shown;
@@ -34,7 +38,7 @@ pub(super) enum Value {
     Int(i64),
     Float(f64),
     /// One number for each value of the label.
-    Labelled(&'static str, Vec<(&'static str, i64)>),
+    Labelled(&'static str, Vec<(Cow<'static, str>, i64)>),
     /// A distribution and what its numbers are to be divided by.
     Summary(Shown, f64),
 }
@@ -60,11 +64,17 @@ catalog! {
     cnxn_closed_without_zk_server_running Counter "Client connections closed because this server did not serve." =
         |f| count(&f.metrics().connections_closed_while_not_serving);
     commit_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
+    commit_propagation_latency AdvancedSummary "Time from the leader's clock in a proposal to its commit at this follower, ms." =
+        |f| summary(&f.metrics().commit_propagation_latency, 1.0);
+    connection_drop_probability Gauge "Chance that a connect request is refused at random, with connection_throttle_freeze_time." =
+        |f| Some(Value::Float(f64::from_bits(f.metrics().connection_drop_probability.load(Ordering::Relaxed))));
     connection_drop_count Counter "Client connections that the client or the network has ended." =
         |f| count(&f.metrics().connections_dropped);
     connection_rejected Counter "Client connections closed at once because of a limit." =
         |f| count(&f.metrics().connections_rejected);
     connection_request_count Counter "Connect requests." = |f| count(&f.metrics().connection_requests);
+    connection_revalidate_count Counter "Connect requests for a session that exists already." =
+        |f| count(&f.metrics().sessions_renewed);
     connection_token_deficit Summary "Tokens that the connection throttle lacks." =
         |f| summary(&f.metrics().connection_token_deficit, 1.0);
     dbinittime Summary "Time to load the data at start, ms." = |f| summary(&f.metrics().load_time, 1000.0);
@@ -73,6 +83,8 @@ catalog! {
         |f| f.tree().map(|t| int(t.digest_mismatches as usize));
     election_time Summary "Time from looking to a leader, ms." = |f| summary(&f.metrics().elections, 1000.0);
     ephemerals_count Gauge "Ephemeral znodes." = |f| f.tree().map(|t| int(t.ephemerals));
+    follower_sync_time Summary "Time for a follower to have what its leader has, ms." =
+        |f| summary(&f.metrics().follower_syncs, 1000.0);
     fsync_threshold_exceed_count Counter "Syncs of the log beyond fsync.warningthresholdms." =
         |f| count(&f.metrics().slow_syncs);
     fsynctime Summary "Time of an append to the log with its sync, ms." = |f| summary(&f.metrics().syncs, 1000.0);
@@ -83,6 +95,8 @@ catalog! {
         |f| Some(or_minus_one(f.metrics().response_bytes.last()));
     last_proposal_size Gauge "Bytes of the newest proposal; -1 before the first." =
         |f| leads(f).then(|| or_minus_one(f.metrics().proposal_bytes.last()));
+    leader_unavailable_time Summary "The same as unavailable_time, when this server leads afterwards, ms." =
+        |f| summary(&f.metrics().leader_unavailable, 1000.0);
     leader_uptime Gauge "For how long this server has been the leader, ms." = |f| f.leading_ms().map(|ms| int(ms as usize));
     learner_commit_received_count Counter "Commits received from the leader." = |f| count(&f.metrics().commits_received);
     learner_proposal_received_count Counter "Proposals received from the leader." =
@@ -91,7 +105,7 @@ catalog! {
         |f| leads(f).then(|| f.status().map(|s| int(s.learners))).flatten();
     local_sessions Gauge "Sessions of this server only; there are none." =
         |_| Some(Value::Int(0));
-    looking_count Counter "How often this server has lost its role." = |f| count(&f.metrics().looking);
+    looking_count Counter "How often this server has looked for a leader." = |f| count(&f.metrics().looking);
     max_client_response_size Gauge "Bytes of the longest reply to a client; -1 before the first." =
         |f| Some(or_minus_one(f.metrics().response_bytes.max()));
     max_file_descriptor_count Gauge "Files that this process may have open." = |f| f.files().map(|files| int(files.max));
@@ -161,9 +175,25 @@ catalog! {
         |f| Some(int(f.metrics().packets_sent.value() as usize));
     pending_syncs Gauge "Syncs that wait for a commit." =
         |f| leads(f).then(|| f.status().map(|s| int(s.pending_syncs))).flatten();
+    propagation_latency AdvancedSummary "Time from the leader's clock in a proposal to its place in this server's tree, ms." =
+        |f| summary(&f.metrics().propagation_latency, 1.0);
     proposal_count Counter "Proposals of this leader." = |f| count(&f.metrics().proposals);
+    proposal_latency AdvancedSummary "Time from the leader's clock in a proposal to its arrival at this follower, ms." =
+        |f| summary(&f.metrics().proposal_latency, 1.0);
+    quorum_ack_latency AdvancedSummary "Time until a quorum has a proposal of this leader, ms." =
+        |f| summary(&f.metrics().quorum_ack_latency, 1.0);
     quorum_size Gauge "Voters of the ensemble." =
         |f| (!f.is_standalone()).then(|| f.status().map(|s| int(s.quorum_size))).flatten();
+    quota_bytes_limit_per_namespace Gauge "Bytes that quotas allow, by the first name of the path." =
+        |f| quotas(f, |of| of.bytes_limit);
+    quota_bytes_usage_per_namespace Gauge "Bytes that quotas count, by the first name of the path." =
+        |f| quotas(f, |of| of.bytes);
+    quota_count_limit_per_namespace Gauge "Znodes that quotas allow, by the first name of the path." =
+        |f| quotas(f, |of| of.count_limit);
+    quota_count_usage_per_namespace Gauge "Znodes that quotas count, by the first name of the path." =
+        |f| quotas(f, |of| of.count);
+    quota_exceeded_error_per_namespace Counter "Writes that this leader has refused for a quota, by the first name of the path." =
+        |f| f.status().and_then(|s| by_key(s.refused.iter().map(|(key, n)| (key.to_owned(), n as i64))));
     readlatency AdvancedSummary "Time to answer a read, ms." = |f| summary(&f.metrics().read_latency, 1000.0);
     request_throttle_queue_time_ms AdvancedSummary "Time that writes waited for their turn, with request_throttle_max_requests." =
         |f| summary(&f.metrics().request_throttle_time, 1000.0);
@@ -171,6 +201,8 @@ catalog! {
         |f| count(&f.metrics().request_throttle_waits);
     response_bytes Counter "Bytes of all replies to clients." =
         |f| Some(int(f.metrics().response_bytes.sum() as usize));
+    revalidate_count Counter "Sessions that followers have asked this leader about." =
+        |f| count(&f.metrics().revalidations);
     sessionless_connections_expired Counter "Client connections without a connect request in time." =
         |f| count(&f.metrics().connections_without_session_expired);
     snap_count Counter "Synchronizations of learners by a whole tree." = |f| count(&f.metrics().snapshots_sent);
@@ -190,7 +222,7 @@ catalog! {
         |f| matches!(f.role(), "leader" | "follower").then_some(Value::Int(0));
     throttled_ops Counter "Requests that waited longer than throttled_op_wait_time and were refused." =
         |f| count(&f.metrics().throttled_ops);
-    unavailable_time Summary "Time between two periods of serving, ms." =
+    unavailable_time Summary "Time from the start, or the end of serving, to serving, ms." =
         |f| summary(&f.metrics().unavailable, 1000.0);
     updatelatency AdvancedSummary "Time to answer a write, ms." = |f| summary(&f.metrics().update_latency, 1000.0);
     uptime Gauge "Time since the start of this server, ms." = |f| Some(int(f.uptime_ms() as usize));
@@ -205,7 +237,7 @@ catalog! {
     zk_server_frames_too_long_total Counter "Frames of clients beyond jute.maxbuffer." =
         |f| count(&f.metrics().requests_too_large);
     zk_server_role Gauge "1 for the role that this server has, 0 for the others." =
-        |f| Some(Value::Labelled("role", ROLES.iter().map(|role| (*role, i64::from(*role == f.role()))).collect()));
+        |f| Some(Value::Labelled("role", ROLES.iter().map(|role| ((*role).into(), i64::from(*role == f.role()))).collect()));
     zk_server_serving Gauge "1 while this server takes clients." =
         |f| f.status().map(|s| Value::Int(i64::from(s.is_serving)));
     zk_server_zxid Gauge "Last zxid in the tree." = |f| f.status().map(|s| Value::Int(s.last_zxid.0));
@@ -214,6 +246,17 @@ catalog! {
 fn ops(facts: &Facts, ops: &[OpCode]) -> Option<Value> {
     let counts = ops.iter().map(|op| facts.metrics().ops.value(*op));
     Some(int(counts.sum::<u64>() as usize))
+}
+
+fn quotas(facts: &Facts, number: fn(&QuotaTotals) -> i64) -> Option<Value> {
+    let quotas = facts.tree()?.quotas.iter();
+    by_key(quotas.map(|(namespace, of)| (namespace.clone(), number(of))))
+}
+
+/// `None` if there is none: a family without samples cannot be shown.
+fn by_key(numbers: impl Iterator<Item = (String, i64)>) -> Option<Value> {
+    let numbers: Vec<_> = numbers.map(|(key, number)| (key.into(), number)).collect();
+    (!numbers.is_empty()).then_some(Value::Labelled("key", numbers))
 }
 
 fn leads(facts: &Facts) -> bool {

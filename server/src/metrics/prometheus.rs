@@ -48,7 +48,7 @@ fn family(definition: &Definition, value: Value) -> MetricFamily {
             .map(|(of, number)| {
                 let mut pair = LabelPair::default();
                 pair.set_name(label.into());
-                pair.set_value(of.into());
+                pair.set_value(of.into_owned());
                 let mut metric = single(definition.kind, number as f64);
                 metric.set_label(vec![pair]);
                 metric

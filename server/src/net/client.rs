@@ -207,6 +207,8 @@ impl ClientPort {
         if request.session_id == SessionId(0) {
             // What the connection shows until its first request.
             stats.replied(&self.clients.registry, self.new_session());
+        } else {
+            self.clients.metrics.sessions_renewed.add(1);
         }
         stats.mailbox.touch(self.clients.clock.mono());
         let clients = self.clients.clone();
@@ -235,14 +237,16 @@ impl ClientPort {
         let is_renewal = request.session_id != SessionId(0);
         let admitted = throttle.admits(is_renewal, self.clients.clock.mono().0);
         let deficit = throttle.deficit();
+        let chance = throttle.refusal_chance().to_bits();
         drop(throttle);
+        let metrics = &self.clients.metrics;
+        metrics
+            .connection_drop_probability
+            .store(chance, Ordering::Relaxed);
         if !admitted {
             return Err(Early::Throttled);
         }
-        self.clients
-            .metrics
-            .connection_token_deficit
-            .record(deficit, 1);
+        metrics.connection_token_deficit.record(deficit, 1);
         Ok(())
     }
 

@@ -58,6 +58,11 @@ impl Throttle {
         left.is_some()
     }
 
+    /// Chance that the next one is refused at random.
+    pub(super) const fn refusal_chance(&self) -> f64 {
+        self.refusal_chance
+    }
+
     /// Tokens that the bucket lacks.
     pub(super) const fn deficit(&self) -> u64 {
         self.settings.tokens - self.tokens

@@ -32,7 +32,13 @@ impl Replica {
                 },
             );
             match applied {
-                Ok(applied) => self.answer(&applied, out),
+                Ok(applied) => {
+                    match self.applied_at.last_mut() {
+                        Some((at, count)) if *at == applied.header.time_ms => *count += 1,
+                        _ => self.applied_at.push((applied.header.time_ms, 1)),
+                    }
+                    self.answer(&applied, out);
+                }
                 Err(error) => {
                     tracing::error!(zxid = %entry.zxid, %error, "a committed entry is not a transaction");
                     out.push(Output::Halt {

@@ -20,7 +20,7 @@ use zk_proto::{SessionId, Zxid};
 use self::cleaner::Cleaner;
 use self::clients::Conn;
 use crate::config::ReplicaConfig;
-use crate::request::{Prep, SharedView};
+use crate::request::{Prep, Refused, SharedView};
 use crate::session::SessionTracker;
 use crate::tree::Tree;
 use crate::zab::{Effects, Zab, ZabEvent, ZabInput, ZabState};
@@ -48,6 +48,9 @@ pub struct Replica {
     by_session: BTreeMap<SessionId, ConnId>,
     next_session_id: i64,
     sessions_expired: u64,
+    /// While this server led before.
+    refused: Refused,
+    applied_at: Vec<(i64, u64)>,
     /// Connections with frames or to be closed at the end of the batch.
     dirty: Vec<ConnId>,
     /// The tree of a SNAP until ZAB asks for it.
@@ -123,6 +126,8 @@ impl Replica {
             by_session: BTreeMap::new(),
             next_session_id: config.first_session_id,
             sessions_expired: 0,
+            refused: Refused::default(),
+            applied_at: Vec::new(),
             dirty: Vec::new(),
             received: None,
             snapshots,
@@ -139,6 +144,13 @@ impl Replica {
     #[must_use]
     pub fn view(&self) -> SharedView {
         self.view.clone()
+    }
+
+    /// Wall times of the leader in ms, and how many transactions of each the
+    /// last call of [`Self::finish`] has applied.
+    #[must_use]
+    pub fn applied_at(&self) -> &[(i64, u64)] {
+        &self.applied_at
     }
 
     /// When to call [`Self::step`] with a tick at the latest.
@@ -195,6 +207,7 @@ impl Replica {
     /// synchronized from exactly that state, and hands out the clients'
     /// frames. Perform the outputs for clients before dropping the guard.
     pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) -> Option<Applied> {
+        self.applied_at.clear();
         self.apply_committed(out);
         let mut fx = Effects::default();
         let applied = self.tree(Tree::last_zxid);
@@ -309,6 +322,7 @@ impl Replica {
     fn stop_serving(&mut self, out: &mut Vec<Output>) {
         self.apply_committed(out);
         self.is_serving = false;
+        self.refused = self.refused();
         self.leading = None;
         self.following = Following::default();
         self.flush_clients(out);

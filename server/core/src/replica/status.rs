@@ -3,6 +3,7 @@
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
 use super::Replica;
+use crate::request::Refused;
 use crate::tree::Tree;
 use crate::{Millis, Role};
 
@@ -37,6 +38,8 @@ pub struct Status {
     pub sessions_expired: u64,
     /// Voters of the ensemble.
     pub quorum_size: usize,
+    /// Writes that this server, as the leader, has refused for a quota.
+    pub refused: Refused,
 }
 
 impl Replica {
@@ -73,6 +76,16 @@ impl Replica {
             pending_syncs: self.zab.pending_syncs(),
             sessions_expired: self.sessions_expired,
             quorum_size: self.config.ensemble.members.len(),
+            refused: self.refused(),
+        }
+    }
+
+    /// In this reign and before.
+    pub(super) fn refused(&self) -> Refused {
+        let leading = self.leading.as_ref();
+        match leading.map(|leading| leading.prep.refused()) {
+            Some(now) => self.refused.clone().with(now),
+            None => self.refused.clone(),
         }
     }
 }

@@ -15,7 +15,7 @@ use zk_proto::client::OpCode;
 pub use apply::{Applied, apply, replay};
 pub use client::{Client, ReadOutcome, write_not_admitted};
 pub use order::{Due, Order, Owed};
-pub use prep::{Prep, WriteRequest};
+pub use prep::{Prep, Refused, WriteRequest};
 pub use read::{ReadGuard, SharedView};
 pub use reply::{Reply, write_event, write_reply};
 pub(crate) use well_formed::is_well_formed;

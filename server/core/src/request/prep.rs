@@ -21,6 +21,7 @@ use zk_proto::txn::{SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
 use self::quota::QuotaLog;
+pub use self::quota::Refused;
 use super::pending::{Edit, Pending, Seen};
 use crate::LogEntry;
 use crate::auth::AuthConfig;
@@ -81,6 +82,12 @@ impl Prep {
     #[must_use]
     pub fn outstanding_changes(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Writes that were refused for a quota.
+    #[must_use]
+    pub const fn refused(&self) -> &Refused {
+        self.quota_log.refused()
     }
 
     /// The transaction of a request, numbered and encoded. A request that is

@@ -30,5 +30,6 @@ pub use data_tree::{CONFIG_PATH, Tree};
 pub use digest_log::DigestLog;
 pub use image::{TreeError, TreeLoader};
 pub use owner::Owner;
+pub use quota::QuotaTotals;
 pub(crate) use quota::QuotaVerdict;
 pub use znode::ZnodeRef;

@@ -36,6 +36,12 @@ pub fn parent(path: &str) -> &str {
     }
 }
 
+/// The first name; "" for the root.
+#[must_use]
+pub fn namespace(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or("")
+}
+
 /// What follows the last slash; "" for the root.
 #[must_use]
 pub fn name(path: &str) -> &str {

@@ -8,7 +8,7 @@
 //! alike. Nothing below `/zookeeper` counts for the digest.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::data_tree::Tree;
 use super::path;
@@ -29,6 +29,20 @@ pub(crate) enum QuotaVerdict {
     Soft,
     /// A hard limit is passed: the write is refused.
     Hard,
+}
+
+/// All quotas below one name at the top, added up; -1 for each that has no
+/// such limit, as the reference adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaTotals {
+    /// Limits of znodes, hard ones before soft ones.
+    pub count_limit: i64,
+    /// Limits of bytes, likewise.
+    pub bytes_limit: i64,
+    /// Znodes.
+    pub count: i64,
+    /// Bytes of their data.
+    pub bytes: i64,
 }
 
 impl Quotas {
@@ -71,6 +85,29 @@ impl Tree {
     /// Paths with limits, sorted by bytes.
     pub fn quota_paths(&self) -> impl Iterator<Item = &str> {
         self.quotas.limited.iter().map(|path| &**path)
+    }
+
+    /// Limits and use by the first name of the path. A quota whose znodes
+    /// cannot be read is left out.
+    #[must_use]
+    pub fn quotas_by_namespace(&self) -> BTreeMap<String, QuotaTotals> {
+        let mut totals: BTreeMap<String, QuotaTotals> = BTreeMap::new();
+        for over in self.quota_paths() {
+            let read = |name| StatsTrack::read(self.znode(&beside(over, name))?.data()).ok();
+            let (Some(limits), Some(used)) = (read(LIMITS), read(STATS)) else {
+                continue;
+            };
+            let limit = |soft, hard| match limits.get(hard) {
+                hard if hard > -1 => hard,
+                _ => limits.get(soft),
+            };
+            let of = totals.entry(path::namespace(over).to_owned()).or_default();
+            of.count_limit += limit(StatsTrack::COUNT, StatsTrack::COUNT_HARD_LIMIT);
+            of.bytes_limit += limit(StatsTrack::BYTES, StatsTrack::BYTE_HARD_LIMIT);
+            of.count += used.get(StatsTrack::COUNT);
+            of.bytes += used.get(StatsTrack::BYTES);
+        }
+        totals
     }
 
     /// What the quota of `path` says to so many more znodes and bytes, by what

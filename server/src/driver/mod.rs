@@ -1,6 +1,8 @@
 //! The one task that owns the [`Replica`]: takes whatever has arrived, steps
 //! through it, performs what comes out, and sleeps until the next deadline.
 
+mod counts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -10,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
-use zk_core::{ConnId, EpochFile, Input, LinkId, LogEntry, Millis, Output, Replica, Role};
+use zk_core::{ConnId, EpochFile, Input, LinkId, Millis, Output, Replica, Role};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{Epoch, Sid};
 
@@ -80,6 +82,8 @@ pub(crate) struct Driver {
     is_serving: bool,
     looking_since: Option<Instant>,
     unavailable_since: Option<Instant>,
+    /// Since when this server, as a follower, is synchronized.
+    syncing_since: Option<Instant>,
     is_stopping: bool,
 }
 
@@ -95,7 +99,11 @@ struct Link {
 
 impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Self {
+        // Who has peers begins with looking for a leader, which clients wait for.
+        let has_peers = parts.mesh.is_some();
+        parts.metrics.looking.add(u64::from(has_peers));
         Self {
+            unavailable_since: has_peers.then(Instant::now),
             parts,
             clients: BTreeMap::new(),
             links: HashMap::new(),
@@ -107,7 +115,7 @@ impl Driver {
             role: Role::Looking,
             is_serving: false,
             looking_since: Some(Instant::now()),
-            unavailable_since: None,
+            syncing_since: None,
             is_stopping: false,
         }
     }
@@ -216,7 +224,7 @@ impl Driver {
                 Input::ClientClosed(conn) => drop(self.clients.remove(conn)),
                 Input::LinkClosed(link) => drop(self.links.remove(link)),
                 Input::Packet { packet, .. } => {
-                    self.count(packet);
+                    self.count(packet, now.wall_ms);
                     if packet.known_kind() == Some(PacketKind::Ping) {
                         self.touch(now.mono);
                     }
@@ -248,6 +256,7 @@ impl Driver {
     fn finish(&mut self) -> Result<(), Failure> {
         let now = self.parts.clock.now();
         let applied = self.parts.replica.finish(now, &mut self.outputs);
+        self.count_applied(now.wall_ms);
         let performed = self.perform();
         drop(applied);
         self.wakers.drain(..).for_each(Waker::wake);
@@ -365,8 +374,10 @@ impl Driver {
     }
 
     fn send(&mut self, to: LinkId, packet: &QuorumPacket) {
-        if packet.known_kind() == Some(PacketKind::Diff) {
-            self.parts.metrics.diffs_sent.add(1);
+        match packet.known_kind() {
+            Some(PacketKind::Diff) => self.parts.metrics.diffs_sent.add(1),
+            Some(PacketKind::AckEpoch) => self.syncing_since = Some(Instant::now()),
+            _ => {}
         }
         if let Some(link) = self.links.get_mut(&to) {
             if link.packets.is_empty() {
@@ -414,58 +425,6 @@ impl Driver {
                 .replica
                 .step(now, Input::Touched(touched), &mut self.outputs);
         }
-    }
-
-    fn count(&self, packet: &QuorumPacket) {
-        match packet.known_kind() {
-            Some(PacketKind::Proposal) => self.parts.metrics.proposals_received.add(1),
-            Some(PacketKind::Commit) => self.parts.metrics.commits_received.add(1),
-            _ => {}
-        }
-    }
-
-    fn count_proposals(&self, entries: &[LogEntry]) {
-        self.parts.metrics.proposals.add(entries.len() as u64);
-        for entry in entries {
-            self.parts
-                .metrics
-                .proposal_bytes
-                .record(entry.data.len() as u64, 1);
-        }
-    }
-
-    fn role_changed(&mut self, role: Role, serving: bool, epoch: Epoch, leader: Option<Sid>) {
-        let metrics = &self.parts.metrics;
-        if let Some(mesh) = &self.parts.mesh {
-            mesh.set_looking(role == Role::Looking);
-        }
-        if role == Role::Looking && self.role != Role::Looking {
-            metrics.looking.add(1);
-            self.looking_since = Some(Instant::now());
-        }
-        if role != Role::Looking
-            && let Some(since) = self.looking_since.take()
-        {
-            metrics.elections.record_time(since.elapsed(), 1);
-        }
-        if serving && !self.is_serving {
-            if let Some(since) = self.unavailable_since.take() {
-                metrics.unavailable.record_time(since.elapsed(), 1);
-            }
-        } else if !serving && self.is_serving {
-            self.unavailable_since = Some(Instant::now());
-        }
-        let leads = role == Role::Leading && serving;
-        let since = if leads {
-            self.parts.clock.mono().0 + 1
-        } else {
-            0
-        };
-        metrics.leading_since_ms.store(since, Ordering::Relaxed);
-        self.role = role;
-        self.is_serving = serving;
-        let (sid, leader) = (self.parts.sid.0, leader.map(|leader| leader.0));
-        tracing::info!(sid, ?role, serving, epoch = epoch.0, leader, "role");
     }
 }
 
