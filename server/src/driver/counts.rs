@@ -1,13 +1,9 @@
-//! What the driver counts of what goes through it, and how long roles take.
-
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+//! What the driver counts of what goes through it.
 
 use zk_core::{LogEntry, Role};
 use zk_proto::jute::Reader;
 use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::txn::TxnHeader;
-use zk_proto::{Epoch, Sid};
 
 use super::Driver;
 use crate::metrics::Summary;
@@ -65,54 +61,6 @@ impl Driver {
                 .proposal_bytes
                 .record(entry.data.len() as u64, 1);
         }
-    }
-
-    pub(super) fn role_changed(
-        &mut self,
-        role: Role,
-        serving: bool,
-        epoch: Epoch,
-        leader: Option<Sid>,
-    ) {
-        let metrics = &self.parts.metrics;
-        if let Some(mesh) = &self.parts.mesh {
-            mesh.set_looking(role == Role::Looking);
-        }
-        if role == Role::Looking && self.role != Role::Looking {
-            metrics.looking.add(1);
-            self.looking_since = Some(Instant::now());
-        }
-        if role != Role::Looking
-            && let Some(since) = self.looking_since.take()
-        {
-            metrics.elections.record_time(since.elapsed(), 1);
-        }
-        if serving && !self.is_serving {
-            if let Some(since) = self.unavailable_since.take() {
-                metrics.unavailable.record_time(since.elapsed(), 1);
-                if role == Role::Leading {
-                    metrics.leader_unavailable.record_time(since.elapsed(), 1);
-                }
-            }
-            if let Some(since) = self.syncing_since.take()
-                && role == Role::Following
-            {
-                metrics.follower_syncs.record_time(since.elapsed(), 1);
-            }
-        } else if !serving && self.is_serving {
-            self.unavailable_since = Some(Instant::now());
-        }
-        let leads = role == Role::Leading && serving;
-        let since = if leads {
-            self.parts.clock.mono().0 + 1
-        } else {
-            0
-        };
-        metrics.leading_since_ms.store(since, Ordering::Relaxed);
-        self.role = role;
-        self.is_serving = serving;
-        let (sid, leader) = (self.parts.sid.0, leader.map(|leader| leader.0));
-        tracing::info!(sid, ?role, serving, epoch = epoch.0, leader, "role");
     }
 }
 

@@ -426,6 +426,48 @@ impl Driver {
                 .step(now, Input::Touched(touched), &mut self.outputs);
         }
     }
+
+    fn role_changed(&mut self, role: Role, serving: bool, epoch: Epoch, leader: Option<Sid>) {
+        let metrics = &self.parts.metrics;
+        if let Some(mesh) = &self.parts.mesh {
+            mesh.set_looking(role == Role::Looking);
+        }
+        if role == Role::Looking && self.role != Role::Looking {
+            metrics.looking.add(1);
+            self.looking_since = Some(Instant::now());
+        }
+        if role != Role::Looking
+            && let Some(since) = self.looking_since.take()
+        {
+            metrics.elections.record_time(since.elapsed(), 1);
+        }
+        if serving && !self.is_serving {
+            if let Some(since) = self.unavailable_since.take() {
+                metrics.unavailable.record_time(since.elapsed(), 1);
+                if role == Role::Leading {
+                    metrics.leader_unavailable.record_time(since.elapsed(), 1);
+                }
+            }
+            if let Some(since) = self.syncing_since.take()
+                && role == Role::Following
+            {
+                metrics.follower_syncs.record_time(since.elapsed(), 1);
+            }
+        } else if !serving && self.is_serving {
+            self.unavailable_since = Some(Instant::now());
+        }
+        let leads = role == Role::Leading && serving;
+        let since = if leads {
+            self.parts.clock.mono().0 + 1
+        } else {
+            0
+        };
+        metrics.leading_since_ms.store(since, Ordering::Relaxed);
+        self.role = role;
+        self.is_serving = serving;
+        let (sid, leader) = (self.parts.sid.0, leader.map(|leader| leader.0));
+        tracing::info!(sid, ?role, serving, epoch = epoch.0, leader, "role");
+    }
 }
 
 impl Drop for Driver {
