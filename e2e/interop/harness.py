@@ -385,19 +385,30 @@ def wait_until(condition, patience, failure):
 
 def free_ports(count):
     """Ports of loopback outside the range that the kernel gives to outgoing connections."""
-    found = []
-    while len(found) < count:
-        port = random.randrange(12_000, 30_000)
-        if port in HANDED_OUT:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        HANDED_OUT.add(port)
-        found.append(port)
-    return found
+    return [_free_port([0]) for _ in range(count)]
+
+
+def free_ensemble_port(servers):
+    """The port to give to `quorate ensemble`, which takes others above it."""
+    return _free_port([offset + n for offset in (0, 1000, 2000) for n in range(servers)])
+
+
+def _free_port(offsets):
+    while True:
+        first = random.randrange(12_000, 30_000)
+        ports = {first + offset for offset in offsets}
+        if not ports & HANDED_OUT and all(map(_is_free, ports)):
+            HANDED_OUT.update(ports)
+            return first
+
+
+def _is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def java_class_path():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import wire
-from harness import STARTED, free_ports, quorate_binary, wait_until
+from harness import STARTED, free_ensemble_port, quorate_binary, wait_until
 from kazoo.client import KazooClient
 
 SERVING_WITHIN = 2.0  # seconds from the start of the process to the first acknowledged write
@@ -17,7 +17,7 @@ SERVING_WITHIN = 2.0  # seconds from the start of the process to the first ackno
 def ensemble_command(peer, tmp_path):
     if peer != "quorate":
         pytest.skip("the reference has no such command")
-    port = free_ports(1)[0]
+    port = free_ensemble_port(3)
     log = (tmp_path / "log").open("w+")
     command = [quorate_binary(), "ensemble", "3", "--dir", str(tmp_path / "data"), "--client-port", str(port)]
     started = time.monotonic()

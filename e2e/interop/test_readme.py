@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import tree
 import wire
-from harness import ROOT, STARTED, JavaServer, free_ports, quorate_binary, wait_until
+from harness import ROOT, STARTED, JavaServer, free_ensemble_port, free_ports, quorate_binary, wait_until
 
 # What runs here. The default ports may be taken, so others are named.
 SERVER = "quorate server"
@@ -140,7 +140,7 @@ def test_a_java_servers_data_is_taken_over(start, tmp_path):
 
 @pytest.mark.parametrize("command", ENSEMBLES)
 def test_an_ensemble(start, tmp_path, command):
-    first = free_ports(1)[0]
+    first = free_ensemble_port(3)
     command = command.replace("cargo run --release -p zk-server --", "quorate")
     hosts = wait_ready(*start(f"{command} --client-port {first}"))
     asked = STATUS_OF_THREE
