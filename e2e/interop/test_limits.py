@@ -197,6 +197,7 @@ def test_who_waits_for_too_long_is_refused(server):
     done = {name for name, error in zip(names, found) if not error}
     assert set(client.children("/")) == {"zookeeper", "first"} | done
     client.ping()
+    assert one.connect().create("/other") == "/other", "the place is kept by who was refused"
 
 
 def test_who_waits_and_goes_leaves_nothing(server):

@@ -330,6 +330,10 @@ impl Connection {
                     }
                 }
                 let guard = guard.as_ref().expect("taken above");
+                if is_too_late {
+                    // Whoever waits behind may have the place.
+                    self.work.turn.give_up(start);
+                }
                 let Load { inbox, outbox, .. } = &mut *self.work;
                 let body = &inbox[FRAME_HEAD_BYTES..4 + length];
                 let out = &mut outbox.bytes;

@@ -136,7 +136,7 @@ impl Turn {
     }
 
     /// Does not wait for a place any more.
-    fn give_up(&mut self, now: Instant) {
+    pub(super) fn give_up(&mut self, now: Instant) {
         self.waited = self.clock(now);
         self.asked = None;
     }
