@@ -287,6 +287,10 @@ impl Connection {
                 break;
             };
             let is_too_late = clients.is_too_late(&self.work.turn, op, 4 + length, start);
+            if is_too_late {
+                // Whoever waits behind may have the place.
+                self.work.turn.give_up(start);
+            }
             if !self.is_admitted(op) {
                 write_not_admitted(&mut self.work.outbox.bytes, xid);
                 self.work.inbox.advance(4 + length);
@@ -330,10 +334,6 @@ impl Connection {
                     }
                 }
                 let guard = guard.as_ref().expect("taken above");
-                if is_too_late {
-                    // Whoever waits behind may have the place.
-                    self.work.turn.give_up(start);
-                }
                 let Load { inbox, outbox, .. } = &mut *self.work;
                 let body = &inbox[FRAME_HEAD_BYTES..4 + length];
                 let out = &mut outbox.bytes;
