@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use zk_operator::controller::{self, Context};
 use zk_operator::http;
 use zk_operator::metrics::Metrics;
-use zk_operator::quorum_client::FourLetterAdmin;
+use zk_operator::quorum_client::AdminPort;
 
 /// Operator for ZooKeeper ensembles.
 #[derive(Debug, Parser)]
@@ -86,7 +86,7 @@ async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let metrics = Metrics::new();
     let context = Context::new(
         client,
-        FourLetterAdmin::default(),
+        AdminPort::default(),
         arguments.default_image,
         metrics.clone(),
     );

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use zk_operator_api::{ConditionType, MemberRole, MemberStatus, ZookeeperEnsembleStatus};
 
 use crate::ensemble::health::{self, Leadership};
-use crate::ensemble::{Member, Observation, Role, Step};
+use crate::ensemble::{Member, Observation, Role, Step, UNHEARD_CAUSE};
 use crate::resources::sid_of_ordinal;
 
 /// Status of an ensemble whose objects were applied and whose members were asked.
@@ -34,21 +34,26 @@ pub fn observed(
     };
     conditions.add(
         ConditionType::Reconciled,
-        true,
+        Truth::True,
         "Applied",
         "every object of the ensemble was applied",
     );
     conditions.add(
         ConditionType::Available,
-        availability == Availability::Serving,
+        availability.truth(),
         availability.reason(),
-        availability.message(),
+        &availability.message(),
     );
     let (reason, message) = describe(step);
-    conditions.add(ConditionType::Ready, *step == Step::Done, reason, &message);
+    conditions.add(
+        ConditionType::Ready,
+        Truth::of(*step == Step::Done),
+        reason,
+        &message,
+    );
     conditions.add(
         ConditionType::Progressing,
-        *step != Step::Done,
+        Truth::of(*step != Step::Done),
         reason,
         &message,
     );
@@ -81,7 +86,7 @@ pub fn failed(
     };
     conditions.add(
         ConditionType::Reconciled,
-        false,
+        Truth::False,
         failure.reason,
         failure.message,
     );
@@ -141,6 +146,8 @@ enum Availability {
     Forming,
     Electing,
     Unavailable,
+    /// Enough pods are ready, so many of all, but the operator cannot ask enough of them.
+    Unheard(usize),
 }
 
 impl Availability {
@@ -152,11 +159,24 @@ impl Availability {
             .count();
         let known = previous.and_then(|status| find(&status.conditions, ConditionType::Available));
         let was_forming = known.is_none_or(|condition| condition.reason == Self::Forming.reason());
+        let maybe_serving = observation
+            .members
+            .iter()
+            .filter(|member| member.is_serving() || member.is_ready_without_answer())
+            .count();
+        let majority = health::majority(observation.members.len());
         if health::has_serving_majority(observation) {
             Self::Serving
+        } else if maybe_serving >= majority
+            && observation
+                .members
+                .iter()
+                .any(Member::is_ready_without_answer)
+        {
+            Self::Unheard(maybe_serving)
         } else if was_forming {
             Self::Forming
-        } else if answering >= health::majority(observation.members.len()) {
+        } else if answering >= majority {
             Self::Electing
         } else {
             Self::Unavailable
@@ -169,17 +189,29 @@ impl Availability {
             Self::Forming => "Forming",
             Self::Electing => "Electing",
             Self::Unavailable => "Unavailable",
+            Self::Unheard(_) => "NoAnswer",
         }
     }
 
-    fn message(self) -> &'static str {
+    fn message(self) -> String {
         match self {
-            Self::Serving => "a leader and a synchronized majority serve",
-            Self::Forming => "the members have not formed a quorum yet",
+            Self::Serving => "a leader and a synchronized majority serve".to_owned(),
+            Self::Forming => "the members have not formed a quorum yet".to_owned(),
             Self::Electing => {
-                "a majority answers, but has no established leader with enough synchronized followers"
+                "a majority answers, but has no established leader with enough synchronized followers".to_owned()
             }
-            Self::Unavailable => "fewer members than a majority answer",
+            Self::Unavailable => "fewer members than a majority answer".to_owned(),
+            Self::Unheard(ready) => format!(
+                "{ready} members are ready, but too few answer the operator on the admin port: {UNHEARD_CAUSE}"
+            ),
+        }
+    }
+
+    fn truth(self) -> Truth {
+        match self {
+            Self::Serving => Truth::True,
+            Self::Forming | Self::Electing | Self::Unavailable => Truth::False,
+            Self::Unheard(_) => Truth::Unknown,
         }
     }
 }
@@ -192,6 +224,7 @@ fn phase(availability: Availability, observation: &Observation, step: &Step) -> 
         }
         (Availability::Serving, Step::Wait { .. }) if has_outdated(observation) => "Restarting",
         (Availability::Serving, Step::Wait { .. }) => "Degraded",
+        (Availability::Unheard(_), _) => PHASE_UNKNOWN,
         (unavailable, _) => unavailable.reason(),
     }
 }
@@ -229,6 +262,28 @@ fn member_status(member: &Member) -> MemberStatus {
     }
 }
 
+/// Value of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Truth {
+    True,
+    False,
+    Unknown,
+}
+
+impl Truth {
+    fn of(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 struct Conditions<'a> {
     previous: Option<&'a ZookeeperEnsembleStatus>,
     generation: i64,
@@ -238,8 +293,8 @@ struct Conditions<'a> {
 
 impl Conditions<'_> {
     /// A condition keeps its transition time for as long as its status stays the same.
-    fn add(&mut self, kind: ConditionType, holds: bool, reason: &str, message: &str) {
-        let status = if holds { "True" } else { "False" };
+    fn add(&mut self, kind: ConditionType, truth: Truth, reason: &str, message: &str) {
+        let status = truth.as_str();
         let since = self
             .previous
             .and_then(|previous| find(&previous.conditions, kind))
@@ -283,6 +338,7 @@ fn count(members: usize) -> i32 {
     i32::try_from(members).expect("an ensemble has at most nine members")
 }
 
+const PHASE_UNKNOWN: &str = "Unknown";
 const PHASE_INVALID: &str = "Invalid";
 /// The note of an Event may have 1 kB.
 const MESSAGE_BYTES_MAX: usize = 1000;
@@ -315,6 +371,7 @@ mod tests {
                     zxid: Zxid::new(2, 9),
                     synced_followers: (role == Role::Leader).then_some(2),
                 }),
+                unheard: false,
             })
             .collect();
         Observation {
@@ -380,6 +437,29 @@ mod tests {
             Some("ImagePullBackOff")
         );
         assert_eq!(status.members[1].problem, None);
+    }
+
+    #[test]
+    fn members_that_are_ready_but_do_not_answer_make_the_state_unknown_and_name_the_usual_cause() {
+        let mut seen = observation(&[None; 3]);
+        for member in &mut seen.members {
+            member.pod.as_mut().unwrap().ready = true;
+        }
+        let status = observed(None, 1, &seen, &waiting(), at(0));
+        assert_eq!(status.phase.as_deref(), Some("Unknown"));
+        let available = find(&status.conditions, ConditionType::Available).unwrap();
+        assert_eq!(
+            (available.status.as_str(), available.reason.as_str()),
+            ("Unknown", "NoAnswer")
+        );
+        assert!(
+            available
+                .message
+                .starts_with("3 members are ready, but too few answer")
+                && available.message.contains("NetworkPolicy"),
+            "{}",
+            available.message
+        );
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn member(ordinal: usize, revision: &str, answer: Option<Answer>) -> Member {
             defect: None,
         }),
         answer,
+        unheard: false,
     }
 }
 
@@ -204,6 +205,78 @@ fn a_follower_that_lags_or_that_the_leader_does_not_count_holds_the_restart() {
         wait_reason(&step),
         Some(WaitReason::OthersNotInStep { .. })
     ));
+}
+
+/// The operator is cut off from these members; the kubelet calls their pods ready.
+fn unhear(members: &mut [Member], ordinals: &[usize]) {
+    for ordinal in ordinals {
+        members[*ordinal].answer = None;
+        members[*ordinal].unheard = true;
+    }
+}
+
+#[test]
+fn a_correction_gets_through_to_members_that_are_ready_but_cannot_be_asked() {
+    let mut members = healthy(&[OLD, OLD, OLD], 1);
+    unhear(&mut members, &[0, 1, 2]);
+    let step = next_step(&desired(3), &observed(members.clone()));
+    assert!(matches!(
+        &step,
+        Step::RestartPod { target, why: RestartReason::OutdatedAndAllReady } if target.name == "zk-2"
+    ));
+
+    // One at a time: the next waits until the one before is ready.
+    let restarted_pod = members[2].pod.as_mut().unwrap();
+    restarted_pod.revision = NEW.to_owned();
+    restarted_pod.ready = false;
+    members[2].unheard = false;
+    let step = next_step(&desired(3), &observed(members.clone()));
+    assert_eq!(
+        wait_reason(&step),
+        Some(&WaitReason::MemberNotServing("zk-2".to_owned()))
+    );
+    members[2].pod.as_mut().unwrap().ready = true;
+    let step = next_step(&desired(3), &observed(members.clone()));
+    assert_eq!(
+        wait_reason(&step),
+        Some(&WaitReason::MemberNotServing("zk-2".to_owned()))
+    );
+    members[2].unheard = true;
+    assert_eq!(
+        restarted(&next_step(&desired(3), &observed(members))),
+        Some("zk-1")
+    );
+}
+
+#[test]
+fn members_that_cannot_be_asked_are_named_when_there_is_nothing_to_restart() {
+    let mut members = healthy(&[NEW, NEW, NEW], 1);
+    unhear(&mut members, &[0, 2]);
+    let step = next_step(&desired(3), &observed(members));
+    let why = wait_reason(&step).unwrap();
+    assert_eq!(
+        *why,
+        WaitReason::MembersUnheard(vec!["zk-0".to_owned(), "zk-2".to_owned()])
+    );
+    let text = why.to_string();
+    assert!(
+        text.starts_with("zk-0, zk-2 are ready, but no answer") && text.contains("NetworkPolicy"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_member_that_says_it_leads_goes_last_among_those_that_cannot_be_asked() {
+    let mut members = healthy(&[OLD, OLD, OLD], 2);
+    unhear(&mut members, &[0, 1]);
+    assert_eq!(
+        restarted(&next_step(&desired(3), &observed(members))),
+        Some("zk-1")
+    );
+    let mut members = healthy(&[NEW, NEW, OLD], 2);
+    unhear(&mut members, &[0, 1]);
+    let step = next_step(&desired(3), &observed(members));
+    assert!(matches!(&step, Step::RestartLeader { target, .. } if target.name == "zk-2"));
 }
 
 #[test]
@@ -433,6 +506,34 @@ proptest! {
                 prop_assert!(member.is_serving());
                 prop_assert_eq!(member.pod.as_ref().unwrap().revision.as_str(), NEW);
             }
+        }
+    }
+
+    #[test]
+    fn nobody_goes_on_the_kubelets_word_unless_every_member_is_ready(
+        observation in any_observation(),
+        cut_off in prop::collection::vec(any::<bool>(), 9),
+    ) {
+        let mut observation = observation;
+        for (member, cut_off) in observation.members.iter_mut().zip(cut_off) {
+            if cut_off && member.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating) {
+                member.answer = None;
+                member.unheard = true;
+            }
+        }
+        let step = next_step(&desired(observation.members.len()), &observation);
+        if let Step::RestartPod { why: RestartReason::OutdatedAndAllReady, .. }
+            | Step::RestartLeader { why: RestartReason::OutdatedAndAllReady, .. } = step
+        {
+            prop_assert!(observation.members.iter().any(|member| member.unheard));
+            for member in &observation.members {
+                let pod = member.pod.as_ref().unwrap();
+                prop_assert!(pod.ready && !pod.terminating);
+            }
+        } else if let Some(name) = restarted(&step) {
+            // Nobody who may serve goes for another reason while a member cannot be asked.
+            let target = observation.members.iter().find(|member| member.name == name).unwrap();
+            prop_assert!(!target.is_serving() || observation.members.iter().all(|member| !member.unheard));
         }
     }
 

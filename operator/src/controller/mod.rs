@@ -9,6 +9,7 @@ mod observe;
 mod permissions;
 mod pod_facts;
 mod reconcile;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -25,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::quorum_client::QuorumAdmin;
 use error_policy::Failures;
 use events::Announcer;
+use silence::Silence;
 
 /// What every reconcile needs.
 pub struct Context<A> {
@@ -34,6 +36,7 @@ pub struct Context<A> {
     metrics: Metrics,
     announcer: Announcer,
     failures: Failures,
+    silence: Silence,
 }
 
 impl<A> std::fmt::Debug for Context<A> {
@@ -55,6 +58,7 @@ impl<A: QuorumAdmin> Context<A> {
             metrics,
             announcer,
             failures: Failures::default(),
+            silence: Silence::default(),
         }
     }
 }

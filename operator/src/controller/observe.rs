@@ -13,15 +13,17 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::ReconcileError;
 use super::pod_facts::pod_facts;
+use super::silence::Silence;
 use crate::ensemble::{Answer, Member, Observation, StatefulSetFacts};
 use crate::quorum_client::QuorumAdmin;
-use crate::resources::{CLIENT_PORT, member_of_pod, pod_name, pod_selector};
+use crate::resources::{ADMIN_PORT, member_of_pod, pod_name, pod_selector};
 use crate::validated::ValidatedEnsemble;
 
 /// Looks at everything that the planner needs to know of `ensemble`.
 pub(super) async fn observe<A: QuorumAdmin>(
     client: &Client,
     admin: &A,
+    silence: &Silence,
     ensemble: &ValidatedEnsemble,
 ) -> Result<Observation, ReconcileError> {
     let started = Instant::now();
@@ -49,14 +51,19 @@ pub(super) async fn observe<A: QuorumAdmin>(
                 name: pod_name(&ensemble.name, ordinal),
                 ordinal,
                 pod: pod.map(|pod| pod_facts(pod, now)),
-                answer: match pod.and_then(client_address) {
+                answer: match pod.and_then(admin_address) {
                     Some(address) => ask(admin, address, &ensemble.name).await,
                     None => None,
                 },
+                unheard: false,
             }
         }
     });
-    let members = future::join_all(members).await;
+    let mut members = future::join_all(members).await;
+    let asked = Instant::now();
+    for member in &mut members {
+        member.unheard = silence.is_long(member, asked);
+    }
     Ok(Observation {
         age: started.elapsed(),
         stateful_set: set.as_ref().map(stateful_set_facts),
@@ -81,9 +88,9 @@ fn is_member(pod: &Pod, ensemble: &str, ordinal: i32, set_uid: Option<&str>) -> 
         && owner.map(|owner| owner.uid.as_str()) == set_uid
 }
 
-fn client_address(pod: &Pod) -> Option<SocketAddr> {
+fn admin_address(pod: &Pod) -> Option<SocketAddr> {
     let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-    Some(SocketAddr::new(ip, CLIENT_PORT))
+    Some(SocketAddr::new(ip, ADMIN_PORT))
 }
 
 async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> Option<Answer> {

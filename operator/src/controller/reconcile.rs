@@ -130,7 +130,7 @@ async fn step_once<A: QuorumAdmin>(
     let valid = ValidatedEnsemble::new(ensemble, &context.default_image)?;
     let resources = resources::build(&valid);
     let stateful_set = apply::apply(client, &valid.namespace, &resources).await?;
-    let observation = observe::observe(client, &context.admin, &valid).await?;
+    let observation = observe::observe(client, &context.admin, &context.silence, &valid).await?;
     let desired = Desired {
         replicas: usize::try_from(valid.replicas).expect("a valid size is 1 to 9"),
         stateful_set_generation: stateful_set.metadata.generation.unwrap_or_default(),

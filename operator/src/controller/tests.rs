@@ -214,7 +214,7 @@ struct FakeAdmin;
 
 impl QuorumAdmin for FakeAdmin {
     async fn ask(&self, server: SocketAddr) -> Result<Answer, AskError> {
-        assert_eq!(server.port(), 2181);
+        assert_eq!(server.port(), 8080);
         let leads = server.ip().to_string() == "10.0.0.2";
         Ok(Answer {
             role: if leads { Role::Leader } else { Role::Follower },

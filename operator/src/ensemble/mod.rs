@@ -7,5 +7,5 @@ mod restart;
 mod zxid;
 
 pub use observation::{Answer, Member, Observation, PodFacts, Role, StatefulSetFacts};
-pub use plan::{Desired, RestartReason, Step, Target, WaitReason, next_step};
+pub use plan::{Desired, RestartReason, Step, Target, UNHEARD_CAUSE, WaitReason, next_step};
 pub use zxid::{ParseZxidError, Zxid};

@@ -35,6 +35,9 @@ pub struct Member {
     pub pod: Option<PodFacts>,
     /// What the server in it said, absent when it did not answer in time.
     pub answer: Option<Answer>,
+    /// Its pod has been ready for so long without an answer that the operator must be cut off from it: a pod on a
+    /// Kubernetes node that is gone stops being ready within a minute. Never set together with an answer.
+    pub unheard: bool,
 }
 
 /// What Kubernetes says of a member.
@@ -92,6 +95,15 @@ impl Member {
     pub fn has_serving_role(&self) -> bool {
         self.answer
             .is_some_and(|answer| answer.role != Role::Looking)
+    }
+
+    /// Kubernetes leads clients to it, and its server did not answer the operator.
+    pub fn is_ready_without_answer(&self) -> bool {
+        let ready = self
+            .pod
+            .as_ref()
+            .is_some_and(|pod| pod.ready && !pod.terminating);
+        ready && self.answer.is_none()
     }
 
     /// The server says that it leads.

@@ -62,6 +62,8 @@ pub enum RestartReason {
     OutdatedAndDefective(String),
     /// It is on an old revision and there is no other member to wait for.
     OnlyMember,
+    /// It is on an old revision; the operator is cut off from some members, but every pod is ready.
+    OutdatedAndAllReady,
 }
 
 /// What is being waited for.
@@ -77,6 +79,8 @@ pub enum WaitReason {
     MemberNotServing(String),
     /// A member on an old revision does not serve, and without it there may be no majority.
     OutdatedMemberNotServing(String),
+    /// The operator is cut off from these members, whose pods are ready.
+    MembersUnheard(Vec<String>),
     /// Nobody leads.
     NoLeader,
     /// More than one member says that it leads.
@@ -146,6 +150,7 @@ impl RestartReason {
             Self::OutdatedAndNotServing => "OutdatedAndNotServing",
             Self::OutdatedAndDefective(_) => "OutdatedAndDefective",
             Self::OnlyMember => "OnlyMember",
+            Self::OutdatedAndAllReady => "OutdatedAndAllReady",
         }
     }
 }
@@ -165,6 +170,9 @@ impl fmt::Display for RestartReason {
             Self::OnlyMember => {
                 f.write_str("its revision is old and the ensemble has no other member")
             }
+            Self::OutdatedAndAllReady => f.write_str(
+                "its revision is old and every member is ready, though some do not answer the operator",
+            ),
         }
     }
 }
@@ -178,6 +186,7 @@ impl WaitReason {
             Self::MemberAbsent(_) => "MemberAbsent",
             Self::MemberNotServing(_) => "MemberNotServing",
             Self::OutdatedMemberNotServing(_) => "OutdatedMemberNotServing",
+            Self::MembersUnheard(_) => "MembersUnheard",
             Self::NoLeader => "NoLeader",
             Self::SeveralLeaders => "SeveralLeaders",
             Self::OthersNotInStep { .. } => "OthersNotInStep",
@@ -206,6 +215,11 @@ impl fmt::Display for WaitReason {
                     "{name} does not serve, and the others are no synchronized majority"
                 )
             }
+            Self::MembersUnheard(names) => write!(
+                f,
+                "{} ready, but no answer comes from the admin port: {UNHEARD_CAUSE}",
+                are(names)
+            ),
             Self::NoLeader => f.write_str("no member says that it leads"),
             Self::SeveralLeaders => f.write_str("more than one member says that it leads"),
             Self::OthersNotInStep {
@@ -222,5 +236,13 @@ impl fmt::Display for WaitReason {
     }
 }
 
+/// "zk-0 is" or "zk-0, zk-1 are".
+fn are(names: &[String]) -> String {
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", names.join(", "))
+}
+
+/// What mostly keeps the operator from members that clients reach.
+pub const UNHEARD_CAUSE: &str = "mostly a NetworkPolicy keeps the operator out; it must let the operator's pods reach port 8080";
 /// Asking all members takes at most a few seconds. What took longer is not a picture of one moment.
 const OBSERVATION_AGE_MAX: Duration = Duration::from_secs(10);

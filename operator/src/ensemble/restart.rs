@@ -15,10 +15,14 @@ pub(super) fn next_step(update_revision: &str, observation: &Observation) -> Ste
             _ => return wait(WaitReason::MemberAbsent(member.name.clone())),
         }
     }
+    let unheard = unheard(&present);
+    let all_ready = present.iter().all(|(_, pod)| pod.ready);
     let (current, outdated): (Vec<Present<'_>>, Vec<Present<'_>>) = present
         .into_iter()
         .partition(|(_, pod)| pod.revision == update_revision);
-    let not_serving = current.iter().find(|(member, _)| !member.is_serving());
+    let not_serving = current
+        .iter()
+        .find(|(member, _)| !member.is_serving() && !member.unheard);
 
     if let ([], [(member, pod)]) = (current.as_slice(), outdated.as_slice()) {
         return Step::RestartPod {
@@ -34,6 +38,12 @@ pub(super) fn next_step(update_revision: &str, observation: &Observation) -> Ste
     }
     if let Some(step) = restart_defective(&outdated) {
         return step;
+    }
+    if !unheard.is_empty() {
+        return all_ready
+            .then(|| restart_by_readiness(&outdated))
+            .flatten()
+            .unwrap_or_else(|| wait(WaitReason::MembersUnheard(unheard)));
     }
     let leader = match health::leadership(observation) {
         Leadership::One(leader) => leader,
@@ -67,6 +77,32 @@ fn restart_defective(outdated: &[Present<'_>]) -> Option<Step> {
                 why,
             })
         })
+}
+
+fn unheard(present: &[Present<'_>]) -> Vec<String> {
+    present
+        .iter()
+        .filter(|(member, _)| member.unheard)
+        .map(|(member, _)| member.name.clone())
+        .collect()
+}
+
+/// The operator is cut off from some members, and so every pod is ready according to the kubelet, which asks the
+/// server itself. One may go then, so that a correction of the spec gets through to an ensemble that cannot be
+/// asked. A member that says that it leads still goes last.
+fn restart_by_readiness(outdated: &[Present<'_>]) -> Option<Step> {
+    let next = outdated.iter().rev().find(|(member, _)| !member.leads());
+    let why = RestartReason::OutdatedAndAllReady;
+    match next {
+        Some((member, pod)) => Some(Step::RestartPod {
+            target: Target::new(member, pod),
+            why,
+        }),
+        None => outdated.first().map(|(member, pod)| Step::RestartLeader {
+            target: Target::new(member, pod),
+            why,
+        }),
+    }
 }
 
 /// Members that do not serve come first: they must be restarted anyway, and the others are stronger for it.

@@ -1,44 +1,52 @@
-//! Reading the text of `srvr` and `mntr`, as `ServerStats` and `MonitorCommand` of Apache ZooKeeper 3.9.4 print it.
+//! Reading the answers of the admin port, as `SrvrCommand` and `MonitorCommand` of Apache ZooKeeper 3.9.4 write them.
+
+use serde_json::Value;
 
 use super::AskError;
 use crate::ensemble::{Role, Zxid};
 
-/// Role and last zxid from the text of `srvr`.
-pub(super) fn parse_srvr(text: &str) -> Result<(Role, Zxid), AskError> {
-    if text.trim_end() == NOT_SERVING {
+/// Role and last zxid from the answer to `server_stats`.
+pub(super) fn parse_server_stats(body: &[u8]) -> Result<(Role, Zxid), AskError> {
+    let malformed = |field| AskError::Malformed {
+        command: "server_stats",
+        field,
+    };
+    let answer: Value = serde_json::from_slice(body).map_err(|_error| malformed("JSON"))?;
+    if answer["error"] == NOT_SERVING {
         return Ok((Role::Looking, Zxid::default()));
     }
-    let role = field(text, "Mode: ")
+    let stats = &answer["server_stats"];
+    let role = stats["server_state"]
+        .as_str()
         .and_then(role)
-        .ok_or(AskError::Malformed {
-            command: "srvr",
-            field: "Mode",
-        })?;
-    let zxid = field(text, "Zxid: ")
-        .and_then(|value| value.parse().ok())
-        .ok_or(AskError::Malformed {
-            command: "srvr",
-            field: "Zxid",
-        })?;
-    Ok((role, zxid))
+        .ok_or_else(|| malformed("server_state"))?;
+    // Java's long: an epoch above 2^31 makes it negative.
+    let zxid = stats["last_processed_zxid"]
+        .as_i64()
+        .ok_or_else(|| malformed("last_processed_zxid"))?;
+    Ok((role, Zxid(zxid.cast_unsigned())))
 }
 
-/// Number of synchronized followers from the text of a leader's `mntr`.
+/// Number of synchronized followers from a leader's answer to `monitor`.
 ///
 /// A whole number, but a server with the Prometheus provider prints every gauge with a decimal point: `2.0`.
-pub(super) fn parse_synced_followers(text: &str) -> Result<usize, AskError> {
-    field(text, "zk_synced_followers\t")
-        .and_then(|value| value.strip_suffix(".0").unwrap_or(value).parse().ok())
-        .ok_or(AskError::Malformed {
-            command: "mntr",
-            field: "zk_synced_followers",
-        })
-}
-
-fn field<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(prefix))
-        .map(str::trim)
+pub(super) fn parse_synced_followers(body: &[u8]) -> Result<usize, AskError> {
+    let malformed = || AskError::Malformed {
+        command: "monitor",
+        field: "synced_followers",
+    };
+    let answer: Value = serde_json::from_slice(body).map_err(|_error| malformed())?;
+    let text = match &answer["synced_followers"] {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            return Err(malformed());
+        }
+    };
+    text.strip_suffix(".0")
+        .unwrap_or(&text)
+        .parse()
+        .map_err(|_error| malformed())
 }
 
 fn role(mode: &str) -> Option<Role> {
@@ -50,73 +58,78 @@ fn role(mode: &str) -> Option<Role> {
     }
 }
 
-/// What a server says to every command but `ruok` while it has no part in a quorum.
+/// What a server says to commands about its service while it has no part in a quorum.
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SRVR_LEADER: &str = "\
-Zookeeper version: 3.9.4-7246445ec281f3dbf53dc54e970c914f39713903, built on 2025-08-19 19:53 UTC
-Latency min/avg/max: 0/0.0/0
-Received: 4
-Sent: 3
-Connections: 1
-Outstanding: 0
-Zxid: 0x300000012
-Mode: leader
-Node count: 5
-Proposal sizes last/min/max: -1/-1/-1
-";
+    const LEADER: &str = r#"{
+  "version" : "3.9.4-7246445ec281f3dbf53dc54e970c914f39713903, built on 2025-08-19 19:53 UTC",
+  "read_only" : false,
+  "server_stats" : {
+    "packets_sent" : 3,
+    "server_state" : "leader",
+    "uptime" : 1000,
+    "last_processed_zxid" : 12884901906
+  },
+  "node_count" : 5,
+  "command" : "server_stats",
+  "error" : null
+}"#;
 
     #[test]
-    fn role_and_zxid_are_read_from_srvr() {
+    fn role_and_zxid_are_read_from_server_stats() {
+        let parse = |text: &str| parse_server_stats(text.as_bytes()).unwrap();
+        assert_eq!(parse(LEADER), (Role::Leader, Zxid::new(3, 0x12)));
         assert_eq!(
-            parse_srvr(SRVR_LEADER).unwrap(),
-            (Role::Leader, Zxid::new(3, 0x12))
+            parse(&LEADER.replace("leader", "follower")).0,
+            Role::Follower
         );
-        let follower = SRVR_LEADER.replace("leader", "follower");
-        assert_eq!(parse_srvr(&follower).unwrap().0, Role::Follower);
-        let standalone = SRVR_LEADER.replace("leader", "standalone");
-        assert_eq!(parse_srvr(&standalone).unwrap().0, Role::Standalone);
+        assert_eq!(
+            parse(&LEADER.replace("leader", "standalone")).0,
+            Role::Standalone
+        );
+        let far = LEADER.replace("12884901906", "-9223372036854775807");
+        assert_eq!(parse(&far).1, Zxid(0x8000_0000_0000_0001));
     }
 
     #[test]
     fn a_server_without_a_quorum_is_looking() {
-        let text = "This ZooKeeper instance is not currently serving requests\n";
-        assert_eq!(parse_srvr(text).unwrap(), (Role::Looking, Zxid::default()));
+        let text = r#"{"command":"server_stats","error":"This ZooKeeper instance is not currently serving requests"}"#;
+        assert_eq!(
+            parse_server_stats(text.as_bytes()).unwrap(),
+            (Role::Looking, Zxid::default())
+        );
     }
 
     #[test]
     fn other_text_is_malformed() {
         for text in [
             "",
-            "srvr is not executed because it is not in the whitelist.\n",
-            "Mode: leader\n",
-            "Zxid: 0x1\n",
-            "Zxid: 17\nMode: leader\n",
-            "Zxid: 0x1\nMode: king\n",
+            "<html>",
+            "{}",
+            r#"{"error":"Unknown command: server_stats"}"#,
+            &LEADER.replace("leader", "king"),
+            &LEADER.replace("12884901906", "\"0x1\""),
+            &LEADER.replace("12884901906", "1.5"),
         ] {
-            assert!(parse_srvr(text).is_err(), "{text:?}");
+            assert!(parse_server_stats(text.as_bytes()).is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn synced_followers_are_read_from_mntr() {
-        let text =
-            "zk_version\t3.9.4\nzk_server_state\tleader\nzk_synced_followers\t2\nzk_learners\t2\n";
-        assert_eq!(parse_synced_followers(text).unwrap(), 2);
-        assert_eq!(
-            parse_synced_followers("zk_learners\t2.0\nzk_synced_followers\t2.0\n").unwrap(),
-            2
-        );
-        for value in ["many", "", "2.5", "-1", "NaN"] {
-            assert!(
-                parse_synced_followers(&format!("zk_synced_followers\t{value}\n")).is_err(),
-                "{value:?}"
-            );
+    fn synced_followers_are_read_from_monitor() {
+        let parse = |value: &str| {
+            parse_synced_followers(format!("{{\"synced_followers\":{value}}}").as_bytes())
+        };
+        for value in ["2", "2.0", "\"2\"", "\"2.0\""] {
+            assert_eq!(parse(value).unwrap(), 2, "{value}");
         }
-        assert!(parse_synced_followers("zk_server_state\tfollower\n").is_err());
+        for value in ["\"many\"", "\"\"", "2.5", "-1", "null", "\"NaN\""] {
+            assert!(parse(value).is_err(), "{value}");
+        }
+        assert!(parse_synced_followers(br#"{"server_state":"follower"}"#).is_err());
     }
 }

@@ -62,9 +62,9 @@ fn metadata(ensemble: &ValidatedEnsemble, name: String) -> ObjectMeta {
     }
 }
 
-/// Client port of every server.
-pub const CLIENT_PORT: u16 = 2181;
+const CLIENT_PORT: u16 = 2181;
 const QUORUM_PORT: u16 = 2888;
 const ELECTION_PORT: u16 = 3888;
 const METRICS_PORT: u16 = 7000;
-const ADMIN_PORT: u16 = 8080;
+/// Admin port of every server, where the operator asks and the kubelet probes.
+pub const ADMIN_PORT: u16 = 8080;
