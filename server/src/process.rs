@@ -68,10 +68,15 @@ impl Logging {
     }
 }
 
-/// Names the keys that have no effect.
+/// Names the keys that have no effect, or another one than was written.
 pub(crate) fn warn(warnings: &[Warning]) {
     for Warning { line, key, reason } in warnings {
-        tracing::warn!(line, key, reason, "this key of zoo.cfg has no effect");
+        tracing::warn!(
+            line,
+            key,
+            reason,
+            "a key of zoo.cfg does not do what it says"
+        );
     }
 }
 

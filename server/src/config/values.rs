@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::{Key, State, bare};
+use super::catalogue::{Key, Reading, State, bare};
 use super::error::ConfigError;
 use super::properties::Property;
 
-/// A key that has no effect.
+/// A key that has no effect, or another one than was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// From 1.
+    /// Number of its line, from 1.
     pub line: usize,
-    /// As written.
+    /// The key as written.
     pub key: String,
-    /// Why not.
-    pub reason: &'static str,
+    /// Why it has no effect, or what is used instead of its value.
+    pub reason: String,
 }
 
 /// Every key of a file whose value is allowed, by its name without
@@ -31,33 +31,37 @@ impl<'a> Values<'a> {
         file: &'a Path,
         properties: Vec<Property>,
     ) -> Result<(Self, Vec<Warning>), ConfigError> {
-        let mut given = BTreeMap::new();
+        let mut given: BTreeMap<String, Property> = BTreeMap::new();
         for property in properties {
             given.insert(bare(&property.key).to_owned(), property);
         }
-        let values = Self { file, given };
-        let mut warnings = Vec::new();
-        for property in values.given.values() {
-            let key = Key::of(&property.key);
-            let reason = match key {
-                None => "it is unknown",
-                Some(key) if key.state == State::Ignored => key.meaning,
-                Some(_) => continue,
-            };
-            warnings.push(Warning {
-                line: property.line,
-                key: property.key.clone(),
-                reason,
-            });
-        }
-        warnings.sort_by_key(|warning| warning.line);
-        let mut in_order: Vec<_> = values.given.values().collect();
+        let mut values = Self { file, given };
+        let mut in_order: Vec<_> = values.given.values().cloned().collect();
         in_order.sort_by_key(|property| property.line);
+        let mut warnings = Vec::new();
         for property in in_order {
-            if let Some(key) = Key::of(&property.key) {
-                key.check(&property.value)
-                    .map_err(|reason| values.refused(property, reason))?;
-            }
+            let reason = match Key::of(&property.key) {
+                None => Some("it is unknown".to_owned()),
+                Some(key) => {
+                    let reading = key.read(&property.value);
+                    let Reading { value, note } =
+                        reading.map_err(|reason| values.refused(&property, reason))?;
+                    let name = bare(&property.key);
+                    let used = values.given.get_mut(name);
+                    used.expect("it was put there").value = value;
+                    match key.state {
+                        State::Ignored => Some(key.meaning.to_owned()),
+                        State::Taken | State::OffOnly => {
+                            note.map(|note| format!("{} {note}", property.value))
+                        }
+                    }
+                }
+            };
+            warnings.extend(reason.map(|reason| Warning {
+                line: property.line,
+                key: property.key,
+                reason,
+            }));
         }
         Ok((values, warnings))
     }
@@ -108,7 +112,7 @@ impl<'a> Values<'a> {
         value.unwrap_or_else(|| {
             let key = Key::of(name).expect("every key that is read is in the catalogue");
             debug_assert!(key.state == State::Taken, "{name} is read");
-            debug_assert!(key.check(key.default).is_ok(), "{name} has a default");
+            debug_assert!(key.read(key.default).is_ok(), "{name} has a default");
             key.default
         })
     }

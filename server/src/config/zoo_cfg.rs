@@ -122,11 +122,22 @@ impl Reader<'_> {
         let standalone = alone && values.is_on("standaloneEnabled");
         let quorum = !standalone && !self.members.is_empty();
         for key in ["initLimit", "syncLimit"] {
-            if quorum && values.given(key).is_none() {
-                return Err(values.missing(key, "every server of an ensemble needs it, in ticks"));
+            match values.given(key) {
+                _ if !quorum => {}
+                None => {
+                    let reason = "every server of an ensemble needs it, in ticks";
+                    return Err(values.missing(key, reason));
+                }
+                Some(property) if values.int::<i64>(key) < 1 => {
+                    let reason = "must be at least 1 tick in an ensemble".to_owned();
+                    return Err(values.refused(property, reason));
+                }
+                Some(_) => {}
             }
         }
         let tick_ms = values.int("tickTime");
+        // A standalone server uses neither limit, so any number will do.
+        let ticks = |key| values.int::<i64>(key).clamp(1, TICKS_MAX) as u32;
         let (session_timeout_min_ms, session_timeout_max_ms) = self.session_timeouts(tick_ms)?;
         let sid = self.sid(sid, quorum, &data_dir)?;
         let (client_address, client_port) = self.client_address(sid)?;
@@ -136,8 +147,8 @@ impl Reader<'_> {
             sid,
             standalone,
             tick_ms,
-            init_limit: values.int("initLimit"),
-            sync_limit: values.int("syncLimit"),
+            init_limit: ticks("initLimit"),
+            sync_limit: ticks("syncLimit"),
             data_log_dir: values
                 .path("dataLogDir")
                 .unwrap_or_else(|| data_dir.clone()),
@@ -273,7 +284,10 @@ impl Reader<'_> {
         values.is_on("admin.enableServer").then(|| AdminConfig {
             address: address(),
             command_url: values.text("admin.commandURL").to_owned(),
-            idle_max: Duration::from_millis(values.int("admin.idleTimeout")),
+            idle_max: Duration::from_millis(match values.int("admin.idleTimeout") {
+                0 => IDLE_MAX_MS,
+                ms => ms,
+            }),
         })
     }
 
@@ -312,6 +326,12 @@ const DATA_DIR_NEEDED: &str = "it names the directory of snapshots, logs and myi
 /// Server ids that leave the sign of a session id alone.
 const SID_MIN: i64 = 0;
 const SID_MAX: i64 = 255;
+
+/// Stands for "never" where an idle time-out is switched off.
+const IDLE_MAX_MS: u64 = i32::MAX as u64;
+/// Longest `initLimit` and `syncLimit`: with the longest tick they still fit
+/// into 64 bits of milliseconds.
+const TICKS_MAX: i64 = 1_000_000;
 
 const PROMETHEUS_PROVIDER: &str =
     "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";

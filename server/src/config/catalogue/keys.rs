@@ -1,7 +1,9 @@
 //! The table (reference: `QuorumPeerConfig`, `ZooKeeperServer` and the classes
 //! that read system properties, 3.9.4).
 
-use super::Kind::{Decimal, Int, OneOf, Switch, Text};
+use super::Kind::{
+    Choice, Class, Decimal, Flag, Int, Nearest, OneOf, Port, Property, Switch, Text, Word,
+};
 use super::{Key, Kind, State};
 
 macro_rules! keys {
@@ -19,14 +21,14 @@ macro_rules! keys {
 /// All keys, in the order of the documents.
 pub(in crate::config) const KEYS: &[Key] = keys! {
     // Time and place.
-    Taken "tickTime" Int(1, 3_600_000), "3000", "ms; unit of the limits below";
+    Taken "tickTime" Int(1, I32_MAX), "3000", "ms; unit of the limits below";
     Taken "initLimit" TICKS, "10", "ticks for finding and catching up with a leader; required in an ensemble";
     Taken "syncLimit" TICKS, "5", "ticks of silence between leader and follower; required in an ensemble";
     Taken "dataDir" Text, "", "snapshots, epoch files, `myid`; required";
     Taken "dataLogDir" Text, "", "transaction logs; `dataDir` where absent";
     Taken "clientPort" Int(0, 65_535), "", "port for clients; required here or in the server line; 0 lets the system choose";
     Taken "clientPortAddress" Text, "", "host or address for clients; all addresses, IPv4 and IPv6, where absent";
-    Taken "clientPortListenBacklog" Int(-1, 65_535), "-1", "connections that wait to be accepted; -1 for 1024";
+    Taken "clientPortListenBacklog" Nearest(-1, 65_535), "-1", "connections that wait to be accepted; -1 for 1024";
     Taken "standaloneEnabled" Switch, "true", "false: a single voter runs the quorum protocol, too";
     Taken "quorumListenOnAllIPs" Switch, "false", "listen for peers on all addresses instead of the own host's";
     Taken "electionAlg" Int(3, 3), "3", "the one algorithm that is left";
@@ -37,104 +39,104 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "quorate.logFormat" OneOf(&["text", "json"]), "text", "how log lines look; `--log-format` and `QUORATE_LOG_FORMAT` go first";
 
     // Between servers.
-    Taken "connectToLearnerMasterLimit" Int(0, 1_000_000), "0", "ticks for reaching a leader; 0: `initLimit` bounds this, too";
-    Taken "leaderConnectDelayDuringRetryMs" Int(1, 3_600_000), "100", "ms between attempts to reach a leader";
-    Taken "cnxTimeout" Int(1, 3_600_000), "5000", "ms in which an election port must answer";
-    Taken "electionPortBindRetry" Int(0, 1_000_000), "3", "how often a port for servers that is taken is tried again, a second apart; 0 for ever";
+    Taken "connectToLearnerMasterLimit" Nearest(0, 1_000_000), "0", "ticks for reaching a leader; 0: `initLimit` bounds this, too";
+    Taken "leaderConnectDelayDuringRetryMs" Property(1, 3_600_000), "100", "ms between attempts to reach a leader";
+    Taken "cnxTimeout" Nearest(1, 3_600_000), "5000", "ms in which an election port must answer";
+    Taken "electionPortBindRetry" Property(0, 1_000_000), "3", "how often a port for servers that is taken is tried again, a second apart; 0 for ever";
 
-    Taken "fastleader.minNotificationInterval" Int(1, 3_600_000), "200", "ms before a vote is sent again; each pause is twice as long as the one before";
-    Taken "fastleader.maxNotificationInterval" Int(1, 3_600_000), "60000", "ms of the longest of these pauses";
+    Taken "fastleader.minNotificationInterval" Property(1, 3_600_000), "200", "ms before a vote is sent again; each pause is twice as long as the one before";
+    Taken "fastleader.maxNotificationInterval" Property(1, 3_600_000), "60000", "ms of the longest of these pauses";
 
     // Clients.
-    Taken "minSessionTimeout" Int(-1, I32_MAX), "-1", "ms; -1 for 2 ticks";
-    Taken "maxSessionTimeout" Int(-1, I32_MAX), "-1", "ms; -1 for 20 ticks";
-    Taken "maxClientCnxns" COUNT, "60", "connections of one address; 0 for any number";
+    Taken "minSessionTimeout" Nearest(-1, I32_MAX), "-1", "ms; -1 for 2 ticks";
+    Taken "maxSessionTimeout" Nearest(-1, I32_MAX), "-1", "ms; -1 for 20 ticks";
+    Taken "maxClientCnxns" Nearest(0, 10_000_000), "60", "connections of one address; 0 for any number";
     Taken "maxCnxns" COUNT, "0", "connections of all clients; 0 for any number";
-    Taken "nio.sessionlessCnxnTimeout" Int(1, 3_600_000), "10000", "ms in which a connection must ask for a session";
-    Taken "clientTcpKeepAlive" Switch, "false", "TCP keep-alive on connections of clients";
-    Taken "jute.maxbuffer" Int(1024, 1 << 30), "1048575", "bytes; longest frame of a client";
-    Taken "globalOutstandingLimit" Int(1, 1_000_000), "1000", "requests in work above which connections that have some must wait; in an ensemble divided by the other voters";
+    Taken "nio.sessionlessCnxnTimeout" Property(1, 3_600_000), "10000", "ms in which a connection must ask for a session";
+    Taken "clientTcpKeepAlive" Flag, "false", "TCP keep-alive on connections of clients";
+    Taken "jute.maxbuffer" Property(1024, 1 << 30), "1048575", "bytes; longest frame of a client";
+    Taken "globalOutstandingLimit" Property(1, 1_000_000), "1000", "requests in work above which connections that have some must wait; in an ensemble divided by the other voters";
     Taken "request_throttle_max_requests" COUNT, "0", "writes in work of all connections, above which each waits for its turn, in the order of asking; 0 for any number";
-    Taken "throttled_op_wait_time" Int(0, 3_600_000), "0", "ms; a request that waits longer for its turn is refused with ThrottledOp; 0 for never";
-    Taken "largeRequestThreshold" Int(-1, 1 << 30), "-1", "bytes from which a request is large; -1 for never";
-    Taken "largeRequestMaxBytes" Int(1, 1 << 40), "104857600", "bytes of all large requests in work; one more closes its connection";
+    Taken "throttled_op_wait_time" Property(0, 3_600_000), "0", "ms; a request that waits longer for its turn is refused with ThrottledOp; 0 for never";
+    Taken "largeRequestThreshold" Property(-1, 1 << 30), "-1", "bytes from which a request is large; -1 for never";
+    Taken "largeRequestMaxBytes" Property(1, 1 << 40), "104857600", "bytes of all large requests in work; one more closes its connection";
 
     Taken "connection_throttle_tokens" COUNT, "0", "sessions that may be asked for at once; 0 for any number";
-    Taken "connection_throttle_fill_time" Int(1, 3_600_000), "1", "ms after which tokens are added";
+    Taken "connection_throttle_fill_time" Property(1, 3_600_000), "1", "ms after which tokens are added";
     Taken "connection_throttle_fill_count" COUNT, "1", "tokens that are added then";
-    Taken "connection_throttle_freeze_time" Int(-1, 3_600_000), "-1", "ms between changes of the chance to be refused at random; -1: nobody is";
+    Taken "connection_throttle_freeze_time" Property(-1, 3_600_000), "-1", "ms between changes of the chance to be refused at random; -1: nobody is";
     Taken "connection_throttle_drop_increase" Decimal(0.0, 1.0), "0.02", "how much that chance grows while there is no token";
     Taken "connection_throttle_drop_decrease" Decimal(0.0, 1.0), "0.002", "how much it falls while hardly a token is missing";
     Taken "connection_throttle_decrease_ratio" Decimal(0.0, 1.0), "0", "share of the tokens that may be missing then";
-    Taken "connection_throttle_weight_enabled" Switch, "false", "new and renewed sessions need different numbers of tokens";
-    Taken "connection_throttle_global_session_weight" Int(1, 1000), "3", "tokens of a new session; the counts above are multiplied by it";
-    Taken "connection_throttle_renew_session_weight" Int(1, 1000), "2", "tokens of a session that lost its connection";
+    Taken "connection_throttle_weight_enabled" Flag, "false", "new and renewed sessions need different numbers of tokens";
+    Taken "connection_throttle_global_session_weight" Property(1, 1000), "3", "tokens of a new session; the counts above are multiplied by it";
+    Taken "connection_throttle_renew_session_weight" Property(1, 1000), "2", "tokens of a session that lost its connection";
 
     // Storage.
-    Taken "snapCount" Int(2, U32_MAX), "100000", "a snapshot is due after about this many transactions";
-    Taken "commitLogCount" Int(500, 1_000_000), "500", "transactions kept in memory for followers that are behind";
-    Taken "preAllocSize" Int(0, 2_097_151), "65536", "KiB by which a log grows; 0: by what is written";
-    Taken "forceSync" OneOf(&["yes", "no"]), "yes", "`no`: acknowledge before the log is durable; loses data at a power cut";
-    Taken "autopurge.snapRetainCount" Int(3, 1_000_000), "3", "snapshots that a purge keeps";
-    Taken "autopurge.purgeInterval" Int(0, 1_000_000), "0", "hours between purges; 0 for never";
+    Taken "snapCount" Property(2, U32_MAX), "100000", "a snapshot is due after about this many transactions";
+    Taken "commitLogCount" Property(500, 1_000_000), "500", "transactions kept in memory for followers that are behind";
+    Taken "preAllocSize" Property(0, 2_097_151), "65536", "KiB by which a log grows; 0: by what is written";
+    Taken "forceSync" Word(&["yes", "no"]), "yes", "`no`: acknowledge before the log is durable; loses data at a power cut";
+    Taken "autopurge.snapRetainCount" Nearest(3, 1_000_000), "3", "snapshots that a purge keeps";
+    Taken "autopurge.purgeInterval" Nearest(0, 1_000_000), "0", "hours between purges; 0 for never";
 
-    Taken "snapSizeLimitInKb" Int(-1, U32_MAX), "4194304", "KiB of log after about which a snapshot is due; 0 or less for any number";
-    Taken "txnLogSizeLimitInKb" Int(-1, U32_MAX), "-1", "KiB after which a new log file begins; 0 or less for any number";
-    Taken "fsync.warningthresholdms" Int(0, 3_600_000), "1000", "ms; a longer sync is logged and counted";
-    Taken "snapshot.trust.empty" Switch, "false", "replay logs that have no snapshot, as servers before 3.5 left them";
-    Taken "snapshot.compression.method" OneOf(&["", "gz", "snappy"]), "", "`gz` or `snappy`: how snapshots are written; all are read";
-    Taken "datadir.autocreate" Switch, "true", "make missing directories";
-    Taken "db.autocreate" Switch, "true", "false: an empty data directory needs the file `initialize` to count as an empty tree";
-    Taken "jute.maxbuffer.extrasize" Int(-1, 1 << 30), "-1", "bytes by which records in files and from peers may exceed `jute.maxbuffer`; -1 for as many again";
+    Taken "snapSizeLimitInKb" Property(-1, U32_MAX), "4194304", "KiB of log after about which a snapshot is due; 0 or less for any number";
+    Taken "txnLogSizeLimitInKb" Property(-1, U32_MAX), "-1", "KiB after which a new log file begins; 0 or less for any number";
+    Taken "fsync.warningthresholdms" Property(0, 3_600_000), "1000", "ms; a longer sync is logged and counted";
+    Taken "snapshot.trust.empty" Flag, "false", "replay logs that have no snapshot, as servers before 3.5 left them";
+    Taken "snapshot.compression.method" Choice(&["", "gz", "snappy"]), "", "`gz` or `snappy`: how snapshots are written; all are read";
+    Taken "datadir.autocreate" Flag, "true", "make missing directories";
+    Taken "db.autocreate" Flag, "true", "false: an empty data directory needs the file `initialize` to count as an empty tree";
+    Taken "jute.maxbuffer.extrasize" Property(-1, 1 << 30), "-1", "bytes by which records in files and from peers may exceed `jute.maxbuffer`; -1 for as many again";
 
     // Who may do what.
-    Taken "skipACL" OneOf(&["yes", "no"]), "no", "`yes`: everybody may do everything";
-    Taken "DigestAuthenticationProvider.enabled" Switch, "true", "the scheme `digest`";
+    Taken "skipACL" Word(&["yes", "no"]), "no", "`yes`: everybody may do everything";
+    Taken "DigestAuthenticationProvider.enabled" Flag, "true", "the scheme `digest`";
     Taken "DigestAuthenticationProvider.digestAlg" OneOf(&["SHA", "SHA1", "SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"]), "SHA1", "hash of its passwords";
     Taken "DigestAuthenticationProvider.superDigest" Text, "", "`super:` and a hash: who proves it passes every list";
-    Taken "enforce.auth.enabled" Switch, "false", "every connection must prove one of the schemes below";
+    Taken "authProvider.*" Class(&["org.apache.zookeeper.server.auth.DigestAuthenticationProvider", "org.apache.zookeeper.server.auth.IPAuthenticationProvider"]), "", "class of a scheme; `digest` and `ip` are always supported, any other class cannot be loaded, and identities of its scheme pass no ACL";
+    Taken "enforce.auth.enabled" Flag, "false", "every connection must prove one of the schemes below";
     Taken "enforce.auth.schemes" Text, "", "comma list, such as `digest`";
 
     // Znodes.
-    Taken "extendedTypesEnabled" Switch, "false", "znodes may have a time to live";
-    Taken "enforceQuota" Switch, "false", "a hard limit in `/zookeeper/quota` refuses writes";
-    Taken "znode.container.checkIntervalMs" Int(1, I32_MAX), "60000", "ms between two looks for empty containers and expired znodes";
-    Taken "znode.container.maxPerMinute" Int(1, I32_MAX), "10000", "how many of them are deleted in a minute";
-    Taken "znode.container.maxNeverUsedIntervalMs" Int(0, 1 << 53), "0", "ms after which a container that never had a child goes; 0 for never";
+    Taken "extendedTypesEnabled" Flag, "false", "znodes may have a time to live";
+    Taken "enforceQuota" Flag, "false", "a hard limit in `/zookeeper/quota` refuses writes";
+    Taken "znode.container.checkIntervalMs" Property(1, I32_MAX), "60000", "ms between two looks for empty containers and expired znodes";
+    Taken "znode.container.maxPerMinute" Property(1, I32_MAX), "10000", "how many of them are deleted in a minute";
+    Taken "znode.container.maxNeverUsedIntervalMs" Property(0, 1 << 53), "0", "ms after which a container that never had a child goes; 0 for never";
 
     // Windows of the operator.
     Taken "4lw.commands.whitelist" Text, "srvr", "comma list of four-letter words, or `*`";
-    Taken "readonlymode.enabled" Switch, "false", "`isro` is answered without being listed; a server without a quorum serves nobody yet";
-    Taken "admin.enableServer" Switch, "true", "serve the admin port";
+    Taken "readonlymode.enabled" Flag, "false", "`isro` is answered without being listed; a server without a quorum serves nobody yet";
+    Taken "admin.enableServer" Flag, "true", "serve the admin port";
     Taken "admin.serverAddress" Text, "0.0.0.0", "host or address of the admin port";
-    Taken "admin.serverPort" Int(0, 65_535), "8080", "the admin port";
+    Taken "admin.serverPort" Port, "8080", "the admin port";
     Taken "admin.commandURL" Text, "/commands", "path of the admin commands";
-    Taken "admin.idleTimeout" Int(1, I32_MAX), "30000", "ms after which a silent connection to the admin port is closed";
+    Taken "admin.idleTimeout" Property(0, I32_MAX), "30000", "ms after which a silent connection to the admin port is closed; 0 or less for never";
     Taken "metricsProvider.className" Text, "", "`org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider` serves metrics";
     Taken "metricsProvider.httpHost" Text, "0.0.0.0", "host or address of the metrics port";
     Taken "metricsProvider.httpPort" Int(0, 65_535), "7000", "the metrics port";
 
     // What would weaken its owner's expectation if it were ignored.
-    OffOnly "dynamicConfigFile" OneOf(&[""]), "", "dynamic reconfiguration is not there yet; list the servers in zoo.cfg";
-    OffOnly "group.*" OneOf(&[""]), "", "hierarchical quorums are not there";
+    OffOnly "dynamicConfigFile" Text, "", "dynamic reconfiguration is not there yet; list the servers in zoo.cfg";
+    OffOnly "group.*" Text, "", "hierarchical quorums are not there";
     OffOnly "weight.*" OneOf(&["1"]), "1", "hierarchical quorums are not there";
-    OffOnly "oraclePath" OneOf(&[""]), "", "an oracle that replaces a quorum is not there";
-    OffOnly "multiAddress.enabled" OFF, "false", "several addresses of one server are not there yet";
-    OffOnly "leaderServes" OneOf(&["yes"]), "yes", "every leader serves clients";
-    OffOnly "authProvider.*" OneOf(&["org.apache.zookeeper.server.auth.DigestAuthenticationProvider", "org.apache.zookeeper.server.auth.IPAuthenticationProvider"]), "", "classes cannot be loaded; these two are always there";
-    OffOnly "observerMasterPort" OneOf(&["0"]), "0", "observers are not there yet";
+    OffOnly "oraclePath" Text, "", "an oracle that replaces a quorum is not there";
+    OffOnly "multiAddress.enabled" Switch, "false", "several addresses of one server are not there yet";
+    OffOnly "leaderServes" Word(&["yes", "no"]), "yes", "every leader serves clients";
+    OffOnly "observerMasterPort" Nearest(0, 65_535), "0", "observers are not there yet";
     OffOnly "secureClientPort" OneOf(&["", "0"]), "0", "TLS for clients is not there yet";
-    OffOnly "client.portUnification" OFF, "false", "TLS for clients is not there yet";
-    OffOnly "sslQuorum" OFF, "false", "TLS between servers is not there yet";
-    OffOnly "portUnification" OFF, "false", "TLS between servers is not there yet";
-    OffOnly "quorum.auth.enableSasl" OFF, "false", "SASL is not there";
-    OffOnly "quorum.auth.learnerRequireSasl" OFF, "false", "SASL is not there";
-    OffOnly "quorum.auth.serverRequireSasl" OFF, "false", "SASL is not there";
-    OffOnly "sessionRequireClientSASLAuth" OFF, "false", "SASL is not there";
-    OffOnly "audit.enable" OFF, "false", "there is no audit log yet";
-    OffOnly "admin.portUnification" OFF, "false", "TLS on the admin port is not there yet";
-    OffOnly "admin.forceHttps" OFF, "false", "TLS on the admin port is not there yet";
-    OffOnly "admin.needClientAuth" OFF, "false", "TLS on the admin port is not there yet";
+    OffOnly "client.portUnification" Flag, "false", "TLS for clients is not there yet";
+    OffOnly "sslQuorum" Switch, "false", "TLS between servers is not there yet";
+    OffOnly "portUnification" Switch, "false", "TLS between servers is not there yet";
+    OffOnly "quorum.auth.enableSasl" Switch, "false", "SASL is not there";
+    OffOnly "quorum.auth.learnerRequireSasl" Switch, "false", "SASL is not there";
+    OffOnly "quorum.auth.serverRequireSasl" Switch, "false", "SASL is not there";
+    OffOnly "sessionRequireClientSASLAuth" Flag, "false", "SASL is not there";
+    OffOnly "audit.enable" Flag, "false", "there is no audit log yet";
+    OffOnly "admin.portUnification" Flag, "false", "TLS on the admin port is not there yet";
+    OffOnly "admin.forceHttps" Flag, "false", "TLS on the admin port is not there yet";
+    OffOnly "admin.needClientAuth" Flag, "false", "TLS on the admin port is not there yet";
 
     // What changes nothing that a client or an operator could rely on.
     Ignored "secureClientPortAddress" Text, "", "TLS for clients is not there yet";
@@ -220,8 +222,8 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "closeSessionTxn.enabled" Text, "", "a closed session's znodes are always listed in its transaction";
 };
 
-const OFF: Kind = OneOf(&["false"]);
-const TICKS: Kind = Int(1, 1_000_000);
-const COUNT: Kind = Int(0, 10_000_000);
+/// Any number for a standalone server, which does not use it; an ensemble needs at least 1.
+const TICKS: Kind = Int(i32::MIN as i64, I32_MAX);
+const COUNT: Kind = Property(0, 10_000_000);
 const I32_MAX: i64 = i32::MAX as i64;
 const U32_MAX: i64 = u32::MAX as i64;

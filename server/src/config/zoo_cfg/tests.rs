@@ -78,7 +78,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
     for (line, want) in [
         (
             "tickTime=fast",
-            "zoo.cfg:9: tickTime=fast must be a whole number from 1 to 3600000",
+            "zoo.cfg:9: tickTime=fast must be a whole number from 1 to 2147483647",
         ),
         (
             "server.x=a:1:2",
