@@ -31,7 +31,10 @@ impl Pod {
         logging.start(config.map(|loaded| &loaded.config.logging))?;
         let (pod, myid) = member?;
         tracing::info!(pod, myid, "member of the ensemble");
-        let loaded = loaded.expect("a member loads it").map_err(Failure::from)?;
+        let mut loaded = loaded.expect("a member loads it").map_err(Failure::from)?;
+        if let Some(admin) = &mut loaded.config.admin {
+            admin.is_required = true;
+        }
         process::warn(&loaded.warnings);
         process::serve(loaded.config, |_| {})
     }

@@ -25,7 +25,8 @@ use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
-    BACKLOG, ClientPort, Clients, Mesh, QuorumPort, Registry, RequestThrottle, bind_any, bind_host,
+    BACKLOG, ClientPort, Clients, HttpPort, Mesh, QuorumPort, Registry, RequestThrottle, bind_any,
+    bind_host,
 };
 use crate::probe::{Probe, Running};
 
@@ -61,9 +62,10 @@ pub async fn run(
 pub struct Server {
     /// Where clients connect; with a wildcard address, on loopback.
     pub client_address: SocketAddr,
-    /// Where probes are answered.
+    /// Where probes are answered; `None` without an admin port, and where it was
+    /// taken at the start.
     pub admin_address: Option<SocketAddr>,
-    /// Where metrics are answered.
+    /// Where metrics are answered; `None` as above.
     pub metrics_address: Option<SocketAddr>,
     probe: Arc<Probe>,
     clients: Arc<Clients>,
@@ -83,24 +85,28 @@ impl Server {
         let commands = Arc::new(Commands::new(probe.clone()));
         let mut tasks = JoinSet::new();
         // Before the data is loaded, because that may take long.
-        let admin_address =
-            match listen_http("probes", config.admin.as_ref().map(|admin| &admin.address)).await? {
-                Some((listener, address)) => {
-                    tasks.spawn(named(
-                        "admin",
-                        admin::serve_admin(listener, commands.clone(), config.admin.clone()),
-                    ));
-                    Some(address)
-                }
-                None => None,
-            };
-        let metrics_address = match listen_http("metrics", config.metrics.as_ref()).await? {
-            Some((listener, address)) => {
-                tasks.spawn(named(
-                    "metrics",
-                    admin::serve_metrics(listener, probe.clone()),
-                ));
-                Some(address)
+        let admin_address = match config.admin.clone() {
+            Some(admin) => {
+                let (port, address) =
+                    listen_http("admin", &admin.address, admin.is_required).await?;
+                let commands = commands.clone();
+                let serve = async {
+                    admin::serve_admin(port.listener().await, commands, Some(admin)).await;
+                };
+                tasks.spawn(named("admin", serve));
+                address
+            }
+            None => None,
+        };
+        let metrics_address = match &config.metrics {
+            Some(at) => {
+                let (port, address) = listen_http("metrics", at, config.standalone).await?;
+                let probe = probe.clone();
+                let serve = async {
+                    admin::serve_metrics(port.listener().await, probe).await;
+                };
+                tasks.spawn(named("metrics", serve));
+                address
             }
             None => None,
         };
@@ -283,19 +289,19 @@ fn first_session_id(wall_ms: i64, sid: Sid) -> i64 {
 
 async fn listen_http(
     what: &'static str,
-    at: Option<&HttpAddress>,
-) -> Result<Option<(TcpListener, SocketAddr)>, Failure> {
-    let Some(HttpAddress { host, port }) = at else {
-        return Ok(None);
-    };
+    at: &HttpAddress,
+    is_required: bool,
+) -> Result<(HttpPort, Option<SocketAddr>), Failure> {
     let refused = |source| Failure::Bind {
         what,
-        port: *port,
+        port: at.port,
         source,
     };
-    let listener = bind_host(host, *port, BACKLOG).await.map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
-    Ok(Some((listener, address)))
+    let port = HttpPort::bind(what, at, is_required)
+        .await
+        .map_err(refused)?;
+    let address = port.address().map_err(refused)?;
+    Ok((port, address))
 }
 
 async fn listen_clients(config: &ServerConfig) -> Result<TcpListener, Failure> {

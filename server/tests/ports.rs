@@ -218,3 +218,36 @@ async fn a_stopped_server_starts_again_with_its_data() {
         client.assert_closed().await;
     }
 }
+
+/// A member goes on without its admin and metrics ports and takes them as soon
+/// as they are free; a standalone server and a pod end.
+#[tokio::test]
+async fn a_member_serves_although_its_http_ports_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = [0; 2].map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    let addresses = taken.each_ref().map(|port| port.local_addr().unwrap());
+    let mut config = member(&free_ports::<1>(), 1, dir.path());
+    config.standalone = false;
+    let admin = config.admin.as_mut().unwrap();
+    (admin.is_required, admin.address.port) = (false, addresses[0].port());
+    config.metrics.as_mut().unwrap().port = addresses[1].port();
+    let mut insisting = config.clone();
+    insisting.admin.as_mut().unwrap().is_required = true;
+    let refused = zk_server::Server::start(insisting).await.err().unwrap();
+    let want = format!("cannot listen for admin on port {}", addresses[0].port());
+    assert_eq!(refused.to_string(), want);
+
+    let server = zk_server::Server::start(config).await.unwrap();
+    server.serving().await;
+    assert_eq!((server.admin_address, server.metrics_address), (None, None));
+    assert_eq!(word(server.client_address, "ruok").await, "imok");
+    drop(taken);
+    for (address, path) in addresses.into_iter().zip(["/ready", "/metrics"]) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(address).await.is_err() {
+            assert!(std::time::Instant::now() < deadline, "{path} is not served");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(get(address, path).await.0, 200);
+    }
+}

@@ -109,6 +109,10 @@ pub struct AdminConfig {
     pub command_url: String,
     /// `admin.idleTimeout`: a silent connection is closed after this.
     pub idle_max: Duration,
+    /// Whether a server without this port ends. A member of an ensemble serves
+    /// its clients without it and goes on trying, as its ensemble may need it;
+    /// a standalone server ends, and so does a pod, which nobody could probe.
+    pub is_required: bool,
 }
 
 /// What is logged, and how; the command line and the environment go first.

@@ -172,7 +172,7 @@ impl Reader<'_> {
             snapshots_kept: values.int("autopurge.snapRetainCount"),
             purge_interval_hours: values.int("autopurge.purgeInterval"),
             frame_bytes_max: values.int("jute.maxbuffer"),
-            admin: self.admin(),
+            admin: self.admin(standalone),
             metrics: self.metrics()?,
             commands: self.commands(),
             logging: LoggingConfig {
@@ -275,7 +275,7 @@ impl Reader<'_> {
         Ok((min, max))
     }
 
-    fn admin(&self) -> Option<AdminConfig> {
+    fn admin(&self, is_required: bool) -> Option<AdminConfig> {
         let values = &self.values;
         let address = || HttpAddress {
             host: values.text("admin.serverAddress").to_owned(),
@@ -284,6 +284,7 @@ impl Reader<'_> {
         values.is_on("admin.enableServer").then(|| AdminConfig {
             address: address(),
             command_url: values.text("admin.commandURL").to_owned(),
+            is_required,
             idle_max: Duration::from_millis(match values.int("admin.idleTimeout") {
                 0 => IDLE_MAX_MS,
                 ms => ms,

@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod election;
 mod frames;
+mod http_port;
 mod link;
 mod listen;
 mod mailbox;
@@ -16,6 +17,7 @@ mod work;
 
 pub(crate) use client::{ClientPort, Clients};
 pub(crate) use election::Mesh;
+pub(crate) use http_port::HttpPort;
 pub(crate) use link::LinkOutbox;
 pub(crate) use listen::{BACKLOG, bind_any, bind_host};
 pub(crate) use mailbox::Farewell;

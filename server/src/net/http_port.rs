@@ -1,0 +1,73 @@
+//! A listener for HTTP that a server can do without for a while.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use super::{BACKLOG, bind_host};
+use crate::config::HttpAddress;
+
+/// The admin or the metrics port: bound, or to be bound once it is free.
+pub(crate) struct HttpPort {
+    /// What it is for, as messages name it.
+    what: &'static str,
+    at: HttpAddress,
+    listener: Option<TcpListener>,
+}
+
+impl HttpPort {
+    /// Tries to bind the port once.
+    ///
+    /// # Errors
+    /// Why it cannot be bound, where it `is_required`. Elsewhere that is logged,
+    /// and [`HttpPort::listener`] goes on trying.
+    pub(crate) async fn bind(
+        what: &'static str,
+        at: &HttpAddress,
+        is_required: bool,
+    ) -> io::Result<Self> {
+        let listener = match bind_host(&at.host, at.port, BACKLOG).await {
+            Ok(listener) => Some(listener),
+            Err(error) if is_required => return Err(error),
+            Err(error) => {
+                let HttpAddress { host, port } = at;
+                tracing::error!(host, port, %error, "cannot listen on the {what} port; the server goes on without it and tries again");
+                None
+            }
+        };
+        Ok(Self {
+            what,
+            at: at.clone(),
+            listener,
+        })
+    }
+
+    /// Where it listens; `None` while it is not bound.
+    pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
+        self.listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()
+    }
+
+    /// The listener, as soon as it is bound.
+    pub(crate) async fn listener(self) -> TcpListener {
+        if let Some(listener) = self.listener {
+            return listener;
+        }
+        let HttpAddress { host, port } = &self.at;
+        loop {
+            sleep(BIND_PAUSE).await;
+            if let Ok(listener) = bind_host(host, *port, BACKLOG).await {
+                tracing::info!(host, port, "listening on the {} port", self.what);
+                return listener;
+            }
+        }
+    }
+}
+
+/// Between two attempts to bind a port that is taken.
+const BIND_PAUSE: Duration = Duration::from_secs(1);
