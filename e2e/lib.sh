@@ -32,6 +32,30 @@ die() {
 	exit 1
 }
 
+# usage: the comment at the top of the script that runs.
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+
+# help_asked ARGUMENT...: prints what the script does and ends, if -h or --help
+# comes first.
+help_asked() {
+	case ${1-} in
+	-h | --help)
+		usage
+		exit
+		;;
+	esac
+}
+
+# no_arguments ARGUMENT...: what a script begins with that takes none: --help
+# prints what it does, and anything else is refused before anything is done.
+no_arguments() {
+	help_asked "$@"
+	[ $# -eq 0 ] || {
+		usage >&2
+		die "unknown argument: $1"
+	}
+}
+
 # show_log FILE [LINES]: the tail of a log, indented, under a heading.
 show_log() {
 	[ -s "$1" ] || return 0
