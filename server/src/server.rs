@@ -25,8 +25,8 @@ use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
-    BACKLOG, ClientPort, Clients, HttpPort, Mesh, QuorumPort, Registry, RequestThrottle, bind_any,
-    bind_host,
+    BACKLOG, ClientPort, Clients, HttpPort, Mesh, QuorumPort, Registry, RequestThrottle, Resolver,
+    bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
 
@@ -84,6 +84,12 @@ impl Server {
         let probe = Probe::new(config.clone(), clock, metrics.clone(), registry.clone());
         let commands = Arc::new(Commands::new(probe.clone()));
         let mut tasks = JoinSet::new();
+        let resolver = Resolver::system();
+        if !config.standalone {
+            let members = config.ensemble.members.values();
+            let hosts = members.map(|member| member.host.clone()).collect();
+            tasks.spawn(named("names", resolver.clone().keep(hosts)));
+        }
         // Before the data is loaded, because that may take long.
         let admin_address = match config.admin.clone() {
             Some(admin) => {
@@ -135,15 +141,18 @@ impl Server {
             disk: disk.health(),
         });
 
-        let quorum = QuorumPort::new(inbox.clone(), &config);
+        let quorum = QuorumPort::new(inbox.clone(), &config, resolver.clone());
         let mut mesh = None;
         if !config.standalone {
             let own = &config.ensemble.members[&config.sid];
-            let listener = listen_peer("learners", &config, &own.host, own.quorum_port).await?;
-            tasks.spawn(named("quorum port", quorum.clone().accept(listener)));
-            let listener = listen_peer("votes", &config, &own.host, own.election_port).await?;
-            let own_mesh = Mesh::new(inbox.clone(), &config);
-            tasks.spawn(named("election port", own_mesh.clone().accept(listener)));
+            let listen = |what, port| listen_peer(what, &config, &resolver, &own.host, port);
+            let (learners, votes) = tokio::try_join!(
+                listen("learners", own.quorum_port),
+                listen("votes", own.election_port)
+            )?;
+            tasks.spawn(named("quorum port", quorum.clone().accept(learners)));
+            let own_mesh = Mesh::new(inbox.clone(), &config, resolver.clone());
+            tasks.spawn(named("election port", own_mesh.clone().accept(votes)));
             mesh = Some(own_mesh);
         }
 
@@ -319,10 +328,12 @@ async fn listen_clients(config: &ServerConfig) -> Result<TcpListener, Failure> {
 }
 
 /// Binds a port for peers. A name that does not resolve yet is no reason not
-/// to start; a port that is still taken is tried again for a while.
+/// to start, nor to wait for long; a port that is still taken is tried again
+/// for a while.
 async fn listen_peer(
     what: &'static str,
     config: &ServerConfig,
+    resolver: &Arc<Resolver>,
     host: &str,
     port: u16,
 ) -> Result<TcpListener, Failure> {
@@ -331,7 +342,9 @@ async fn listen_peer(
         let bound = if config.quorum_listen_on_all_addresses {
             bind_any(port, BACKLOG)
         } else {
-            match bind_host(host, port, BACKLOG).await {
+            let addresses = resolver.addresses(host, OWN_NAME_MAX).await;
+            let addresses = addresses.map_err(io::Error::other);
+            match addresses.and_then(|addresses| bind_first(&addresses, port, BACKLOG)) {
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                     tracing::warn!(host, port, %error, "cannot listen on the own address; listening on all");
                     bind_any(port, BACKLOG)
@@ -364,6 +377,8 @@ fn reachable(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     Ok(address)
 }
 
+/// The own name has this long to resolve before all addresses are listened on.
+const OWN_NAME_MAX: Duration = Duration::from_secs(2);
 /// Between attempts to bind a port that is taken.
 const BIND_PAUSE: Duration = Duration::from_secs(1);
 /// How often a starting server is asked whether it serves.

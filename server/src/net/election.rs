@@ -23,7 +23,8 @@ use zk_proto::Sid;
 use zk_proto::jute::Put;
 use zk_proto::quorum::{Hello, Notification};
 
-use super::quorum::{dial, prepare};
+use super::dial::{dial, prepare};
+use super::resolver::Resolver;
 use crate::config::ServerConfig;
 use crate::inbox::Inbox;
 
@@ -32,6 +33,7 @@ pub(crate) struct Mesh {
     sid: Sid,
     ensemble: Ensemble,
     inbox: Arc<Inbox>,
+    resolver: Arc<Resolver>,
     /// Bounds the wait for a peer's introduction.
     handshake_max: Duration,
     /// Bounds connecting to a peer.
@@ -60,12 +62,17 @@ struct Connection {
 }
 
 impl Mesh {
-    pub(crate) fn new(inbox: Arc<Inbox>, config: &ServerConfig) -> Arc<Self> {
+    pub(crate) fn new(
+        inbox: Arc<Inbox>,
+        config: &ServerConfig,
+        resolver: Arc<Resolver>,
+    ) -> Arc<Self> {
         let silence_ms = config.tick_ms.saturating_mul(config.sync_limit.into());
         Arc::new(Self {
             sid: config.sid,
             ensemble: config.ensemble.clone(),
             inbox,
+            resolver,
             handshake_max: Duration::from_millis(silence_ms),
             connect_max: config.peers.election_connect_max,
             is_looking: AtomicBool::new(true),
@@ -111,7 +118,7 @@ impl Mesh {
     }
 
     async fn welcome(self: Arc<Self>, mut stream: TcpStream, remote: SocketAddr) {
-        prepare(&stream);
+        prepare(&stream, SILENCE_MAX);
         let mut bytes = BytesMut::with_capacity(256);
         let hello = timeout(self.handshake_max, read_hello(&mut stream, &mut bytes));
         let hello = match hello
@@ -207,10 +214,10 @@ impl Mesh {
                 announced.ok_or(io::ErrorKind::AddrNotAvailable)?
             }
         };
-        let (mut stream, _) = timeout(self.connect_max, dial(&host, port))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        prepare(&stream);
+        let each_max = self.connect_max.min(ATTEMPT_MAX);
+        let dialed = dial(&self.resolver, &host, port, each_max).await;
+        let (mut stream, _) = dialed.map_err(io::Error::other)?;
+        prepare(&stream, SILENCE_MAX);
         stream.write_all(&self.hello().encode()).await?;
         if to > self.sid {
             stream.shutdown().await?;
@@ -382,9 +389,15 @@ fn usable(address: &str) -> Option<(String, u16)> {
 
 /// A peer must take a vote within this time.
 const WRITE_MAX: Duration = Duration::from_secs(5);
+/// What a peer has not acknowledged for so long is lost, and the connection
+/// with it: waiting for TCP to send it again, ever more rarely, could take
+/// longer than the fault that has held it up.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// A host that drops packets is tried again after this long, for the same reason.
+const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// Pause before a peer is dialed again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
-const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 /// Peers that are remembered, listed or not.
 const PEERS_MAX: usize = 512;
 

@@ -17,16 +17,21 @@ pub(crate) fn bind_any(port: u16, backlog: i32) -> io::Result<TcpListener> {
 
 /// Binds the first address that `host` resolves to.
 pub(crate) async fn bind_host(host: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return if address == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
-            bind_any(port, backlog)
-        } else {
-            bind(SocketAddr::new(address, port), backlog)
-        };
+    if let Ok(address) = host.parse() {
+        return bind_first(&[address], port, backlog);
     }
+    let addresses: Vec<_> = lookup_host((host, port)).await?.map(|it| it.ip()).collect();
+    bind_first(&addresses, port, backlog)
+}
+
+/// Binds the first of these addresses that belongs to this machine.
+pub(crate) fn bind_first(addresses: &[IpAddr], port: u16, backlog: i32) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((host, port)).await? {
-        match bind(address, backlog) {
+    for ip in addresses {
+        if *ip == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
+            return bind_any(port, backlog);
+        }
+        match bind(SocketAddr::new(*ip, port), backlog) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod dial;
 mod election;
 mod frames;
 mod http_port;
@@ -11,6 +12,7 @@ mod mailbox;
 mod quorum;
 mod registry;
 mod request_throttle;
+mod resolver;
 mod spare;
 mod throttle;
 mod work;
@@ -19,8 +21,9 @@ pub(crate) use client::{ClientPort, Clients};
 pub(crate) use election::Mesh;
 pub(crate) use http_port::HttpPort;
 pub(crate) use link::LinkOutbox;
-pub(crate) use listen::{BACKLOG, bind_any, bind_host};
+pub(crate) use listen::{BACKLOG, bind_any, bind_first, bind_host};
 pub(crate) use mailbox::Farewell;
 pub(crate) use quorum::QuorumPort;
 pub(crate) use registry::{ConnStats, Registry, ShownConn};
 pub(crate) use request_throttle::RequestThrottle;
+pub(crate) use resolver::Resolver;

@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::time::{sleep, timeout};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
 use zk_core::{Ensemble, Input, LinkId};
 use zk_proto::Sid;
 
+use super::dial::{DialError, dial, prepare};
 use super::link::{Link, LinkEnd, LinkOutbox};
+use super::resolver::Resolver;
 use crate::config::{PeerConfig, ServerConfig};
 use crate::inbox::{Event, Inbox};
 
@@ -21,16 +22,28 @@ pub(crate) struct QuorumPort {
     ensemble: Ensemble,
     data_bytes_max: usize,
     peers: PeerConfig,
+    resolver: Arc<Resolver>,
+    /// A peer that takes nothing for so long is gone: longer than anything
+    /// that the protocol lets it do.
+    silence_max: Duration,
     next_link: AtomicU64,
 }
 
 impl QuorumPort {
-    pub(crate) fn new(inbox: Arc<Inbox>, config: &ServerConfig) -> Arc<Self> {
+    pub(crate) fn new(
+        inbox: Arc<Inbox>,
+        config: &ServerConfig,
+        resolver: Arc<Resolver>,
+    ) -> Arc<Self> {
+        let ticks = config.init_limit.max(config.sync_limit);
+        let silence_ms = config.tick_ms.saturating_mul(ticks.into());
         Arc::new(Self {
             inbox,
             ensemble: config.ensemble.clone(),
             data_bytes_max: config.storage.record_bytes_max,
             peers: config.peers.clone(),
+            resolver,
+            silence_max: Duration::from_millis(silence_ms),
             next_link: AtomicU64::new(1),
         })
     }
@@ -40,7 +53,7 @@ impl QuorumPort {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
-                    prepare(&stream);
+                    prepare(&stream, self.silence_max);
                     let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
                     let outbox = Arc::new(LinkOutbox::default());
                     self.inbox.push(Event::LinkAccepted {
@@ -83,39 +96,44 @@ impl QuorumPort {
             () = outbox.closed() => return,
         };
         match connected {
-            Some((stream, remote)) => {
-                prepare(&stream);
+            Ok((stream, remote)) => {
+                prepare(&stream, self.silence_max);
                 self.inbox.push_input(Input::LinkConnected(link));
                 self.carry(link, stream, outbox, remote).await;
             }
-            None => {
-                tracing::warn!(to = to.0, "cannot reach the leader's quorum port");
+            Err(reason) => {
+                tracing::warn!(to = to.0, reason, "cannot reach the leader's quorum port");
                 self.inbox.push_input(Input::LinkClosed(link));
             }
         }
     }
 
-    async fn attempt(&self, to: Sid, within: Duration) -> Option<(TcpStream, SocketAddr)> {
-        let member = self.ensemble.members.get(&to)?;
+    /// Tries again until `within` has passed. The error says why the last
+    /// attempt failed.
+    async fn attempt(&self, to: Sid, within: Duration) -> Result<(TcpStream, SocketAddr), String> {
+        let member = self.ensemble.members.get(&to);
+        let member = member.ok_or("it is not a member of this ensemble")?;
+        let (host, port) = (&member.host, member.quorum_port);
         let deadline = Instant::now() + within;
+        let mut last = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return None;
+                let silent = || {
+                    self.resolver
+                        .trouble(host)
+                        .unwrap_or_else(|| "no answer".into())
+                };
+                return Err(last.map_or_else(silent, |error: DialError| error.to_string()));
             }
-            match timeout(
-                left.min(ATTEMPT_MAX),
-                dial(&member.host, member.quorum_port),
-            )
-            .await
-            {
-                Ok(Ok(connected)) => return Some(connected),
+            let each_max = left.min(ATTEMPT_MAX);
+            match timeout(left, dial(&self.resolver, host, port, each_max)).await {
+                Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => {
-                    tracing::debug!(to = to.0, host = %member.host, %error, "cannot connect to the leader yet");
+                    tracing::debug!(to = to.0, host, %error, "cannot connect to the leader yet");
+                    last = Some(error);
                 }
-                Err(_) => {
-                    tracing::debug!(to = to.0, host = %member.host, "the leader's host is silent")
-                }
+                Err(_) => continue,
             }
             sleep(self.peers.connect_pause.min(left)).await;
         }
@@ -152,35 +170,7 @@ impl QuorumPort {
     }
 }
 
-/// Resolves the name afresh and takes the first address that answers.
-pub(super) async fn dial(host: &str, port: u16) -> std::io::Result<(TcpStream, SocketAddr)> {
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// No delay, and notice a peer whose host is gone.
-pub(super) fn prepare(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL);
-    let socket = SockRef::from(stream);
-    if let Err(error) = stream
-        .set_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-    {
-        tracing::debug!(%error, "cannot set socket options");
-    }
-}
-
 /// Pause after a failed accept, which usually means that files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A host that drops packets is tried again after this long.
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
