@@ -304,6 +304,7 @@ impl Probe {
             "sid": self.config.sid.0,
             "epoch": epoch.0,
             "zxid": zxid.to_string(),
+            "problem": status.and_then(|status| status.problem).map(|problem| problem.to_string()),
         })
     }
 }

@@ -5,6 +5,7 @@ use zk_proto::{DecodeError, Epoch, Zxid};
 
 use crate::request::replay;
 use crate::tree::{Tree, TreeError};
+use crate::zab::epochs::EPOCH_LAST;
 use crate::{LogEntry, Recovered};
 
 /// Why a disk's contents make no state.
@@ -14,6 +15,13 @@ pub enum RebuildError {
     Snapshot(TreeError),
     /// An entry of the log is no transaction.
     Entry(Zxid, DecodeError),
+    /// A file has an epoch that cannot be.
+    EpochRange {
+        /// Its name.
+        file: &'static str,
+        /// Its number.
+        epoch: Epoch,
+    },
     /// The promise to follow is older than the history.
     Epochs {
         /// `acceptedEpoch`.
@@ -30,6 +38,11 @@ impl std::fmt::Display for RebuildError {
         match self {
             Self::Snapshot(error) => write!(f, "the snapshot is not a tree: {error}"),
             Self::Entry(zxid, error) => write!(f, "log entry {zxid} is not a transaction: {error}"),
+            Self::EpochRange { file, epoch } => write!(
+                f,
+                "{file} is {epoch}, but the last epoch that exists is {EPOCH_LAST}; \
+                 see \"Epochs near their end\" in docs/operations.md"
+            ),
             Self::Epochs {
                 accepted,
                 current,
@@ -85,6 +98,14 @@ impl Recovered {
         let history = last_zxid.epoch();
         let current_epoch = current.unwrap_or(history);
         let accepted_epoch = accepted.unwrap_or(current_epoch);
+        for (file, epoch) in [
+            ("acceptedEpoch", accepted_epoch),
+            ("currentEpoch", current_epoch),
+        ] {
+            if epoch > EPOCH_LAST {
+                return Err(RebuildError::EpochRange { file, epoch });
+            }
+        }
         if history > current_epoch || accepted_epoch < current_epoch {
             return Err(RebuildError::Epochs {
                 accepted: accepted_epoch,

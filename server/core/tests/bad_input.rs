@@ -3,12 +3,13 @@
 mod support;
 
 use support::{Replica, SESSION, create, entry, grant};
+use zk_core::Recovered;
 use zk_core::auth::AuthConfig;
 use zk_core::request::replay;
 use zk_core::tree::{Tree, TreeError};
-use zk_proto::Zxid;
 use zk_proto::client::perms;
 use zk_proto::txn::{TREE_DIGEST_EMPTY, Txn};
+use zk_proto::{Epoch, Zxid};
 
 #[test]
 fn a_foreign_digest_is_counted_and_tolerated() {
@@ -90,4 +91,27 @@ fn images_that_are_no_tree_are_refused() {
     let tree = Tree::from_image(&tree.image(), Zxid(1)).unwrap();
     let acl = tree.znode("/a").unwrap().acl();
     assert!(!AuthConfig::default().allows(acl, &[grant(0, "10.0.0.1").id], perms::ALL));
+}
+
+#[test]
+fn an_epoch_beyond_the_last_one_is_refused_with_the_name_of_its_file() {
+    let last = i64::from(i32::MAX);
+    let load = |accepted, current| {
+        let epochs = [accepted, current].map(|epoch| Some(Epoch(epoch)));
+        let loaded = Recovered::rebuild(None, [], Vec::new(), epochs[0], epochs[1]);
+        loaded.map_err(|error| error.to_string())
+    };
+    load(last, last).expect("the last epoch is one");
+    for (accepted, current, name) in [
+        (last + 1, 1, "acceptedEpoch"),
+        (i64::MAX, 1, "acceptedEpoch"),
+        (i64::MAX, last + 1, "acceptedEpoch"),
+    ] {
+        let error = load(accepted, current).expect_err("no such epoch");
+        assert!(
+            error.starts_with(&format!("{name} is {accepted}, ")),
+            "{error}"
+        );
+        assert!(error.contains("docs/operations.md"), "{error}");
+    }
 }

@@ -5,6 +5,7 @@ use zk_proto::{Epoch, SessionId, Sid, Zxid};
 use super::Replica;
 use crate::request::Refused;
 use crate::tree::Tree;
+use crate::zab::Problem;
 use crate::{Millis, Role};
 
 /// A look at a replica between two batches.
@@ -40,6 +41,8 @@ pub struct Status {
     pub quorum_size: usize,
     /// Writes that this server, as the leader, has refused for a quota.
     pub refused: Refused,
+    /// What keeps this server from serving, beside an election.
+    pub problem: Option<Problem>,
 }
 
 impl Replica {
@@ -77,6 +80,7 @@ impl Replica {
             sessions_expired: self.sessions_expired,
             quorum_size: self.config.ensemble.members.len(),
             refused: self.refused(),
+            problem: self.zab.problem(),
         }
     }
 

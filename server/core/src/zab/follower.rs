@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use zk_proto::jute::Reader;
 use zk_proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket};
-use zk_proto::txn::TxnHeader;
+use zk_proto::txn::{TXN_HEADER_BYTES, TxnHeader};
 use zk_proto::{Epoch, Sid, Zxid};
 
+use super::epochs;
 use super::event::{Effects, ZabEvent};
 use super::history::Ticket;
-use super::learner_handler::EPOCH_MAX;
 use super::peer::{GiveUp, Peer, Step};
+use super::problem::Problem;
 use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role};
 
 /// What the follower is waiting for.
@@ -57,6 +59,8 @@ pub(super) struct Follower {
     heard: Millis,
     /// Before it serves: committed as far as the leader has said.
     committed: Zxid,
+    /// Header of the last entry that this server keeps, as the leader has it.
+    kept: Option<Bytes>,
     /// What came while the disk prepared the log.
     deferred: VecDeque<QuorumPacket>,
     deferred_bytes: usize,
@@ -81,6 +85,7 @@ impl Follower {
             epoch: peer.history.current_epoch(),
             heard: now.mono,
             committed: Zxid::ZERO,
+            kept: None,
             deferred: VecDeque::new(),
             deferred_bytes: 0,
         }
@@ -234,6 +239,8 @@ impl Follower {
             // follow. The next attempt reports the true end.
             return Err(GiveUp("the log has not what the leader wants kept"));
         }
+        // The entry may have been too old to be in memory before.
+        self.check_kept(peer)?;
         self.resume(peer, now, fx)
     }
 
@@ -260,11 +267,12 @@ impl Follower {
             return Err(GiveUp("the first packet is not LEADERINFO"));
         }
         let epoch = packet.zxid.epoch();
-        if !(1..EPOCH_MAX).contains(&epoch.0) {
+        if epoch < Epoch(1) || !epochs::is_possible(epoch) {
             return Err(GiveUp("the leader's epoch is out of range"));
         }
         let accepted = peer.history.accepted_epoch();
         if epoch < accepted {
+            self.outdated(peer, now, epoch);
             return Err(GiveUp("the leader's epoch is older than the accepted one"));
         }
         self.epoch = epoch;
@@ -274,6 +282,53 @@ impl Follower {
         } else {
             // It was accepted before and must not count for a quorum twice.
             self.ack_epoch(peer, now, None, fx);
+        }
+        Ok(())
+    }
+
+    /// Notes that a leader serves in an older epoch than this server may follow.
+    fn outdated(&self, peer: &mut Peer, now: Now, epoch: Epoch) {
+        let (accepted, current) = (peer.history.accepted_epoch(), peer.history.current_epoch());
+        let leader = self.leader;
+        // A leader that has lost its majority may not know yet. One that still
+        // leads after this long has a majority that knows nothing of the epoch
+        // of this server's history, though a majority has accepted it once.
+        let patience_ms = peer.init_ms().max(2 * peer.sync_ms());
+        let in_a_row = peer
+            .outdated
+            .filter(|met| now.mono - met.1 <= peer.sync_ms());
+        let since = in_a_row.map_or(now.mono, |met| met.0);
+        peer.outdated = Some((since, now.mono));
+        peer.problem = Some(if epoch < current && now.mono - since >= patience_ms {
+            Problem::NewerHistory {
+                leader,
+                epoch,
+                current,
+            }
+        } else {
+            Problem::NewerPromise {
+                leader,
+                epoch,
+                accepted,
+            }
+        });
+    }
+
+    /// Compares what the leader takes this server to have as the last entry
+    /// that it keeps with what it has. Leaders of the reference do not tell.
+    fn check_kept(&self, peer: &mut Peer) -> Step {
+        let Some(kept) = self.kept.as_deref() else {
+            return Ok(());
+        };
+        let Ok(header) = TxnHeader::read(&mut Reader::new(kept)) else {
+            return Ok(());
+        };
+        let zxid = header.zxid;
+        let own = peer.history.find(zxid);
+        if own.is_some_and(|own| !own.data.starts_with(&kept[..TXN_HEADER_BYTES])) {
+            let leader = self.leader;
+            peer.problem = Some(Problem::HistoriesPart { leader, zxid });
+            return Err(GiveUp("the leader's history is another one"));
         }
         Ok(())
     }
@@ -297,12 +352,16 @@ impl Follower {
     ) -> Step {
         match packet.known_kind() {
             Some(PacketKind::Diff) => {
+                self.kept = packet.data.clone();
+                self.check_kept(peer)?;
                 // All that this server has is history.
                 self.committed = peer.history.end();
                 self.enter(Phase::Synchronizing, now);
                 Ok(())
             }
             Some(PacketKind::Trunc) if packet.zxid >= Zxid::ZERO => {
+                self.kept = packet.data.clone();
+                self.check_kept(peer)?;
                 peer.history.truncate(packet.zxid, fx);
                 self.enter(Phase::Truncating(packet.zxid), now);
                 Ok(())
@@ -381,6 +440,7 @@ impl Follower {
 
     fn serve(&mut self, peer: &mut Peer, fx: &mut Effects) {
         self.phase = Phase::Serving;
+        self.kept = None;
         let epoch = self.epoch;
         self.send(ack(QuorumPacket::epoch_zxid(epoch)), fx);
         peer.served_in(epoch);

@@ -102,6 +102,12 @@ impl History {
         self.committed.iter()
     }
 
+    /// The entry with this zxid, if it is still in memory.
+    pub(super) fn find(&self, zxid: Zxid) -> Option<&LogEntry> {
+        let all = self.committed.iter().chain(&self.open);
+        all.into_iter().find(|entry| entry.zxid == zxid)
+    }
+
     /// Can an entry with this zxid come next?
     pub(super) fn is_next(&self, zxid: Zxid) -> bool {
         follows(zxid, self.end)

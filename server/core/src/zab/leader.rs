@@ -7,16 +7,18 @@ use bytes::Bytes;
 use zk_proto::quorum::{PROTOCOL_VERSION, PacketKind, QuorumPacket};
 use zk_proto::{Epoch, Sid, Zxid};
 
+use super::epochs::EPOCH_LAST;
 use super::event::{Effects, SyncToken, ZabEvent};
 use super::history::Ticket;
-use super::learner_handler::{EPOCH_MAX, Learner, Stage, epoch_ack, introduction};
+use super::learner_handler::{Learner, Stage, epoch_ack};
+use super::past::Past;
 use super::peer::{GiveUp, Peer, Step};
 use super::sync_plan::{Plan, plan};
 use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role, TreeCut};
 
 /// What the leader is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// A quorum to introduce itself.
     EpochQuorum,
     /// The new epoch to be on its own disk as accepted.
@@ -34,13 +36,13 @@ enum Phase {
 /// The state of one reign.
 #[derive(Debug)]
 pub(super) struct Leader {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// The epoch of this reign; before it is decided, the lowest possible.
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     /// Epoch and end of this server's own history at the start.
-    summary: (Epoch, Zxid),
-    learners: BTreeMap<LinkId, Learner>,
-    connecting: BTreeSet<Sid>,
+    pub(super) summary: (Epoch, Zxid),
+    pub(super) learners: BTreeMap<LinkId, Learner>,
+    pub(super) connecting: BTreeSet<Sid>,
     epoch_acks: BTreeSet<Sid>,
     history_acks: BTreeSet<Sid>,
     /// End of the current phase, before it serves.
@@ -53,12 +55,10 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    /// Learners that may be connected at once.
-    const LEARNERS_MAX: usize = 256;
-
     pub(super) fn start(peer: &mut Peer, now: Now, fx: &mut Effects) -> Self {
         let history = &peer.history;
         let accepted = history.accepted_epoch().max(peer.epoch_floor);
+        assert!(accepted < EPOCH_LAST, "checked before a server leads");
         let me = BTreeSet::from([peer.config.sid]);
         let mut leader = Self {
             phase: Phase::EpochQuorum,
@@ -123,15 +123,8 @@ impl Leader {
             self.phase_deadline
         };
         let of_learners = self.learners.values().filter_map(|l| l.deadline(peer));
-        of_learners.chain([own]).min()
-    }
-
-    pub(super) fn accepted(&mut self, link: LinkId, now: Now, fx: &mut Effects) {
-        if self.learners.len() >= Self::LEARNERS_MAX {
-            close(link, "too many learners", fx);
-            return;
-        }
-        self.learners.insert(link, Learner::new(now.mono));
+        let of_claims = self.learners.values().filter_map(|l| l.admit_at);
+        of_learners.chain(of_claims).chain([own]).min()
     }
 
     pub(super) fn active(&mut self, link: LinkId, now: Now) {
@@ -172,9 +165,9 @@ impl Leader {
         };
         learner.heard(now.mono);
         let step = match learner.stage {
-            Stage::Connected => self.introduced(peer, now, link, &packet, fx),
+            Stage::Connected => self.claimed(peer, now, link, &packet, fx),
             Stage::EpochProposed => self.epoch_acked(peer, now, link, &packet, fx),
-            Stage::Introduced | Stage::EpochAcked => Err("a packet out of turn"),
+            Stage::Claimed | Stage::Introduced | Stage::EpochAcked => Err("a packet out of turn"),
             Stage::Synchronizing | Stage::Synced => match packet.known_kind() {
                 Some(PacketKind::Ack) => self.acked(peer, now, link, packet.zxid, fx),
                 _ => Err("a packet before UPTODATE that is not ACK"),
@@ -184,12 +177,7 @@ impl Leader {
         if let Err(reason) = step {
             self.close(link, reason, fx);
         }
-        if self.phase != Phase::EpochQuorum && peer.epoch_floor > self.epoch {
-            // A voter has promised to follow nobody of an older epoch. The
-            // reference leaves it out until the next election, whenever that is.
-            return Err(GiveUp("a voter has accepted a newer epoch"));
-        }
-        Ok(())
+        self.gives_way(peer)
     }
 
     pub(super) fn epoch_saved(
@@ -231,6 +219,7 @@ impl Leader {
         for link in silent {
             self.close(link, "the learner is silent", fx);
         }
+        self.admit(peer, now, fx)?;
         if self.is_serving() {
             return self.heartbeat(peer, now, fx);
         }
@@ -316,11 +305,13 @@ impl Leader {
             let zxids: Vec<_> = past.certain.iter().map(|entry| entry.zxid).collect();
             let from = match plan(learner.last_zxid, &zxids, past.last_processed) {
                 Plan::Diff { zxid, from } => {
-                    send(*link, QuorumPacket::new(PacketKind::Diff, zxid, None), fx);
+                    let kept = past.header_before(from);
+                    send(*link, QuorumPacket::new(PacketKind::Diff, zxid, kept), fx);
                     from
                 }
                 Plan::Trunc { to, from } => {
-                    send(*link, QuorumPacket::new(PacketKind::Trunc, to, None), fx);
+                    let kept = past.header_before(from);
+                    send(*link, QuorumPacket::new(PacketKind::Trunc, to, kept), fx);
                     from
                 }
                 Plan::Snap => {
@@ -347,44 +338,8 @@ impl Leader {
         }
     }
 
-    fn introduced(
-        &mut self,
-        peer: &mut Peer,
-        now: Now,
-        link: LinkId,
-        packet: &QuorumPacket,
-        fx: &mut Effects,
-    ) -> Result<(), &'static str> {
-        let (sid, accepted) = introduction(peer, packet)?;
-        if peer.config.ensemble.is_voter(sid) {
-            peer.epoch_floor = peer.epoch_floor.max(accepted);
-        }
-        let same = |(_, learner): &(&LinkId, &Learner)| learner.sid == Some(sid);
-        if let Some(older) = self.learners.iter().find(same).map(|(link, _)| *link) {
-            self.close(older, "the learner has connected anew", fx);
-        }
-        let learner = self.learners.get_mut(&link).expect("its packet came");
-        learner.sid = Some(sid);
-        learner.enter(Stage::Introduced, now.mono);
-        match self.phase {
-            Phase::EpochQuorum => {
-                self.epoch = self.epoch.max(Epoch(accepted.0 + 1));
-                self.connecting.insert(sid);
-                self.decide_epoch(peer, fx);
-            }
-            Phase::SavingAccepted(_) => {}
-            _ => propose_epoch(self.epoch, link, learner, now, fx),
-        }
-        Ok(())
-    }
-
-    fn decide_epoch(&mut self, peer: &mut Peer, fx: &mut Effects) {
+    pub(super) fn decide_epoch(&mut self, peer: &mut Peer, fx: &mut Effects) {
         if peer.config.ensemble.is_quorum(&self.connecting) {
-            if self.epoch.0 > EPOCH_MAX {
-                let reason = "all epochs are used up";
-                fx.outputs.push(Output::Halt { reason });
-                return;
-            }
             let saving = (EpochFile::Accepted, self.epoch);
             let ticket = peer.history.save_epoch(saving.0, saving.1, fx);
             self.phase = Phase::SavingAccepted(ticket);
@@ -407,6 +362,13 @@ impl Leader {
                 return Err("the learner's history is newer");
             }
             self.epoch_acks.insert(sid);
+        }
+        let last_proposed = self.last_proposed.max(peer.history.end());
+        if last_zxid > last_proposed && last_zxid.counter() > 0 && last_zxid.epoch() >= self.epoch {
+            // It would be cut off, and what is left would be taken for ours.
+            return Err(
+                "the learner has transactions of this epoch that this server never proposed",
+            );
         }
         learner.last_zxid = last_zxid;
         learner.enter(Stage::EpochAcked, now.mono);
@@ -436,6 +398,7 @@ impl Leader {
             if is_answer && learner.stage == Stage::Synchronizing {
                 learner.enter(Stage::Synced, now.mono);
                 let sid = learner.sid.expect("it has introduced itself");
+                peer.heard.use_up(sid, learner.introduced);
                 self.history_acks.insert(sid);
                 if serving {
                     bring_up_to_date(link, learner, now, fx);
@@ -583,49 +546,19 @@ impl Leader {
         Ok(())
     }
 
-    fn close(&mut self, link: LinkId, reason: &'static str, fx: &mut Effects) {
+    pub(super) fn close(&mut self, link: LinkId, reason: &'static str, fx: &mut Effects) {
         close(link, reason, fx);
         self.closed(link, fx);
     }
 }
 
-/// The leader's history as a learner gets it.
-struct Past<'a> {
-    /// To be sent with commits.
-    certain: Vec<&'a LogEntry>,
-    /// To be sent without.
-    outstanding: Vec<&'a LogEntry>,
-    last_processed: Zxid,
-}
-
-impl<'a> Past<'a> {
-    fn of(peer: &'a Peer, phase: Phase, epoch: Epoch, applied: Zxid) -> Self {
-        let history = &peer.history;
-        let committed = history.committed();
-        if phase == Phase::Serving {
-            let start = QuorumPacket::epoch_zxid(epoch);
-            assert_eq!(
-                applied,
-                history.delivered().max(start),
-                "all deliveries are applied before learners are synchronized"
-            );
-            return Self {
-                certain: committed.collect(),
-                outstanding: history.open().iter().collect(),
-                last_processed: applied,
-            };
-        }
-        // Before it serves, all that a leader has logged is its history, which
-        // is committed by the same quorum that establishes the leader.
-        Self {
-            certain: committed.chain(history.open()).collect(),
-            outstanding: Vec::new(),
-            last_processed: history.end(),
-        }
-    }
-}
-
-fn propose_epoch(epoch: Epoch, link: LinkId, learner: &mut Learner, now: Now, fx: &mut Effects) {
+pub(super) fn propose_epoch(
+    epoch: Epoch,
+    link: LinkId,
+    learner: &mut Learner,
+    now: Now,
+    fx: &mut Effects,
+) {
     let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
     let start = QuorumPacket::epoch_zxid(epoch);
     send(

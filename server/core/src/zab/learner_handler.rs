@@ -3,6 +3,8 @@
 use zk_proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket};
 use zk_proto::{Epoch, Sid, Zxid};
 
+use super::epochs;
+use super::heard::Turn;
 use super::peer::Peer;
 use crate::Millis;
 
@@ -11,6 +13,9 @@ use crate::Millis;
 pub(super) enum Stage {
     /// FOLLOWERINFO is to come.
     Connected,
+    /// Has introduced itself as a voter; a vote of that voter is to come over
+    /// the election port before its word counts.
+    Claimed,
     /// Waits for the new epoch.
     Introduced,
     /// ACKEPOCH is to come.
@@ -32,6 +37,14 @@ pub(super) struct Learner {
     pub(super) stage: Stage,
     /// Known from [`Stage::Introduced`] on.
     pub(super) sid: Option<Sid>,
+    /// What it said of itself in FOLLOWERINFO.
+    pub(super) claim: Option<(Sid, Epoch)>,
+    /// When its claim is proved if nobody comes after it.
+    pub(super) admit_at: Option<Millis>,
+    /// When it said so.
+    pub(super) claimed: Turn,
+    /// When it entered [`Stage::Introduced`].
+    pub(super) introduced: Turn,
     /// End of its log as of ACKEPOCH.
     pub(super) last_zxid: Zxid,
     /// It has everything up to here on its disk. Acknowledgements come in the
@@ -48,6 +61,10 @@ impl Learner {
         Self {
             stage: Stage::Connected,
             sid: None,
+            claim: None,
+            admit_at: None,
+            claimed: Turn::NONE,
+            introduced: Turn::NONE,
             last_zxid: Zxid::ZERO,
             acked: Zxid::ZERO,
             heard: now,
@@ -66,10 +83,20 @@ impl Learner {
         self.heard = now;
     }
 
+    /// Has it introduced itself as this voter?
+    pub(super) fn claims(&self, sid: Sid) -> bool {
+        self.claim.is_some_and(|(claimed, _)| claimed == sid)
+    }
+
+    /// Does it answer? One that serves is pinged every half tick.
+    pub(super) fn is_answering(&self, now: Millis, tick_ms: u64) -> bool {
+        self.stage == Stage::Serving && now - self.heard < tick_ms
+    }
+
     /// Until when it has to say something, if it is its turn.
     pub(super) fn deadline(&self, peer: &Peer) -> Option<Millis> {
         match self.stage {
-            Stage::Connected | Stage::EpochProposed | Stage::Synchronizing => {
+            Stage::Connected | Stage::Claimed | Stage::EpochProposed | Stage::Synchronizing => {
                 Some(self.heard + peer.init_ms())
             }
             Stage::Serving => Some(self.heard + peer.sync_ms()),
@@ -129,6 +156,9 @@ pub(super) fn introduction(
     if info.sid == peer.config.sid {
         return Err("the learner has this server's own sid");
     }
+    if !peer.config.ensemble.is_voter(info.sid) {
+        return Err("the learner is not a member of this ensemble");
+    }
     if info.protocol_version < PROTOCOL_VERSION {
         return Err("the learner's protocol is too old");
     }
@@ -136,7 +166,7 @@ pub(super) fn introduction(
         return Err("the learner has a newer configuration");
     }
     let accepted = packet.zxid.epoch();
-    if !(0..EPOCH_MAX).contains(&accepted.0) {
+    if !epochs::is_possible(accepted) {
         return Err("the learner's epoch is out of range");
     }
     Ok((info.sid, accepted))
@@ -156,6 +186,3 @@ pub(super) fn epoch_ack(packet: &QuorumPacket) -> Result<(Option<Epoch>, Zxid), 
     }
     Ok(((epoch >= 0).then_some(Epoch(epoch.into())), packet.zxid))
 }
-
-/// Epochs are 32 bits with a sign on the wire; the next one must fit too.
-pub(super) const EPOCH_MAX: i64 = i32::MAX as i64;

@@ -9,12 +9,17 @@
 
 mod committed_log;
 mod election;
+pub(crate) mod epochs;
 mod event;
 mod follower;
+mod heard;
 mod history;
+mod introductions;
 mod leader;
 mod learner_handler;
+mod past;
 mod peer;
+mod problem;
 pub mod sync_plan;
 #[cfg(test)]
 mod tests;
@@ -36,6 +41,7 @@ use peer::{GiveUp, Peer, Step};
 use vote::Vote;
 
 pub use event::{Effects, SyncToken, ZabEvent, ZabInput, ZabState};
+pub use problem::Problem;
 
 /// One server's part in the broadcast.
 #[derive(Debug)]
@@ -98,15 +104,14 @@ impl Zab {
         let step = match input {
             ZabInput::Tick => self.tick(now, fx),
             ZabInput::Notification { from, notification } => {
-                self.notified(now, from, &notification, fx);
-                Ok(())
+                self.notified(now, from, &notification, fx)
             }
             ZabInput::LinkAccepted(link) => {
                 self.accepted(now, link, fx);
                 Ok(())
             }
             ZabInput::LinkConnected(link) => self.connected(now, link, fx),
-            ZabInput::LinkClosed(link) => self.closed(link, fx),
+            ZabInput::LinkClosed(link) => self.closed(now, link, fx),
             ZabInput::LinkActive(link) => {
                 self.active(now, link);
                 Ok(())
@@ -301,6 +306,21 @@ impl Zab {
         self.peer.history.open().len()
     }
 
+    /// Why this server does not serve, if there is more to say than its phase.
+    #[must_use]
+    pub const fn problem(&self) -> Option<Problem> {
+        self.peer.problem
+    }
+
+    /// Takes the server out of service, until it is started again.
+    pub fn withdraw(&mut self, problem: Problem, fx: &mut Effects) {
+        tracing::error!("out of service: {problem}");
+        self.peer.problem = Some(problem);
+        self.leave("this server is out of service", fx);
+        self.drop_early(fx);
+        self.state = State::Idle;
+    }
+
     /// How long the last finished election took, in ms.
     #[must_use]
     pub const fn election_ms(&self) -> Option<u64> {
@@ -333,16 +353,28 @@ impl Zab {
         }
     }
 
-    fn notified(&mut self, now: Now, from: Sid, notification: &Notification, fx: &mut Effects) {
+    fn notified(
+        &mut self,
+        now: Now,
+        from: Sid,
+        notification: &Notification,
+        fx: &mut Effects,
+    ) -> Step {
         let ensemble = &self.peer.config.ensemble;
         let vote = self.peer.vote;
         let from_voter = ensemble.is_voter(from);
+        let is_possible = vote::is_possible(notification);
+        if from_voter && is_possible && notification.state == ServerState::Looking {
+            let history = (notification.peer_epoch, notification.zxid);
+            self.peer.heard.note(from, history, now.mono);
+        }
         if let (State::Looking(election), true) = (&mut self.state, from_voter) {
-            if ensemble.is_voter(notification.leader) && from != self.peer.config.sid {
+            let counts = is_possible && ensemble.is_voter(notification.leader);
+            if counts && from != self.peer.config.sid {
                 let outcome = election.notified(&mut self.peer, now, from, notification, fx);
                 self.elected(now, outcome, fx);
             }
-            return;
+            return Ok(());
         }
         // Between two elections there is nothing to say; the next one begins
         // with a vote to everyone.
@@ -350,7 +382,7 @@ impl Zab {
             (State::Leading(_), _) => ServerState::Leading,
             (State::Following(_), _) => ServerState::Following,
             (State::Looking(_), _) => ServerState::Looking,
-            (State::Idle | State::Settling(_) | State::Pausing { .. }, _) => return,
+            (State::Idle | State::Settling(_) | State::Pausing { .. }, _) => return Ok(()),
         };
         let round = if from_voter {
             vote.round
@@ -360,6 +392,10 @@ impl Zab {
         if notification.state == ServerState::Looking || !from_voter {
             self.peer.notify(from, state, vote.candidate, round, fx);
         }
+        match &mut self.state {
+            State::Leading(leader) => leader.admit(&mut self.peer, now, fx),
+            _ => Ok(()),
+        }
     }
 
     fn accepted(&mut self, now: Now, link: LinkId, fx: &mut Effects) {
@@ -367,10 +403,13 @@ impl Zab {
             State::Leading(leader) => leader.accepted(link, now, fx),
             State::Following(_) | State::Idle => close(link, "this server does not lead", fx),
             State::Looking(_) | State::Settling(_) | State::Pausing { .. } => {
-                if self.early.len() >= Self::EARLY_LINKS_MAX
-                    && let Some((oldest, _)) = self.early.pop_front()
-                {
-                    close(oldest, "too many learners before an election", fx);
+                if self.early.len() >= Self::EARLY_LINKS_MAX {
+                    // Whoever has said something is kept longer: a learner does at once.
+                    let silent = |(_, packets): &(LinkId, Vec<_>)| packets.is_empty();
+                    let at = self.early.iter().position(silent).unwrap_or(0);
+                    if let Some((oldest, _)) = self.early.remove(at) {
+                        close(oldest, "too many learners before an election", fx);
+                    }
                 }
                 self.early.push_back((link, Vec::new()));
             }
@@ -388,10 +427,13 @@ impl Zab {
         Ok(())
     }
 
-    fn closed(&mut self, link: LinkId, fx: &mut Effects) -> Step {
+    fn closed(&mut self, now: Now, link: LinkId, fx: &mut Effects) -> Step {
         self.early.retain(|(early, _)| *early != link);
         match &mut self.state {
-            State::Leading(leader) => leader.closed(link, fx),
+            State::Leading(leader) => {
+                leader.closed(link, fx);
+                return leader.admit(&mut self.peer, now, fx);
+            }
             State::Following(follower) if follower.link() == link => {
                 return Err(follower.closed());
             }
@@ -501,7 +543,10 @@ impl Zab {
         let lost = self.leader().filter(|_| served && !led);
         let work = self.leave(reason, fx);
         self.failures = if served || led { 0 } else { self.failures + 1 };
-        if let Some(work) = work {
+        if let Some(problem) = self.peer.problem.filter(Problem::is_final) {
+            tracing::error!("out of service: {problem}");
+            self.drop_early(fx);
+        } else if let Some(work) = work {
             self.state = State::Settling(work);
         } else if self.failures > 1 {
             let pause = Self::PAUSE_MIN_MS << (self.failures - 2).min(10);
@@ -552,6 +597,10 @@ impl Zab {
         let leader = vote.candidate.leader;
         let epoch = self.peer.history.current_epoch();
         if leader == self.peer.config.sid {
+            if self.peer.history.accepted_epoch() >= epochs::EPOCH_LAST {
+                self.withdraw(Problem::EpochsUsedUp, fx);
+                return;
+            }
             let leader = Leader::start(&mut self.peer, now, fx);
             self.state = State::Leading(leader);
             Peer::announce(Role::Leading, false, epoch, self.leader(), fx);

@@ -4,10 +4,12 @@ use zk_proto::quorum::{Notification, ServerState};
 use zk_proto::{Epoch, Round, Sid};
 
 use super::event::Effects;
+use super::heard::HeardVotes;
 use super::history::History;
+use super::problem::Problem;
 use super::vote::{Candidate, Vote};
 use crate::config::ReplicaConfig;
-use crate::{LinkId, Output, Role};
+use crate::{LinkId, Millis, Output, Role};
 
 /// The role cannot go on; back to an election.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +27,16 @@ pub(super) struct Peer {
     pub(super) round: Round,
     /// Outcome of the last election, reported to those who still look.
     pub(super) vote: Vote,
-    /// The newest epoch that a voter is known to have accepted.
+    /// A voter has accepted this epoch, and the last reign has ended for it:
+    /// the next one begins above.
     pub(super) epoch_floor: Epoch,
+    /// Votes of voters that look for a leader.
+    pub(super) heard: HeardVotes,
+    /// Why this server does not serve.
+    pub(super) problem: Option<Problem>,
+    /// When a leader in an epoch before that of this server's history was
+    /// met, for the first and for the last time in a row.
+    pub(super) outdated: Option<(Millis, Millis)>,
     /// Links dialed so far.
     dialed: u64,
     config_text: String,
@@ -36,12 +46,17 @@ impl Peer {
     pub(super) fn new(config: ReplicaConfig, history: History) -> Self {
         let vote = Vote::looking(own_candidate(&config, &history), Round(0));
         let config_text = config.ensemble.text();
+        let init_ms = config.tick_ms * u64::from(config.init_limit);
+        let heard = HeardVotes::new(2 * config.votes.interval_max_ms.max(init_ms));
         Self {
             config,
             history,
             round: Round(0),
             vote,
             epoch_floor: Epoch(0),
+            heard,
+            problem: None,
+            outdated: None,
             dialed: 0,
             config_text,
         }
@@ -102,6 +117,8 @@ impl Peer {
     /// The leader of this epoch serves, and so does this server. From now on
     /// all members report the same vote (`QuorumPeer.updateElectionVote`).
     pub(super) const fn served_in(&mut self, epoch: Epoch) {
+        self.problem = None;
+        self.outdated = None;
         self.vote.candidate.peer_epoch = epoch;
     }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zk_proto::quorum::{Notification, ServerState};
 use zk_proto::{Epoch, Round, Sid, Zxid};
 
+use super::epochs;
 use crate::Ensemble;
 
 /// A proposed leader. Ordered as elections order them: by the epoch of its
@@ -62,6 +63,13 @@ impl Vote {
         }
         same_leader && self.candidate.peer_epoch == other.candidate.peer_epoch
     }
+}
+
+/// Can a voter have sent this? Nobody has accepted an epoch after the last one,
+/// and -1 stands for a server without data.
+pub(super) fn is_possible(notification: &Notification) -> bool {
+    let epoch = notification.peer_epoch;
+    notification.zxid >= Zxid(-1) && (epoch == Epoch(-1) || epochs::is_possible(epoch))
 }
 
 /// Who of `votes` agrees with `wanted`.

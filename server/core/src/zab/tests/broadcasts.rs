@@ -361,6 +361,14 @@ fn acknowledgements_before_that_of_newleader_count_afterwards() {
     };
     world.adopt(S1, S3, link);
     world.input(S3, ZabInput::LinkAccepted(link));
+    let notification = looking(S1, z(1, 1), 2, 1);
+    world.input(
+        S3,
+        ZabInput::Notification {
+            from: S1,
+            notification,
+        },
+    );
     let info = zk_proto::quorum::LearnerInfo {
         sid: S1,
         protocol_version: zk_proto::quorum::PROTOCOL_VERSION,

@@ -1,9 +1,7 @@
 //! What a new leader does with what learners say of their epochs.
 
-use zk_proto::quorum::{
-    LearnerInfo, Notification, PROTOCOL_VERSION, PacketKind, QuorumPacket, ServerState,
-};
-use zk_proto::{Epoch, Round, Sid, Zxid};
+use zk_proto::quorum::{LearnerInfo, Notification, PROTOCOL_VERSION, PacketKind, QuorumPacket};
+use zk_proto::{Epoch, Sid, Zxid};
 
 use super::super::{Effects, Zab, ZabInput, ZabState};
 use super::world::*;
@@ -28,20 +26,17 @@ fn elected() -> Zab {
     // Learners may be faster than votes.
     zab.handle(now, ZabInput::LinkAccepted(LINK_1), &mut fx);
     for from in [S1, S2] {
-        let notification = Notification {
-            state: ServerState::Looking,
-            leader: S3,
-            zxid: z(4, 5),
-            round: Round(1),
-            peer_epoch: Epoch(4),
-            version: 2,
-            config: String::new(),
-        };
+        let notification = vote(1);
         zab.handle(now, ZabInput::Notification { from, notification }, &mut fx);
     }
     zab.handle(now, ZabInput::LinkAccepted(LINK_2), &mut fx);
     assert_eq!(zab.phase(), "discovery");
     zab
+}
+
+/// A vote for server 3.
+fn vote(round: i64) -> Notification {
+    looking(S3, z(4, 5), round, 4)
 }
 
 fn hello(sid: i64, accepted: i64) -> QuorumPacket {
@@ -153,10 +148,27 @@ fn an_answer_of_minus_one_does_not_count_but_is_served_later() {
 fn a_learner_that_connects_anew_replaces_its_older_link() {
     let mut zab = elected();
     say(&mut zab, LINK_1, hello(1, 4));
+    // Anybody can say so. The member itself looks for a leader first.
+    assert!(say(&mut zab, LINK_2, hello(1, 4)).is_empty());
+    let looks = ZabInput::Notification {
+        from: S1,
+        notification: vote(2),
+    };
+    let answer = run(&mut zab, looks);
+    assert!(!format!("{answer:?}").contains("closed"), "{answer:?}");
+    run(&mut zab, ZabInput::LinkAccepted(LinkId(3)));
     assert_eq!(
-        say(&mut zab, LINK_2, hello(1, 4)),
-        ["1 closed: the learner has connected anew"]
+        say(&mut zab, LinkId(3), hello(1, 4)),
+        [
+            "2 closed: the learner has connected anew",
+            "1 closed: the learner has connected anew"
+        ]
     );
+    assert_eq!(zab.learners(), 1);
+    // What came before the older link has closed by itself counts, too.
+    run(&mut zab, ZabInput::LinkAccepted(LinkId(4)));
+    assert!(say(&mut zab, LinkId(4), hello(1, 4)).is_empty());
+    assert!(run(&mut zab, ZabInput::LinkClosed(LinkId(3))).is_empty());
     assert_eq!(zab.learners(), 1);
 }
 
@@ -172,15 +184,7 @@ fn an_older_write_of_an_epoch_is_not_taken_for_a_newer_one() {
             .any(|line| line.contains("a voter has accepted a newer epoch"))
     );
     for from in [S1, S2] {
-        let notification = Notification {
-            state: ServerState::Looking,
-            leader: S3,
-            zxid: z(4, 5),
-            round: Round(2),
-            peer_epoch: Epoch(4),
-            version: 2,
-            config: String::new(),
-        };
+        let notification = vote(2);
         run(&mut zab, ZabInput::Notification { from, notification });
     }
     run(&mut zab, ZabInput::LinkAccepted(LinkId(3)));

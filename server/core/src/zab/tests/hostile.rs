@@ -10,7 +10,7 @@ use super::random::Random;
 use super::world::*;
 use crate::{EpochFile, LinkId, Now, Output, Role, TreeCut};
 
-const LINK: LinkId = LinkId(1);
+const LINK: LinkId = LinkId(77);
 
 fn packet(kind: PacketKind, zxid: Zxid, data: Option<&[u8]>) -> QuorumPacket {
     QuorumPacket::new(kind, zxid, data.map(Bytes::copy_from_slice))
@@ -25,17 +25,22 @@ fn introduction(sid: i64, config_version: i64) -> Bytes {
     info.encode()
 }
 
-/// The leader of an ensemble of one, and a link.
+/// A leader of three, and a link. Server 2 follows; server 1 looks for a leader.
 fn leader() -> Zab {
-    let mut zab = Zab::new(&config(1, 1), ZabState::default());
+    let mut world = World::established(3);
+    world.crash(S1);
+    world.settle();
+    let mut zab = world.server(S3).zab.take().unwrap();
+    let notification = looking(S1, Zxid::ZERO, 1, 1);
+    let vote = ZabInput::Notification {
+        from: S1,
+        notification,
+    };
     let mut fx = Effects::default();
-    let now = Now::default();
-    zab.start(now, &mut fx);
-    for file in [EpochFile::Accepted, EpochFile::Current] {
-        zab.handle(now, ZabInput::EpochSaved(file, Epoch(1)), &mut fx);
+    for input in [vote, ZabInput::LinkAccepted(LINK)] {
+        zab.handle(Now::default(), input, &mut fx);
     }
-    zab.handle(now, ZabInput::LinkAccepted(LINK), &mut fx);
-    assert!(zab.is_serving());
+    assert_eq!((zab.is_serving(), zab.learners()), (true, 1));
     zab
 }
 
@@ -90,10 +95,11 @@ fn a_leader_closes_links_that_break_the_protocol() {
     let hello = packet(
         PacketKind::FollowerInfo,
         Zxid::ZERO,
-        Some(&introduction(2, 0)),
+        Some(&introduction(1, 0)),
     );
     let ack_epoch = packet(PacketKind::AckEpoch, Zxid::ZERO, Some(&[0; 4]));
     let acked = [hello.clone(), ack_epoch];
+    let hello_again = hello.clone();
     let then = |packet: QuorumPacket| {
         let mut packets = acked.to_vec();
         packets.push(packet);
@@ -108,7 +114,7 @@ fn a_leader_closes_links_that_break_the_protocol() {
             vec![packet(
                 PacketKind::ObserverInfo,
                 Zxid::ZERO,
-                Some(&introduction(2, 0)),
+                Some(&introduction(1, 0)),
             )],
             "observers are not served",
         ),
@@ -121,14 +127,18 @@ fn a_leader_closes_links_that_break_the_protocol() {
             "broken FOLLOWERINFO",
         ),
         (
-            vec![packet(PacketKind::FollowerInfo, Zxid::ZERO, Some(&[0; 8]))],
+            vec![packet(
+                PacketKind::FollowerInfo,
+                Zxid::ZERO,
+                Some(&[0, 0, 0, 0, 0, 0, 0, 1]),
+            )],
             "the learner's protocol is too old",
         ),
         (
             vec![packet(
                 PacketKind::FollowerInfo,
                 Zxid::ZERO,
-                Some(&introduction(2, 7)),
+                Some(&introduction(1, 7)),
             )],
             "the learner has a newer configuration",
         ),
@@ -136,7 +146,7 @@ fn a_leader_closes_links_that_break_the_protocol() {
             vec![packet(
                 PacketKind::FollowerInfo,
                 Zxid::ZERO,
-                Some(&introduction(1, 0)),
+                Some(&introduction(3, 0)),
             )],
             "the learner has this server's own sid",
         ),
@@ -144,17 +154,17 @@ fn a_leader_closes_links_that_break_the_protocol() {
             vec![packet(
                 PacketKind::FollowerInfo,
                 Zxid(-1),
-                Some(&introduction(2, 0)),
+                Some(&introduction(1, 0)),
             )],
             "the learner's epoch is out of range",
         ),
         (
             vec![packet(
                 PacketKind::FollowerInfo,
-                Zxid(i64::MAX),
-                Some(&introduction(2, 0)),
+                Zxid::ZERO,
+                Some(&introduction(4, 0)),
             )],
-            "the learner's epoch is out of range",
+            "the learner is not a member of this ensemble",
         ),
         (
             vec![hello.clone(), hello.clone()],
@@ -179,13 +189,20 @@ fn a_leader_closes_links_that_break_the_protocol() {
             then(packet(PacketKind::Ack, z(1, 1), None)),
             "an ACK for what was not proposed",
         ),
+        (
+            vec![
+                hello_again,
+                packet(PacketKind::AckEpoch, z(1, 1), Some(&[0, 0, 0, 1])),
+            ],
+            "the learner has transactions of this epoch that this server never proposed",
+        ),
     ];
     for (packets, reason) in table {
         let mut zab = leader();
         let outputs = say(&mut zab, LINK, &packets);
         assert_eq!(closed(&outputs, LINK), Some(reason), "{packets:?}");
         assert!(zab.is_serving());
-        assert_eq!(zab.learners(), 0);
+        assert_eq!(zab.learners(), 1);
     }
 }
 
@@ -208,10 +225,7 @@ fn a_follower_leaves_a_leader_that_breaks_the_protocol() {
         ),
         (vec![info(0)], "the leader's epoch is out of range"),
         (vec![info(-1)], "the leader's epoch is out of range"),
-        (
-            vec![info(i64::from(i32::MAX))],
-            "the leader's epoch is out of range",
-        ),
+        (vec![info(1 << 31)], "the leader's epoch is out of range"),
         (
             vec![info(1), packet(PacketKind::NewLeader, z(1, 0), None)],
             "the packet after ACKEPOCH is not DIFF, TRUNC or SNAP",
@@ -284,6 +298,16 @@ fn early_learners_are_bounded() {
     let reason = "too many learners before an election";
     assert_eq!(closed(&fx.outputs, LinkId(1)), Some(reason));
     assert_eq!(fx.outputs.len(), 1);
+    // One that has said something is kept.
+    let hello = packet(
+        PacketKind::FollowerInfo,
+        Zxid::ZERO,
+        Some(&introduction(2, 0)),
+    );
+    assert!(say(&mut zab, LinkId(2), &[hello]).is_empty());
+    zab.handle(Now::default(), ZabInput::LinkAccepted(LinkId(66)), &mut fx);
+    assert_eq!(closed(&fx.outputs, LinkId(3)), Some(reason));
+    assert_eq!(closed(&fx.outputs, LinkId(2)), None);
     let ack = packet(PacketKind::Ack, Zxid::ZERO, None);
     let outputs = say(&mut zab, LinkId(2), &vec![ack; 5]);
     let reason = "too many packets before an election";

@@ -8,7 +8,9 @@ mod disk;
 mod elections;
 mod golden;
 mod hostile;
+mod lost_disks;
 mod random;
+mod strangers;
 mod syncs;
 mod world;
 

@@ -17,6 +17,18 @@ fn written(count: u32) -> World {
     world
 }
 
+/// Server 1 is away, and the others have elected server 3 once more: what only
+/// server 1 has is the tail of an epoch that is over.
+fn next_epoch_without_1(world: &mut World) {
+    for sid in [S1, S2, S3] {
+        world.crash(sid);
+    }
+    world.start(S2);
+    world.start(S3);
+    world.run_until_serving();
+    assert_eq!((world.leader(), world.zab(S3).epoch()), (S3, Epoch(2)));
+}
+
 fn restart(world: &mut World, sid: Sid) -> Vec<String> {
     world.take_trace();
     world.start(sid);
@@ -116,7 +128,7 @@ fn an_idle_change_of_leader_needs_no_snapshot() {
 fn a_log_without_what_is_to_be_kept_is_asked_for_again() {
     // Server 1's log has a hole where the leader's history ends.
     let mut world = written(5);
-    world.crash(S1);
+    next_epoch_without_1(&mut world);
     let log = &mut world.server(S1).disk.log;
     log.truncate(3);
     log.push(entry(z(1, 8)));
@@ -127,7 +139,7 @@ fn a_log_without_what_is_to_be_kept_is_asked_for_again() {
 #[test]
 fn a_learner_that_leaves_during_a_truncation_waits_for_its_disk() {
     let mut world = written(5);
-    world.crash(S1);
+    next_epoch_without_1(&mut world);
     world.server(S1).disk.log.push(entry(z(1, 6)));
     world.start(S1);
     let truncating =

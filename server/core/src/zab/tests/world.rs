@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use zk_proto::quorum::{Notification, PacketKind, QuorumPacket};
+use zk_proto::quorum::{Notification, PacketKind, QuorumPacket, ServerState};
 use zk_proto::txn::TxnHeader;
-use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
+use zk_proto::{Epoch, Round, SessionId, Sid, Xid, Zxid};
 
 use super::super::{Effects, SyncToken, Zab, ZabEvent, ZabInput};
 use super::disk::{self, Disk, Operation, Tree};
@@ -43,7 +43,7 @@ pub(super) struct Link {
     dialed: LinkId,
     accepted: LinkId,
     connected: bool,
-    to_leader: VecDeque<Message>,
+    pub(super) to_leader: VecDeque<Message>,
     to_learner: VecDeque<Message>,
     /// The end's own side is closed; nothing reaches it any more.
     leader_closed: bool,
@@ -316,7 +316,8 @@ impl World {
         self.perform(sid, fx);
     }
 
-    /// A scripted learner of this name with a link to a leader.
+    /// A scripted learner of this name with a link to a leader. What the leader
+    /// sends to one that is no member goes nowhere.
     pub(super) fn adopt(&mut self, learner: Sid, leader: Sid, accepted: LinkId) {
         self.links.push(Link {
             learner,
@@ -327,7 +328,7 @@ impl World {
             to_leader: VecDeque::new(),
             to_learner: VecDeque::new(),
             leader_closed: false,
-            learner_closed: false,
+            learner_closed: !self.servers.contains_key(&learner),
         });
     }
 
@@ -722,6 +723,19 @@ impl World {
             Direction::ToLearner => (leader, learner),
         };
         self.trace.push(format!("{from}>{to} {kind} {zxid}"));
+    }
+}
+
+/// A vote of a server that looks for a leader.
+pub(super) fn looking(leader: Sid, zxid: Zxid, round: i64, peer_epoch: i64) -> Notification {
+    Notification {
+        state: ServerState::Looking,
+        leader,
+        zxid,
+        round: Round(round),
+        peer_epoch: Epoch(peer_epoch),
+        version: 2,
+        config: String::new(),
     }
 }
 

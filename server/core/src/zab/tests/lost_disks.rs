@@ -1,0 +1,190 @@
+//! Two of three servers have lost their disks and serve again; the third comes
+//! back with its old data.
+
+use zk_proto::quorum::PacketKind;
+use zk_proto::{Epoch, SessionId, Xid, Zxid};
+
+use super::super::Problem;
+use super::world::*;
+use crate::{LogEntry, Millis, Role};
+
+/// A transaction of another life of the ensemble: the same zxid at another time.
+fn other(zxid: Zxid) -> LogEntry {
+    let header = zk_proto::txn::TxnHeader {
+        session: SessionId(7),
+        cxid: Xid(3),
+        zxid,
+        time_ms: 99,
+        kind: 1,
+    };
+    let mut data = Vec::new();
+    header.write(&mut data);
+    LogEntry {
+        zxid,
+        data: data.into(),
+    }
+}
+
+/// Servers 2 and 3 serve a new history of this many transactions in epoch 1.
+/// Server 1 is not started.
+fn reborn(count: u32) -> World {
+    let mut world = World::new(3);
+    world.start(S2);
+    world.start(S3);
+    world.run_until_serving();
+    for _ in 0..count {
+        world.propose(S3);
+    }
+    world.settle();
+    world
+}
+
+fn old_data(world: &mut World, entries: Vec<LogEntry>, accepted: i64, current: i64) {
+    let disk = &mut world.server(S1).disk;
+    disk.log = entries;
+    disk.accepted = Epoch(accepted);
+    disk.current = Epoch(current);
+}
+
+/// Lets time pass. The majority must serve all the while.
+fn watch(world: &mut World, ms: u64) {
+    let until = world.now.mono + ms;
+    while world.now.mono < until {
+        world.settle();
+        assert_eq!((world.leader(), world.zab(S3).epoch()), (S3, Epoch(1)));
+        assert!(world.zab(S2).is_serving());
+        world.wait();
+    }
+    world.settle();
+}
+
+#[test]
+fn a_majority_does_not_give_way_to_another_history() {
+    for (accepted, current, last) in [(5, 5, z(5, 9)), (5, 4, z(4, 2)), (2, 2, z(1, 40))] {
+        let mut world = reborn(3);
+        old_data(&mut world, vec![other(last)], accepted, current);
+        world.start(S1);
+        watch(&mut world, 60_000);
+        let problem = Problem::NewerHistory {
+            leader: S3,
+            epoch: Epoch(1),
+            current: Epoch(current),
+        };
+        assert_eq!(world.zab(S1).problem(), Some(problem));
+        assert_eq!(world.zab(S1).role(), Role::Looking);
+        // Nor does it win when the leader is restarted: it has no say any more.
+        world.crash(S3);
+        world.start(S3);
+        world.run_until("the majority serves again", |world| {
+            [S2, S3].iter().all(|sid| world.zab(*sid).is_serving())
+        });
+        assert_eq!(world.zab(S1).role(), Role::Looking);
+        assert_eq!(world.server(S1).disk.log, [other(last)], "its data is kept");
+    }
+}
+
+#[test]
+fn a_server_says_at_once_why_it_stays_out() {
+    let mut world = reborn(1);
+    old_data(&mut world, vec![other(z(5, 1))], 5, 5);
+    world.start(S1);
+    watch(&mut world, 1_000);
+    let problem = Problem::NewerPromise {
+        leader: S3,
+        epoch: Epoch(1),
+        accepted: Epoch(5),
+    };
+    assert_eq!(world.zab(S1).problem(), Some(problem));
+}
+
+/// The promise is newer, the history is not above that of the leader: no
+/// history can win, so the voter is taken in.
+#[test]
+fn a_promise_alone_is_given_way_to() {
+    let mut world = World::established(3);
+    world.propose(S3);
+    world.settle();
+    world.crash(S1);
+    world.server(S1).disk.accepted = Epoch(4);
+    world.start(S1);
+    world.run_until_serving();
+    assert_eq!((world.leader(), world.zab(S3).epoch()), (S3, Epoch(5)));
+    assert_eq!(world.zab(S1).problem(), None);
+}
+
+/// The zxids look alike: without a comparison the old data would get what it
+/// lacks of the new and keep the rest.
+#[test]
+fn histories_that_part_are_not_mixed() {
+    for (old, new, kind) in [
+        (2, 5, PacketKind::Diff),
+        (5, 5, PacketKind::Diff),
+        (9, 5, PacketKind::Trunc),
+    ] {
+        let mut world = reborn(new);
+        // A restart, so that the epoch of the leader is above that of the old data.
+        world.crash(S3);
+        world.crash(S2);
+        world.start(S2);
+        world.start(S3);
+        world.run_until_serving();
+        old_data(
+            &mut world,
+            (1..=old).map(|n| other(z(1, n))).collect(),
+            1,
+            1,
+        );
+        world.take_trace();
+        world.start(S1);
+        for _ in 0..200 {
+            world.settle();
+            world.wait();
+        }
+        let leader = world.leader();
+        let zxid = z(1, old.min(new));
+        let problem = Problem::HistoriesPart { leader, zxid };
+        assert_eq!(world.zab(S1).problem(), Some(problem), "{old}");
+        let sent = format!("{leader}>1 {kind:?} ");
+        let trace = world.take_trace();
+        assert!(
+            trace.iter().any(|line| line.starts_with(&sent)),
+            "{trace:?}"
+        );
+        let log = &world.server(S1).disk.log;
+        assert_eq!(log.len(), old as usize, "its data is kept");
+    }
+}
+
+/// In the epoch of the leader itself there is nothing that it did not propose.
+#[test]
+fn a_tail_that_the_leader_never_proposed_is_not_cut_off() {
+    let mut world = reborn(3);
+    old_data(&mut world, (1..=9).map(|n| other(z(1, n))).collect(), 1, 1);
+    world.start(S1);
+    watch(&mut world, 60_000);
+    assert!(!world.zab(S1).is_serving());
+    assert_eq!(world.server(S1).disk.log.len(), 9);
+    assert!(world.now.mono >= Millis(60_000));
+}
+
+/// What is to be kept may be older than what the server has in memory.
+#[test]
+fn histories_are_compared_again_after_a_truncation() {
+    let mut world = reborn(5);
+    world.crash(S3);
+    world.crash(S2);
+    world.start(S2);
+    world.start(S3);
+    world.run_until_serving();
+    world.server(S1).disk.tail_max = 2;
+    old_data(&mut world, (1..=9).map(|n| other(z(1, n))).collect(), 1, 1);
+    world.start(S1);
+    for _ in 0..200 {
+        world.settle();
+        world.wait();
+    }
+    let leader = world.leader();
+    let zxid = z(1, 5);
+    let problem = Problem::HistoriesPart { leader, zxid };
+    assert_eq!(world.zab(S1).problem(), Some(problem));
+}
