@@ -19,6 +19,7 @@ impl Replica {
             let watches = view.watches();
             let tree = self.held.as_mut().expect("taken above");
             let (conns, dirty) = (&mut self.conns, &mut self.dirty);
+            let mismatches = tree.digest_mismatches();
             let applied = apply(
                 tree,
                 &mut watches.lock(),
@@ -33,6 +34,9 @@ impl Replica {
             );
             match applied {
                 Ok(applied) => {
+                    if tree.digest_mismatches() != mismatches {
+                        self.digests.differs = Some(entry.zxid);
+                    }
                     match self.applied_at.last_mut() {
                         Some((at, count)) if *at == applied.header.time_ms => *count += 1,
                         _ => self.applied_at.push((applied.header.time_ms, 1)),

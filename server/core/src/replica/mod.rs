@@ -23,7 +23,7 @@ use crate::config::ReplicaConfig;
 use crate::request::{Prep, Refused, SharedView};
 use crate::session::SessionTracker;
 use crate::tree::Tree;
-use crate::zab::{Effects, Zab, ZabEvent, ZabInput, ZabState};
+use crate::zab::{Effects, Problem, Zab, ZabEvent, ZabInput, ZabState};
 use crate::{CloseReason, ConnId, Input, LogEntry, Millis, Now, Output, Recovered};
 
 pub use self::status::Status;
@@ -55,6 +55,7 @@ pub struct Replica {
     dirty: Vec<ConnId>,
     /// The tree of a SNAP until ZAB asks for it.
     received: Option<Box<Tree>>,
+    digests: Digests,
     snapshots: Snapshots,
 }
 
@@ -74,6 +75,20 @@ struct Following {
     syncs: VecDeque<ConnId>,
     /// Connections that want to re-attach, by session, oldest first.
     revalidating: BTreeMap<SessionId, VecDeque<ConnId>>,
+}
+
+/// What a follower's comparisons of its tree with the leader's have shown.
+#[derive(Default)]
+struct Digests {
+    /// The tree has come as a SNAP since this server last served. A leader of
+    /// the reference sends one that changes on the way, and what follows mends
+    /// it: until then the digests differ.
+    is_snap: bool,
+    /// The last transaction with a digest did not lead to the leader's tree.
+    differs: Option<Zxid>,
+    /// Follower, serving: a transaction after this one that does not lead to
+    /// the leader's tree takes this server out of service.
+    counts_after: Option<Zxid>,
 }
 
 /// When the next periodic snapshot is due.
@@ -130,6 +145,7 @@ impl Replica {
             applied_at: Vec::new(),
             dirty: Vec::new(),
             received: None,
+            digests: Digests::default(),
             snapshots,
             config,
         }
@@ -223,6 +239,7 @@ impl Replica {
         }
         self.perform(now, fx, out);
         self.apply_committed(out);
+        self.withdraw_if_different(now, out);
         self.snapshot_if_due(out);
         self.flush_clients(out);
         self.held.take()
@@ -278,6 +295,12 @@ impl Replica {
                 self.apply_committed(out);
                 self.following = Following::default();
                 self.is_serving = true;
+                let is_wrong = self.digests.differs == Some(self.tree(Tree::last_zxid));
+                self.digests.counts_after = Some(if is_wrong && !self.digests.is_snap {
+                    Zxid::ZERO
+                } else {
+                    self.zab.last_proposed()
+                });
             }
             ZabEvent::ServingStopped => self.stop_serving(out),
             ZabEvent::LearnerPacket { link, packet, .. } => {
@@ -311,7 +334,24 @@ impl Replica {
         let cut = Arc::new(tree.cut());
         set_config(&mut tree, &self.config, now);
         self.replace(tree, out);
+        self.digests.is_snap = true;
         out.push(Output::InstallSnapshot(cut));
+    }
+
+    /// A follower whose tree is not the leader's does not serve it.
+    fn withdraw_if_different(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Digests {
+            differs: Some(zxid),
+            counts_after: Some(after),
+            ..
+        } = self.digests
+        else {
+            return;
+        };
+        if zxid > after {
+            let problem = Problem::DigestDiffers { zxid };
+            self.with_zab(now, out, |zab, fx| zab.withdraw(problem, fx));
+        }
     }
 
     fn replace(&mut self, tree: Tree, out: &mut Vec<Output>) {
@@ -325,6 +365,7 @@ impl Replica {
         self.refused = self.refused();
         self.leading = None;
         self.following = Following::default();
+        self.digests = Digests::default();
         self.flush_clients(out);
         let conns: Vec<_> = self.conns.keys().copied().collect();
         for conn in conns {
