@@ -69,23 +69,25 @@ impl Replica {
         let Some(&conn) = self.by_session.get(&header.session) else {
             return self.close_ended(applied, None, out);
         };
-        if let Some((session, _)) = applied.opened_session {
-            self.session_opened(conn, session, out);
-            return;
-        }
         let Some(to) = self.conns.get_mut(&conn) else {
             return;
         };
-        if to.order.answer(header.cxid).is_some() {
+        if let Some(owed) = to.order.answer(header) {
             if applied.err == ErrorCode::SessionMoved.code() {
                 // The reference closes instead of sending this code.
                 return self.close_conn(conn, CloseReason::SessionMoved, out);
+            }
+            if !to.is_open {
+                return match applied.opened_session {
+                    Some((session, _)) => self.session_opened(conn, session, out),
+                    None => self.refuse_session(conn, out),
+                };
             }
             to.mark(conn, &mut self.dirty);
             to.replies += 1;
             write_reply(
                 &mut to.frames,
-                header.cxid,
+                owed.xid,
                 header.zxid,
                 applied.err,
                 &applied.reply,

@@ -9,8 +9,8 @@ use zk_proto::jute::Put;
 use zk_proto::{SessionId, Xid};
 
 use super::Replica;
+use super::clients::Submitted;
 use crate::config::ZnodeConfig;
-use crate::session::Owner;
 use crate::tree::Tree;
 use crate::{Millis, Now, Output};
 
@@ -109,10 +109,15 @@ impl Replica {
             let Some(path) = path else { return };
             let mut body = Vec::with_capacity(4 + path.len());
             body.put_str(&path);
-            let (session, cxid) = (SessionId(0), Xid(0));
-            let op = OpCode::DeleteContainer.code();
-            let body = Bytes::from(body);
-            self.propose(now, Owner::Local, session, cxid, op, &body, &[], out);
+            let submitted = Submitted {
+                owner: None,
+                session: SessionId(0),
+                cxid: Xid(0),
+                op: OpCode::DeleteContainer.code(),
+                body: &Bytes::from(body),
+                ids: &[],
+            };
+            self.propose(now, &submitted, out);
         }
     }
 }

@@ -9,7 +9,7 @@ use zk_proto::jute::{Put, Reader};
 use zk_proto::{SessionId, Xid};
 
 use super::Replica;
-use crate::request::{Due, Order, Owed, Reply, WriteRequest, is_well_formed, write_reply};
+use crate::request::{Cause, Due, Order, Owed, Reply, WriteRequest, is_well_formed, write_reply};
 use crate::session::Owner;
 use crate::tree::Tree;
 use crate::zab::SyncToken;
@@ -22,12 +22,25 @@ pub(super) struct Conn {
     ids: Arc<[Id]>,
     /// The answer to the handshake carries the byte only if the question did.
     read_only: Option<bool>,
-    is_open: bool,
+    pub(super) is_open: bool,
     pub(super) order: Order,
     pub(super) frames: Vec<u8>,
     pub(super) replies: u32,
     pub(super) events: u32,
     pub(super) is_dirty: bool,
+}
+
+/// A request as the leader gets it to number.
+#[derive(Clone, Copy)]
+pub(super) struct Submitted<'r> {
+    /// Through which server it came; `None` if the leader itself asks, which
+    /// may close any session.
+    pub(super) owner: Option<Owner>,
+    pub(super) session: SessionId,
+    pub(super) cxid: Xid,
+    pub(super) op: i32,
+    pub(super) body: &'r Bytes,
+    pub(super) ids: &'r [Id],
 }
 
 impl Replica {
@@ -58,6 +71,7 @@ impl Replica {
             self.config.session_timeout_max_ms,
         );
         let timeout_ms = request.timeout_ms.clamp(min, max.max(min));
+        let read_only = request.read_only.map(|_| false);
         let is_new = request.session_id == SessionId(0);
         let session = if is_new {
             self.new_session_id()
@@ -74,7 +88,7 @@ impl Replica {
             session,
             timeout_ms,
             ids,
-            read_only: request.read_only.map(|_| false),
+            read_only,
             is_open: false,
             order: Order::default(),
             frames: Vec::new(),
@@ -88,16 +102,8 @@ impl Replica {
             let mut body = Vec::with_capacity(4);
             body.put_i32(timeout_ms);
             let op = OpCode::CreateSession.code();
-            self.submit(
-                now,
-                conn,
-                ClientWrite {
-                    xid: Xid(0),
-                    op,
-                    body: body.into(),
-                },
-                out,
-            );
+            let (xid, body) = (Xid(0), body.into());
+            self.submit(now, conn, ClientWrite { xid, op, body }, out);
         } else if request.password != session_password(session) {
             self.refuse_session(conn, out);
         } else if let Some(leading) = &mut self.leading {
@@ -135,83 +141,88 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         for write in writes {
-            let Some(to) = self.conns.get_mut(&conn) else {
-                return;
-            };
-            let is_sync = write.op == OpCode::Sync.code();
-            let due = if !is_well_formed(write.op, &write.body) {
-                Due::Turn
-            } else if is_sync {
-                let path = Reader::new(&write.body).opt_str().unwrap_or_default();
-                Due::Sync(path.map(Cow::into_owned))
-            } else {
-                Due::Txn
-            };
-            let is_refused = due == Due::Turn;
-            to.order.push(Owed {
-                xid: write.xid,
-                due,
-            });
-            if is_refused {
-                self.answer_turns(conn);
-            } else if !is_sync {
-                self.submit(now, conn, write, out);
-            } else if self.leading.is_some() {
-                self.with_zab(now, out, |zab, fx| {
-                    zab.sync_request(SyncToken::Local(conn.0), fx)
-                });
-            } else {
-                self.following.syncs.push_back(conn);
-                self.submit(now, conn, write, out);
-            }
+            self.submit(now, conn, write, out);
         }
     }
 
-    /// Gives a request to the leader, which may be this server.
+    /// Notes what the client is owed and gives the request to the leader,
+    /// which may be this server.
     fn submit(&mut self, now: Now, conn: ConnId, write: ClientWrite, out: &mut Vec<Output>) {
-        let Some(to) = self.conns.get(&conn) else {
+        let Some(to) = self.conns.get_mut(&conn) else {
             return;
         };
         let ClientWrite { xid, op, body } = write;
-        if self.leading.is_some() {
-            let (session, ids) = (to.session, Arc::clone(&to.ids));
-            self.propose(now, Owner::Local, session, xid, op, &body, &ids, out);
+        let due = if !is_well_formed(op, &body) {
+            Due::Turn
+        } else if op == OpCode::Sync.code() {
+            let path = Reader::new(&body).opt_str().unwrap_or_default();
+            Due::Sync(path.map(Cow::into_owned))
         } else {
-            let packet = super::peers::forwarded(to.session, xid, op, &body, to.ids.to_vec());
+            Due::Txn(match &self.leading {
+                Some(leading) => Cause::Numbered(leading.prep.next_zxid()),
+                None => Cause::Forwarded(self.forward_numbers.next()),
+            })
+        };
+        let (is_refused, is_sync) = (due == Due::Turn, matches!(due, Due::Sync(_)));
+        let cxid = match due {
+            Due::Txn(Cause::Forwarded(number)) => number,
+            Due::Txn(Cause::Numbered(_)) | Due::Sync(_) | Due::Turn => xid,
+        };
+        to.order.push(Owed { xid, due });
+        if is_refused {
+            return self.answer_turns(conn);
+        }
+        let (session, ids) = (to.session, Arc::clone(&to.ids));
+        if self.leading.is_none() {
+            if is_sync {
+                self.following.syncs.push_back(conn);
+            }
+            let packet = super::peers::forwarded(session, cxid, op, &body, ids.to_vec());
             self.with_zab(now, out, |zab, fx| zab.send_to_leader(packet, fx));
+        } else if is_sync {
+            self.with_zab(now, out, |zab, fx| {
+                zab.sync_request(SyncToken::Local(conn.0), fx)
+            });
+        } else {
+            let submitted = Submitted {
+                owner: Some(Owner::Local),
+                session,
+                cxid,
+                op,
+                body: &body,
+                ids: &ids,
+            };
+            self.propose(now, &submitted, out);
         }
     }
 
     /// Numbers a request and proposes it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of a forwarded request"
-    )]
-    pub(super) fn propose(
-        &mut self,
-        now: Now,
-        owner: Owner,
-        session: SessionId,
-        cxid: Xid,
-        op: i32,
-        body: &Bytes,
-        ids: &[Id],
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn propose(&mut self, now: Now, submitted: &Submitted<'_>, out: &mut Vec<Output>) {
         let Some(leading) = &mut self.leading else {
             return;
         };
-        match OpCode::from_code(op) {
-            Some(OpCode::CreateSession) => {
+        let Submitted {
+            owner,
+            session,
+            cxid,
+            op,
+            body,
+            ids,
+        } = *submitted;
+        let tracker = &mut leading.tracker;
+        let session_check = match (OpCode::from_code(op), owner) {
+            (_, None) => Ok(()),
+            (Some(OpCode::CreateSession), Some(owner)) => {
                 let timeout_ms = body.get(..4).map_or(0, |four| {
                     i32::from_be_bytes([four[0], four[1], four[2], four[3]])
                 });
-                leading
-                    .tracker
-                    .track(session, timeout_ms, Some(owner), now.mono);
+                tracker.track(session, timeout_ms, Some(owner), now.mono);
+                Ok(())
             }
-            Some(OpCode::CloseSession) => leading.tracker.mark_closing(session),
-            _ => {}
+            (_, Some(owner)) => tracker.check(session, owner),
+        };
+        if op == OpCode::CloseSession.code() && session_check.is_ok() {
+            tracker.mark_closing(session);
         }
         let request = WriteRequest {
             session,
@@ -219,7 +230,7 @@ impl Replica {
             op,
             body,
             ids,
-            session_check: leading.tracker.check(session, owner),
+            session_check,
             time_ms: now.wall_ms,
         };
         let entry = match &self.held {
@@ -253,8 +264,7 @@ impl Replica {
         });
     }
 
-    /// Tells a client that its session is gone. A wrong password gives the
-    /// same answer.
+    /// Tells a client that its session is gone.
     pub(super) fn refuse_session(&mut self, conn: ConnId, out: &mut Vec<Output>) {
         let Some(to) = self.conns.get(&conn) else {
             return;
@@ -357,17 +367,15 @@ impl Replica {
     }
 
     fn propose_close(&mut self, now: Now, session: SessionId, out: &mut Vec<Output>) {
-        let op = OpCode::CloseSession.code();
-        self.propose(
-            now,
-            Owner::Local,
+        let submitted = Submitted {
+            owner: None,
             session,
-            Xid(0),
-            op,
-            &Bytes::new(),
-            &[],
-            out,
-        );
+            cxid: Xid(0),
+            op: OpCode::CloseSession.code(),
+            body: &Bytes::new(),
+            ids: &[],
+        };
+        self.propose(now, &submitted, out);
     }
 
     fn new_session_id(&mut self) -> SessionId {

@@ -20,7 +20,7 @@ use zk_proto::{SessionId, Zxid};
 use self::cleaner::Cleaner;
 use self::clients::Conn;
 use crate::config::ReplicaConfig;
-use crate::request::{Prep, Refused, SharedView};
+use crate::request::{ForwardNumbers, Prep, Refused, SharedView};
 use crate::session::SessionTracker;
 use crate::tree::Tree;
 use crate::zab::{Effects, Problem, Zab, ZabEvent, ZabInput, ZabState};
@@ -47,6 +47,8 @@ pub struct Replica {
     conns: BTreeMap<ConnId, Box<Conn>>,
     by_session: BTreeMap<SessionId, ConnId>,
     next_session_id: i64,
+    /// For the requests that this server forwards.
+    forward_numbers: ForwardNumbers,
     sessions_expired: u64,
     /// While this server led before.
     refused: Refused,
@@ -140,6 +142,7 @@ impl Replica {
             conns: BTreeMap::new(),
             by_session: BTreeMap::new(),
             next_session_id: config.first_session_id,
+            forward_numbers: ForwardNumbers::new(config.sid, config.seed),
             sessions_expired: 0,
             refused: Refused::default(),
             applied_at: Vec::new(),

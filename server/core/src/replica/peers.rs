@@ -7,6 +7,7 @@ use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{DecodeError, SessionId, Xid, Zxid};
 
 use super::Replica;
+use super::clients::Submitted;
 use crate::session::Owner;
 use crate::zab::SyncToken;
 use crate::{CloseReason, LinkId, Now, Output};
@@ -73,16 +74,15 @@ impl Replica {
         }
         let body = data.slice(reader.offset()..);
         let ids = packet.authinfo.as_deref().unwrap_or_default();
-        self.propose(
-            now,
-            Owner::Learner(link),
+        let submitted = Submitted {
+            owner: Some(Owner::Learner(link)),
             session,
             cxid,
             op,
-            &body,
+            body: &body,
             ids,
-            out,
-        );
+        };
+        self.propose(now, &submitted, out);
         Ok(())
     }
 

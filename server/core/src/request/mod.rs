@@ -2,6 +2,7 @@
 //! everywhere, local reads, and the order of replies.
 
 mod apply;
+mod cause;
 mod client;
 mod order;
 mod pending;
@@ -13,6 +14,7 @@ mod well_formed;
 use zk_proto::client::OpCode;
 
 pub use apply::{Applied, apply, replay};
+pub use cause::{Cause, ForwardNumbers};
 pub use client::{Client, ReadOutcome, write_not_admitted};
 pub use order::{Due, Order, Owed};
 pub use prep::{Prep, Refused, WriteRequest};

@@ -4,6 +4,9 @@
 use std::collections::VecDeque;
 
 use zk_proto::Xid;
+use zk_proto::txn::TxnHeader;
+
+use super::cause::Cause;
 
 /// A request without its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +20,8 @@ pub struct Owed {
 /// What a request waits for before it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Its transaction.
-    Txn,
+    /// The transaction that it has caused.
+    Txn(Cause),
     /// The leader's word. The reply repeats the path, which may be null.
     Sync(Option<String>),
     /// Nothing but its turn: it cannot be read and gets MarshallingError.
@@ -49,12 +52,11 @@ impl Order {
         self.owed.is_empty()
     }
 
-    /// A transaction of this session with this cxid has been applied. If it
-    /// answers the oldest request, that is returned: everything else came
-    /// through another server before the session moved here.
-    pub fn answer(&mut self, cxid: Xid) -> Option<Owed> {
+    /// A transaction of this session has been applied. If the oldest request
+    /// has caused it, that is returned.
+    pub fn answer(&mut self, header: &TxnHeader) -> Option<Owed> {
         self.owed
-            .pop_front_if(|owed| owed.xid == cxid && owed.due == Due::Txn)
+            .pop_front_if(|owed| matches!(owed.due, Due::Txn(cause) if cause.is_of(header)))
     }
 
     /// The oldest request, if it is a sync: its time has come.
@@ -79,24 +81,48 @@ impl Order {
 mod tests {
     use super::*;
 
+    use zk_proto::{SessionId, Zxid};
+
+    fn header(cxid: i32, zxid: i64) -> TxnHeader {
+        TxnHeader {
+            session: SessionId(1),
+            cxid: Xid(cxid),
+            zxid: Zxid(zxid),
+            time_ms: 0,
+            kind: 1,
+        }
+    }
+
     #[test]
     fn only_the_oldest_request_is_answered() {
         let mut order = Order::default();
         let sync = || Due::Sync(Some("/a".to_owned()));
+        let txn = |zxid| Due::Txn(Cause::Numbered(Zxid(zxid)));
         let owed = |xid, due| Owed { xid: Xid(xid), due };
-        order.push(owed(1, Due::Txn));
+        order.push(owed(1, txn(11)));
         order.push(owed(2, sync()));
-        order.push(owed(3, Due::Txn));
+        order.push(owed(3, txn(12)));
         order.push(owed(4, Due::Turn));
         assert_eq!(order.answer_turn(), None);
-        assert_eq!(order.answer(Xid(3)), None);
+        assert_eq!(order.answer(&header(3, 12)), None);
         assert_eq!(order.answer_sync(), None);
-        assert_eq!(order.answer(Xid(1)), Some(owed(1, Due::Txn)));
-        assert_eq!(order.answer(Xid(2)), None, "a sync is no transaction");
+        assert_eq!(order.answer(&header(1, 10)), None, "only the same xid");
+        assert_eq!(order.answer(&header(1, 11)), Some(owed(1, txn(11))));
+        assert_eq!(order.answer(&header(2, 12)), None, "a sync is first");
         assert_eq!(order.answer_sync(), Some(owed(2, sync())));
-        assert_eq!(order.answer(Xid(3)), Some(owed(3, Due::Txn)));
-        assert_eq!(order.answer(Xid(4)), None, "no transaction either");
+        assert_eq!(order.answer(&header(3, 12)), Some(owed(3, txn(12))));
+        assert_eq!(order.answer(&header(4, 13)), None, "no transaction either");
         assert_eq!(order.answer_turn(), Some(owed(4, Due::Turn)));
         assert!(order.is_empty());
+    }
+
+    #[test]
+    fn a_forwarded_request_is_known_by_its_number() {
+        let mut order = Order::default();
+        let due = Due::Txn(Cause::Forwarded(Xid(-7)));
+        order.push(Owed { xid: Xid(1), due });
+        assert_eq!(order.answer(&header(1, 5)), None);
+        let answered = order.answer(&header(-7, 6));
+        assert_eq!(answered.map(|owed| owed.xid), Some(Xid(1)));
     }
 }

@@ -90,10 +90,16 @@ impl Prep {
         self.quota_log.refused()
     }
 
+    /// The zxid that the next request gets.
+    #[must_use]
+    pub const fn next_zxid(&self) -> Zxid {
+        self.last.next()
+    }
+
     /// The transaction of a request, numbered and encoded. A request that is
     /// refused becomes an error transaction, so that order is kept.
     pub fn prepare(&mut self, tree: &Tree, request: &WriteRequest<'_>) -> LogEntry {
-        let zxid = self.last.next();
+        let zxid = self.next_zxid();
         self.last = zxid;
         let edit = self.pending.edit(tree, zxid);
         let mut run = Run {
@@ -188,7 +194,14 @@ impl<'r> Run<'r, '_> {
             }
             Some(OpCode::Multi) => self.multi(read_multi(&mut reader).map_err(garbled)?),
             Some(OpCode::CreateSession) => Ok(Txn::CreateSession(reader.i32().map_err(garbled)?)),
-            Some(OpCode::CloseSession) => Ok(self.close_session()),
+            Some(OpCode::CloseSession) => {
+                // The reference closes it for whoever asks: a request that an
+                // older connection has left behind would end the newer one.
+                if request.session_check == Err(ErrorCode::SessionMoved) {
+                    return Err(ErrorCode::SessionMoved);
+                }
+                Ok(self.close_session())
+            }
             _ => Err(ErrorCode::Unimplemented),
         }
     }
