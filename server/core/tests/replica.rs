@@ -10,6 +10,7 @@ use bytes::Bytes;
 use zk_core::request::Client;
 use zk_core::{ClientWrite, CloseReason, ConnId, Input, Millis, Role};
 use zk_proto::client::{ConnectRequest, OpCode, PathWatchRequest};
+use zk_proto::txn::Txn;
 use zk_proto::{SessionId, Xid, Zxid};
 
 use server::{ONE, Server, TWO, create, delete, sync};
@@ -231,4 +232,51 @@ fn what_cannot_be_read_is_answered_in_its_turn_and_takes_no_zxid() {
     let xids: Vec<_> = replies.iter().map(|reply| (reply.0, reply.2)).collect();
     assert_eq!(xids, [(1, -5), (2, 0), (3, -5), (4, 0), (5, -5)]);
     assert_eq!(server.replica.status().last_zxid, before.next());
+}
+
+#[test]
+fn a_wrong_password_does_nothing_to_the_owners_connection() {
+    let mut server = Server::start();
+    server.connect(ONE, SessionId(0), Zxid(0));
+    let session = server.sessions[&ONE];
+    server.frames.clear();
+    let request = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: Zxid(0),
+        timeout_ms: 4000,
+        session_id: session,
+        password: vec![1; 16],
+        read_only: None,
+    };
+    server.batch(vec![Input::ClientConnect {
+        conn: TWO,
+        request,
+        ids: Arc::default(),
+    }]);
+    assert_eq!(server.frames[&TWO][8..16], [0; 8], "a refusal");
+    assert_eq!(server.closed.get(&ONE), None);
+    server.write(ONE, vec![create(1, "/a", 0)]);
+    server.settle();
+    let replies = server.take_replies(ONE);
+    assert_eq!(replies.len(), 1, "the owner goes on");
+}
+
+#[test]
+fn a_new_session_gets_no_id_that_is_in_the_tree() {
+    let mut old = support::Replica::new();
+    old.apply(&Txn::CreateSession(4000));
+    old.apply(&support::ephemeral("/e"));
+    let mut config = server::config(1);
+    config.first_session_id = support::SESSION.0 - 1;
+    let mut server = Server::boot(config, Some((Zxid(2), old.tree.image().into())));
+    for conn in 1..=3 {
+        server.connect(ConnId(conn), SessionId(0), Zxid(0));
+    }
+    let ids: Vec<_> = server.sessions.values().map(|id| id.0).collect();
+    let first = support::SESSION.0 - 1;
+    assert_eq!(
+        ids,
+        [first, first + 2, first + 3],
+        "one in between is taken"
+    );
 }

@@ -212,6 +212,23 @@ fn a_learners_transaction_does_not_answer_the_leaders_client() {
 }
 
 #[test]
+fn nobody_gets_the_session_of_another() {
+    let mut server = server::lead();
+    let session = SessionId(0x0200_0000_0000_0009);
+    let timeout = 4000_i32.to_be_bytes();
+    server.forwarded(session, 1, OpCode::CreateSession, &timeout);
+    server.sent.clear();
+    server.forwarded(session, 2, OpCode::CreateSession, &timeout);
+    let proposal = server
+        .sent
+        .iter()
+        .find(|(_, packet)| packet.known_kind() == Some(PacketKind::Proposal));
+    let data = proposal.unwrap().1.data.clone().unwrap();
+    let txn = zk_proto::txn::decode_txn(&data).unwrap().1;
+    assert_eq!(txn, refused(ErrorCode::SessionExpired));
+}
+
+#[test]
 fn a_follower_refuses_a_client_whose_new_session_was_refused() {
     let mut follower = Follower::start();
     follower.server.ask_session(ONE, SessionId(0), Zxid(0));
@@ -219,4 +236,17 @@ fn a_follower_refuses_a_client_whose_new_session_was_refused() {
     follower.commit(request, &refused(ErrorCode::SessionExpired));
     assert_eq!(follower.server.frames[&ONE][8..16], [0; 8], "a refusal");
     assert!(follower.server.closed.contains_key(&ONE));
+}
+
+#[test]
+fn a_new_session_gets_no_id_that_the_followers_tree_has() {
+    let mut follower = Follower::start();
+    let first = SessionId(0x0100_0000_0000_0001);
+    let of_an_earlier_life = Forwarded {
+        session: first,
+        cxid: Xid(0),
+        op: OpCode::CreateSession.code(),
+    };
+    follower.commit(of_an_earlier_life, &Txn::CreateSession(4000));
+    assert_eq!(follower.open(ONE), SessionId(first.0 + 1));
 }

@@ -78,6 +78,11 @@ impl Replica {
         } else {
             request.session_id
         };
+        // Before anything is done to the connection that has the session now.
+        if !is_new && request.password != session_password(session) {
+            let frame = framed(&ConnectResponse::refused(read_only));
+            return out.push(Output::SessionRefused { conn, frame });
+        }
         if let Some(old) = self.by_session.get(&session).copied() {
             self.close_conn(old, CloseReason::SessionMoved, out);
         }
@@ -104,8 +109,6 @@ impl Replica {
             let op = OpCode::CreateSession.code();
             let (xid, body) = (Xid(0), body.into());
             self.submit(now, conn, ClientWrite { xid, op, body }, out);
-        } else if request.password != session_password(session) {
-            self.refuse_session(conn, out);
         } else if let Some(leading) = &mut self.leading {
             let is_alive = leading.tracker.renew(session, timeout_ms, now.mono);
             leading.tracker.set_owner(session, Owner::Local);
@@ -216,8 +219,14 @@ impl Replica {
                 let timeout_ms = body.get(..4).map_or(0, |four| {
                     i32::from_be_bytes([four[0], four[1], four[2], four[3]])
                 });
-                tracker.track(session, timeout_ms, Some(owner), now.mono);
-                Ok(())
+                // A server whose clock was set back may not have heard yet of
+                // a session of its earlier life. Nobody gets another's.
+                if tracker.is_known(session) {
+                    Err(ErrorCode::SessionExpired)
+                } else {
+                    tracker.track(session, timeout_ms, Some(owner), now.mono);
+                    Ok(())
+                }
             }
             (_, Some(owner)) => tracker.check(session, owner),
         };
@@ -378,15 +387,26 @@ impl Replica {
         self.propose(now, &submitted, out);
     }
 
+    /// An id that nobody has. The clock from which the first one comes may
+    /// have been set back, so that sessions of an earlier life are ahead.
     fn new_session_id(&mut self) -> SessionId {
         /// Marks containers where a session id would stand.
-        const CONTAINER_OWNER: i64 = i64::MIN;
-        if self.next_session_id == CONTAINER_OWNER {
-            self.next_session_id += 1;
+        const CONTAINER_OWNER: SessionId = SessionId(i64::MIN);
+        /// Asks for a new session where a session id would stand.
+        const NONE: SessionId = SessionId(0);
+        loop {
+            let id = SessionId(self.next_session_id);
+            self.next_session_id = self.next_session_id.wrapping_add(1);
+            let is_tracked = |leading: &super::Leading| leading.tracker.is_known(id);
+            let is_taken = id == CONTAINER_OWNER
+                || id == NONE
+                || self.by_session.contains_key(&id)
+                || self.leading.as_ref().is_some_and(is_tracked)
+                || self.tree(|tree| tree.sessions().contains_key(&id));
+            if !is_taken {
+                return id;
+            }
         }
-        let id = SessionId(self.next_session_id);
-        self.next_session_id = self.next_session_id.wrapping_add(1);
-        id
     }
 }
 

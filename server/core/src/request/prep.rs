@@ -193,7 +193,10 @@ impl<'r> Run<'r, '_> {
                 Err(ErrorCode::ReconfigDisabled)
             }
             Some(OpCode::Multi) => self.multi(read_multi(&mut reader).map_err(garbled)?),
-            Some(OpCode::CreateSession) => Ok(Txn::CreateSession(reader.i32().map_err(garbled)?)),
+            Some(OpCode::CreateSession) => {
+                request.session_check?;
+                Ok(Txn::CreateSession(reader.i32().map_err(garbled)?))
+            }
             Some(OpCode::CloseSession) => {
                 // The reference closes it for whoever asks: a request that an
                 // older connection has left behind would end the newer one.

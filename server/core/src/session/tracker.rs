@@ -61,6 +61,12 @@ impl SessionTracker {
         self.sessions.is_empty()
     }
 
+    /// Is there this session, perhaps being closed?
+    #[must_use]
+    pub fn is_known(&self, id: SessionId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
     /// Adds a session, or renews one that is known.
     pub fn track(&mut self, id: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Millis) {
         self.sessions.entry(id).or_insert(Tracked {
