@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use zk_core::tree::{Tree, TreeError, TreeLoader};
-use zk_core::{LogEntry, RebuildError, Recovered};
+use zk_core::{LogEntry, RebuildError, Recovered, Seam, SeamCheck};
 use zk_proto::Zxid;
 use zk_store::{ImageSink, RealDisk, Store, StoreConfig, StoreError};
 
@@ -74,24 +74,43 @@ pub(crate) fn recover(
         Ok::<_, LoadError>((loaded?, built))
     })?;
     let is_fresh = loaded.snapshot.is_none() && loaded.entries.is_empty();
+    let digest = loaded.snapshot.as_ref().and_then(|it| it.digest);
     let tree = match (loaded.snapshot, built) {
         (Some(_), Some(tree)) => tree.map_err(RebuildError::Snapshot)?,
         _ => Tree::new(),
     };
     let entry = |(zxid, data)| LogEntry { zxid, data };
     metrics.txns_loaded.record(loaded.entries.len() as u64, 1);
+    let seams = loaded.seams.iter().map(|seam| Seam {
+        before: seam.before,
+        after: seam.after,
+        needs_proof: seam.needs_proof,
+    });
+    let is_exact = digest == Some((tree.last_zxid(), tree.digest()));
     let recovered = Recovered::replay(
         tree,
+        SeamCheck::new(seams.collect(), is_exact),
         loaded.entries.into_iter().map(entry),
         loaded.tail.into_iter().map(entry).collect(),
         loaded.accepted_epoch,
         loaded.current_epoch,
-    )?;
+    );
+    let recovered = recovered.map_err(|error| with_path(error, loaded.seams))?;
     if is_fresh {
         let tree = &recovered.tree;
         store.save_snapshot(recovered.last_zxid, &tree.image(), tree.digest())?;
     }
     Ok(recovered)
+}
+
+/// Names the log in which transactions are missing.
+fn with_path(error: RebuildError, seams: Vec<zk_store::Seam>) -> LoadError {
+    if let RebuildError::Gap { after, .. } = error
+        && let Some(seam) = seams.into_iter().find(|seam| seam.after == after)
+    {
+        return seam.gap().into();
+    }
+    error.into()
 }
 
 enum Step {
@@ -159,13 +178,17 @@ mod tests {
     use std::path::Path;
     use zk_core::request::replay;
     use zk_proto::client::Acl;
-    use zk_proto::txn::{CreateTxn, Txn, TxnHeader, encode_txn};
+    use zk_proto::txn::{CreateTxn, Txn, TxnDigest, TxnHeader, encode_txn};
     use zk_proto::{SessionId, Xid};
 
     /// Some pieces long.
     const ZNODES: i64 = 12_000;
 
     fn create(zxid: i64, path: &str) -> Vec<u8> {
+        create_with(zxid, path, None)
+    }
+
+    fn create_with(zxid: i64, path: &str, digest: Option<u64>) -> Vec<u8> {
         let txn = Txn::Create(CreateTxn {
             path: path.into(),
             data: Some(&[7; 100]),
@@ -181,7 +204,11 @@ mod tests {
             kind: txn.op().code(),
         };
         let mut entry = Vec::new();
-        encode_txn(&mut entry, &header, &txn, None);
+        let digest = digest.map(|tree_digest| TxnDigest {
+            version: TxnDigest::VERSION,
+            tree_digest,
+        });
+        encode_txn(&mut entry, &header, &txn, digest.as_ref());
         entry
     }
 
@@ -258,5 +285,89 @@ mod tests {
         let said = error.to_string();
         assert!(matches!(error, LoadError::Rebuild(_)), "{said}");
         assert!(said.contains("has no parent"), "{said}");
+    }
+
+    const EPOCH: i64 = 1 << 32;
+
+    /// Epoch 1 with three transactions and epoch 2 with two, in logs that do
+    /// not say what they follow, as those of the reference. `holds` tells which
+    /// transactions are in the logs, `has_digests` whether they carry digests.
+    fn of_reference(holds: fn(i64) -> bool, has_digests: bool) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        start(dir.path()).unwrap();
+        let mut store = store(dir.path());
+        store.recover(0).unwrap();
+        let mut tree = Tree::new();
+        for (n, zxid) in [1, 2, 3, EPOCH + 1, EPOCH + 2].into_iter().enumerate() {
+            let path = format!("/n{n}");
+            let zxid = EPOCH + zxid;
+            replay(&mut tree, &create(zxid, &path)).unwrap();
+            let data = create_with(zxid, &path, has_digests.then_some(tree.digest()));
+            if zxid & (EPOCH - 1) == 1 {
+                store.roll().unwrap();
+            }
+            if holds(zxid) {
+                store.append([(Zxid(zxid), &data[..])]).unwrap();
+            }
+        }
+        store.sync().unwrap();
+        drop(store);
+        for file in fs::read_dir(dir.path().join("version-2")).unwrap() {
+            let path = file.unwrap().path();
+            if path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("log.")
+            {
+                let mut content = fs::read(&path).unwrap();
+                content[8..16].fill(0);
+                content.truncate(4096);
+                fs::write(&path, content).unwrap();
+            }
+        }
+        dir
+    }
+
+    fn is_gap(outcome: Result<Recovered, LoadError>) -> bool {
+        match outcome {
+            Err(LoadError::Store(error @ StoreError::Gap { .. })) => {
+                assert!(error.to_string().contains("version-2/log."), "{error}");
+                true
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => false,
+        }
+    }
+
+    #[test]
+    fn digests_tell_whether_something_is_missing_before_a_new_epoch() {
+        let whole = of_reference(|_| true, true);
+        let recovered = start(whole.path()).unwrap();
+        assert_eq!(recovered.last_zxid, Zxid(2 * EPOCH + 2));
+        assert_eq!(recovered.tail.len(), 5);
+        assert!(is_gap(start(
+            of_reference(|zxid| zxid != EPOCH + 3, true).path()
+        )));
+        assert!(is_gap(start(
+            of_reference(|zxid| zxid > 2 * EPOCH, true).path()
+        )));
+        // Nothing tells, so that others are not told either.
+        let mute = of_reference(|zxid| zxid != EPOCH + 3, false);
+        let recovered = start(mute.path()).unwrap();
+        assert_eq!(recovered.last_zxid, Zxid(2 * EPOCH + 2));
+        let tail: Vec<_> = recovered.tail.iter().map(|entry| entry.zxid.0).collect();
+        assert_eq!(tail, [2 * EPOCH + 1, 2 * EPOCH + 2]);
+    }
+
+    #[test]
+    fn where_a_snapshot_at_the_start_of_an_epoch_cannot_be_read_a_digest_has_to_agree() {
+        let started = |has_digests| {
+            let dir = of_reference(|_| true, has_digests);
+            fs::write(dir.path().join("version-2/snapshot.200000000"), b"").unwrap();
+            start(dir.path())
+        };
+        assert!(!is_gap(started(true)));
+        assert!(is_gap(started(false)));
     }
 }

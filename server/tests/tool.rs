@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use zk_core::tree::Tree;
-use zk_proto::Zxid;
+use zk_proto::client::OpCode;
+use zk_proto::txn::{Txn, TxnHeader, encode_txn};
+use zk_proto::{SessionId, Xid, Zxid};
 use zk_store::{RealDisk, Store, StoreConfig};
 
 fn captured(name: &str) -> PathBuf {
@@ -197,6 +199,125 @@ fn a_tree_that_goes_another_way_is_found() {
     let arguments = ["txnlog", "check", "--snapshot", later.to_str().unwrap()];
     let log = captured("ensemble").join("log.100000001");
     assert_problem(&quorate(&arguments, &[&log]), "digest");
+}
+
+/// Transactions in the form that logs have, each an error.
+fn error_entry(zxid: i64) -> Vec<u8> {
+    let header = TxnHeader {
+        session: SessionId(1),
+        cxid: Xid(1),
+        zxid: Zxid(zxid),
+        time_ms: 1,
+        kind: OpCode::Error.code(),
+    };
+    let mut entry = Vec::new();
+    encode_txn(&mut entry, &header, &Txn::Error(-5), None);
+    entry
+}
+
+/// A log as the reference writes it.
+fn log_of_reference(entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0".to_vec();
+    for entry in entries {
+        let (mut a, mut b) = (1_u32, 0_u32);
+        for byte in entry {
+            a = (a + u32::from(*byte)) % 65_521;
+            b = (b + a) % 65_521;
+        }
+        out.extend(i64::from(b << 16 | a).to_be_bytes());
+        out.extend((entry.len() as i32).to_be_bytes());
+        out.extend_from_slice(entry);
+        out.push(b'B');
+    }
+    out
+}
+
+/// The check of all logs of a directory, and the last zxid of a start from it.
+fn check_and_start(dir: &Path) -> (Output, Result<Zxid, String>) {
+    let logs: Vec<_> = fs::read_dir(dir.join("version-2"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().contains("/log."))
+        .collect();
+    let logs: Vec<_> = logs.iter().map(PathBuf::as_path).collect();
+    let output = quorate(&["txnlog", "check"], &logs);
+    let start = Store::open(RealDisk, StoreConfig::at(dir))
+        .and_then(|mut store| store.recover(10))
+        .map(|loaded| loaded.last_zxid())
+        .map_err(|error| error.to_string());
+    (output, start)
+}
+
+/// What a directory of the reference may hold: each log's name and entries.
+fn of_reference(logs: &[(&str, &[Vec<u8>])]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let version = dir.path().join("version-2");
+    fs::create_dir(&version).unwrap();
+    fs::copy(
+        captured("standalone").join("snapshot.0"),
+        version.join("snapshot.0"),
+    )
+    .unwrap();
+    for (name, entries) in logs {
+        fs::write(version.join(name), log_of_reference(entries)).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn an_error_that_repeats_a_zxid_is_loaded_and_no_damage() {
+    let entries: Vec<_> = [1, 2, 2, 3].map(error_entry).into();
+    let dir = of_reference(&[("log.1", &entries)]);
+    let (checked, started) = check_and_start(dir.path());
+    assert_eq!(started, Ok(Zxid(3)));
+    assert!(assert_ok(&checked).contains("0x2 stands there twice"));
+    // The first request of a server, and of an epoch.
+    let epoch = 1 << 32;
+    let first = [0, 1].map(error_entry);
+    let second = [epoch, epoch + 1].map(error_entry);
+    let dir = of_reference(&[("log.0", &first), ("log.100000000", &second)]);
+    let (checked, started) = check_and_start(dir.path());
+    assert_eq!(started, Ok(Zxid(epoch + 1)));
+    assert_ok(&checked);
+}
+
+#[test]
+fn the_check_and_a_start_agree_on_names_and_ends() {
+    let all = [1, 2, 3, 4].map(error_entry);
+    for names in [
+        ["log.1", "log.3"],
+        ["log.0001", "log.03"],
+        ["log.1.bak", "log.3.old"],
+    ] {
+        let dir = of_reference(&[(names[0], &all[..2]), (names[1], &all[2..])]);
+        let (checked, started) = check_and_start(dir.path());
+        assert_eq!(started, Ok(Zxid(4)), "{names:?}");
+        assert_ok(&checked);
+    }
+    let dir = of_reference(&[("log.A", &[10, 11].map(error_entry))]);
+    let (checked, started) = check_and_start(dir.path());
+    assert!(started.is_err(), "1 to 9 are missing");
+    assert_ok(&checked);
+    // A torn end that the next log goes on from is what a crash leaves.
+    for (next, goes_on) in [(3, true), (5, false)] {
+        let dir = of_reference(&[("log.1", &all[..3]), ("log.3", &[error_entry(next)])]);
+        let path = dir.path().join("version-2/log.1");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        let (checked, started) = check_and_start(dir.path());
+        assert_eq!(started.is_ok(), goes_on, "{started:?}");
+        assert_eq!(checked.status.success(), goes_on, "{checked:?}");
+    }
+    let dir = of_reference(&[("log.1", &[1, 2, 4].map(error_entry))]);
+    assert!(check_and_start(dir.path()).1.is_err());
+}
+
+#[test]
+fn before_the_first_write_there_is_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let pattern = dir.path().join("log.*");
+    let output = quorate(&["txnlog", "check"], &[&pattern]);
+    assert_problem(&output, "right after a first start there is none yet");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub mod zab;
 pub use ensemble::{Ensemble, Member};
 pub use input::{ClientWrite, Input, LogEntry, Recovered};
 pub use output::{CloseReason, Output, Role, ToClient};
-pub use recover::RebuildError;
+pub use recover::{RebuildError, Seam, SeamCheck};
 pub use replica::{Applied, Replica, Status};
 pub use time::{Millis, Now};
 pub use tree::TreeCut;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use zk_proto::Zxid;
 use zk_store::Compression;
 
 /// What can be done with transaction logs.
@@ -119,11 +120,10 @@ impl Output {
 /// By the end of the name, as a server goes by it.
 fn compression(file: &Path) -> Compression {
     let end = file.extension().and_then(OsStr::to_str).unwrap_or_default();
-    Compression::from_method(end).unwrap_or_default()
+    Compression::from_method(&end.to_ascii_lowercase()).unwrap_or_default()
 }
 
-/// The zxid in a name such as `log.1f`.
-fn zxid_in_name(file: &Path) -> Option<i64> {
-    let name = file.file_name()?.to_str()?;
-    i64::from_str_radix(name.split('.').nth(1)?, 16).ok()
+/// The zxid in a name such as `log.1f`, as a start reads it.
+fn zxid_in_name(file: &Path) -> Option<Zxid> {
+    zk_store::zxid_in_name(file.file_name()?.to_str()?)
 }

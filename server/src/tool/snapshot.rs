@@ -49,7 +49,7 @@ pub(super) fn check(files: &[PathBuf], out: &mut Output) -> io::Result<()> {
         match end.digest {
             // The reference writes zeros where it has not followed one yet.
             None | Some((Zxid::ZERO, 0)) => notes.push_str("; without a digest"),
-            Some((zxid, _)) if named.is_some_and(|named| named != zxid.0) => {
+            Some((zxid, _)) if named.is_some_and(|named| named != zxid) => {
                 notes.push_str(&format!("; its digest is of {zxid} and was not compared"));
             }
             // The reference goes on applying while it writes.

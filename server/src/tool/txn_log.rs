@@ -8,7 +8,7 @@ use zk_core::request::replay;
 use zk_core::tree::Tree;
 use zk_proto::Zxid;
 use zk_proto::txn::{TxnDigest, decode_txn};
-use zk_store::{LogEnd, LogItem, LogStream, follows, load_snapshot};
+use zk_store::{LogEnd, LogItem, LogStream, Proof, Step, is_error, is_nothing, load_snapshot};
 
 use super::{Output, text, zxid_in_name};
 
@@ -31,7 +31,8 @@ pub(super) fn dump(files: &[PathBuf], out: &mut Output) -> io::Result<()> {
     Ok(())
 }
 
-/// One line for each file; problems besides.
+/// One line for each file; problems besides. What a start takes is no problem,
+/// what it refuses is one: both go by the same reader and the same rules.
 pub(super) fn check(
     mut files: Vec<PathBuf>,
     snapshot: Option<&Path>,
@@ -45,69 +46,93 @@ pub(super) fn check(
             Err(error) => return out.problem(path, format_args!("{error:#}")),
         }
     }
+    let mut torn = None;
     for (n, file) in files.iter().enumerate() {
-        let start = history.clone_counts();
-        let before = out.problems;
-        let mut first = None;
-        let mut told = Ok(());
-        let read = read(file, out, &mut |out, Entry { offset, zxid, data }| {
-            let wrong = history.check(first.is_none(), zxid, data);
-            first.get_or_insert(zxid);
-            for what in wrong {
-                told = out.problem(file, format_args!("at byte {offset}, {zxid}: {what}"));
-            }
-            told.is_ok()
-        })?;
-        told?;
-        if let Some((first, named)) = first.map(|zxid| zxid.0).zip(zxid_in_name(file))
-            && first != named
-        {
-            out.problem(
-                file,
-                format_args!("begins with 0x{first:x}, not as it is named"),
-            )?;
-        }
-        let mut note = String::new();
-        match read {
-            Some((offset, LogEnd::Torn(what))) if n + 1 == files.len() => {
-                note = format!(
-                    "; ends in an unfinished write at byte {offset} ({what}), which a start cuts off \
-                     and a running server may be about to finish"
-                );
-            }
-            Some((offset, LogEnd::Torn(what))) => {
-                out.problem(
-                    file,
-                    format_args!("ends in an unfinished write at byte {offset}: {what}"),
-                )?;
-            }
-            _ => {}
-        }
-        if out.problems == before {
-            let range = match first.zip(history.last) {
-                Some((first, last)) => format!("{first} to {last}"),
-                None => "empty".into(),
-            };
-            let (txns, digests) = history.since(start);
-            let digests = match &history.tree {
-                Some(_) => format!(", {digests} digests agree"),
-                None => String::new(),
-            };
-            let gap = history.gap.take().unwrap_or_default();
-            writeln!(
-                out.lines,
-                "{}: ok, {txns} transactions, {range}{digests}{gap}{note}",
-                file.display()
-            )?;
-        }
+        let is_last = n + 1 == files.len();
+        check_file(file, is_last, &mut history, &mut torn, out)?;
     }
     Ok(())
+}
+
+/// The unfinished end of a log.
+struct Torn {
+    file: PathBuf,
+    offset: u64,
+    what: &'static str,
+}
+
+fn check_file(
+    file: &Path,
+    is_last: bool,
+    history: &mut History,
+    torn: &mut Option<Torn>,
+    out: &mut Output,
+) -> io::Result<()> {
+    let start = history.clone_counts();
+    let before = out.problems;
+    let mut first = None;
+    let mut told = Ok(());
+    let read = read(file, out, &mut |out, entry| {
+        let Entry { offset, zxid, .. } = entry;
+        let step = history.step(&entry);
+        // As the reference leaves it: the rest is the next log's matter.
+        if let Some(Torn { file, offset, what }) = torn.take()
+            && step == Some(Step::Gap)
+        {
+            told = out.problem(
+                &file,
+                format_args!("ends in an unfinished write at byte {offset}: {what}"),
+            );
+        }
+        for what in history.check(step, first.is_none(), &entry) {
+            told = out.problem(file, format_args!("at byte {offset}, {zxid}: {what}"));
+        }
+        first.get_or_insert(zxid);
+        told.is_ok()
+    })?;
+    told?;
+    let mut notes: String = history.notes.drain(..).collect();
+    if let Some((offset, LogEnd::Torn(what))) = read {
+        let file = file.to_owned();
+        *torn = Some(Torn { file, offset, what });
+        let why = match is_last {
+            true => "which a start cuts off and a running server may be about to finish",
+            false => "which is right if the next log goes on from there",
+        };
+        notes.push_str(&format!(
+            "; ends in an unfinished write at byte {offset} ({what}), {why}"
+        ));
+    }
+    if let Some((first, named)) = first.zip(zxid_in_name(file))
+        && first != named
+    {
+        notes.push_str(&format!("; begins with {first}, not as it is named"));
+    }
+    if out.problems > before {
+        return Ok(());
+    }
+    let range = match first.zip(history.last) {
+        Some((first, last)) => format!("{first} to {last}"),
+        None => "empty".into(),
+    };
+    let (txns, digests) = history.since(start);
+    let digests = match &history.tree {
+        Some(_) => format!(", {digests} digests agree"),
+        None => String::new(),
+    };
+    let path = file.display();
+    writeln!(
+        out.lines,
+        "{path}: ok, {txns} transactions, {range}{digests}{notes}"
+    )
 }
 
 /// A transaction and where it stands.
 struct Entry<'a> {
     offset: u64,
     zxid: Zxid,
+    /// What it came right after, if the file proves it.
+    predecessor: Option<Zxid>,
     data: &'a [u8],
 }
 
@@ -121,19 +146,32 @@ fn read(
     let mut stream = match File::open(file) {
         Ok(open) => LogStream::new(open),
         Err(error) => {
-            out.problem(file, error)?;
+            out.problem(file, not_opened(file, &error))?;
             return Ok(None);
         }
     };
     loop {
         match stream.read() {
-            Ok(LogItem::Entry { offset, zxid, data }) => {
+            Ok(LogItem::Entry {
+                offset,
+                zxid,
+                predecessor,
+                data,
+            }) => {
                 if let Err(error) = decode_txn(data) {
                     out.problem(
                         file,
                         format_args!("damaged at byte {offset}: the entry of {zxid} is no transaction: {error}"),
                     )?;
-                } else if !visit(out, Entry { offset, zxid, data }) {
+                    continue;
+                }
+                let entry = Entry {
+                    offset,
+                    zxid,
+                    predecessor,
+                    data,
+                };
+                if !visit(out, entry) {
                     return Ok(None);
                 }
             }
@@ -150,6 +188,17 @@ fn read(
             }
         }
     }
+}
+
+/// A shell leaves a pattern that fits no file as it is.
+fn not_opened(file: &Path, error: &io::Error) -> String {
+    let is_pattern = file.to_string_lossy().contains('*');
+    if is_pattern && error.kind() == io::ErrorKind::NotFound {
+        return "no such log. A server makes the first one with its first write, so right after a \
+                first start there is none yet"
+            .into();
+    }
+    error.to_string()
 }
 
 fn print(data: &[u8], out: &mut Output) -> io::Result<()> {
@@ -174,8 +223,8 @@ struct History {
     last: Option<Zxid>,
     txns: u64,
     tree: Option<Followed>,
-    /// What to say of a jump from the file before.
-    gap: Option<String>,
+    /// What to say of the file that is being read.
+    notes: Vec<String>,
 }
 
 /// A tree that goes along with the log.
@@ -188,26 +237,54 @@ struct Followed {
 }
 
 impl History {
+    /// How the next transaction stands to the last one; `None` for the first.
+    fn step(&self, entry: &Entry<'_>) -> Option<Step> {
+        let last = self.last?;
+        Some(Step::between(last, entry.zxid, entry.predecessor))
+    }
+
     /// Takes the next transaction; returns what is wrong with it.
-    fn check(&mut self, begins_file: bool, zxid: Zxid, data: &[u8]) -> Vec<String> {
+    fn check(&mut self, step: Option<Step>, begins_file: bool, entry: &Entry<'_>) -> Vec<String> {
+        let Entry {
+            zxid,
+            predecessor,
+            data,
+            ..
+        } = *entry;
         let mut wrong = Vec::new();
         self.txns += 1;
-        match self.last {
-            Some(last) if zxid <= last => wrong.push(format!("zxids go back, {last} was before")),
-            // A snapshot of the leader may stand for what is missing.
-            Some(last) if !follows(last, zxid) && begins_file => {
-                self.gap = Some(format!(
-                    "; right only if there is a snapshot between {last}, the end of the file before, and this one"
+        if is_nothing(zxid, data) {
+            return wrong;
+        }
+        let last = self.last.unwrap_or_default();
+        match step {
+            None | Some(Step::Next | Step::NewEpoch(Proof::Given | Proof::None)) => {}
+            // The reference repeats a zxid for a request that it cannot decode.
+            Some(Step::Repeat) if is_error(data) => {
+                self.notes.push(format!(
+                    "; {zxid} stands there twice, the second is an error"
+                ));
+                return wrong;
+            }
+            Some(Step::Repeat) => wrong.push(format!("zxids go back, {last} was before")),
+            // A snapshot of the leader may stand for what is missing. The
+            // reference goes on behind one in the same file.
+            Some(Step::Gap | Step::NewEpoch(Proof::Needed))
+                if begins_file || predecessor.is_none() =>
+            {
+                let after = predecessor.map(|it| format!(" at or after {it}"));
+                let after = after.unwrap_or_default();
+                self.notes.push(format!(
+                    "; right only if there is a snapshot{after} between {last}, the end of what was before, and {zxid}"
                 ));
             }
-            Some(last) if !follows(last, zxid) => {
+            Some(Step::Gap | Step::NewEpoch(Proof::Needed)) => {
                 wrong.push(format!("transactions are missing, {last} was before"));
             }
-            _ => {}
         }
         self.last = Some(zxid);
         if let Some(tree) = &mut self.tree {
-            wrong.extend(tree.go_on(zxid, data));
+            wrong.extend(tree.go_on(zxid, predecessor, data));
         }
         wrong
     }
@@ -223,12 +300,13 @@ impl History {
 }
 
 impl Followed {
-    fn go_on(&mut self, zxid: Zxid, data: &[u8]) -> Option<String> {
+    fn go_on(&mut self, zxid: Zxid, predecessor: Option<Zxid>, data: &[u8]) -> Option<String> {
         let at = self.tree.last_zxid();
-        if zxid <= at {
+        let step = Step::between(at, zxid, predecessor);
+        if step == Step::Repeat {
             return None;
         }
-        if !follows(at, zxid) {
+        if step == Step::Gap {
             let what = format!("the tree is at {at}, so transactions are missing");
             return (!std::mem::replace(&mut self.has_differed, true)).then_some(what);
         }

@@ -12,7 +12,8 @@ pub trait Disk: Clone {
     /// Makes the directory and its parents if they are missing.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Names of what is in the directory, in no particular order.
+    /// Names of the files in the directory, in no particular order.
+    /// Directories in it are left out.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
     /// The whole file.

@@ -132,5 +132,6 @@ impl StoreError {
     }
 }
 
-const REMEDY: &str = "if the other servers of the ensemble have a quorum, move this server's whole \
-                      version-2 directories away and start it again: it will copy the data from the leader";
+const REMEDY: &str = "keep a copy of the data directory; only if the other servers serve as a quorum and have lost \
+                      nothing, move this server's version-2 directories away and start it again, so that it copies \
+                      the data from the leader; otherwise that loses data, see docs/operations.md";

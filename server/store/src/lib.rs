@@ -23,6 +23,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+mod chain;
 mod checksum;
 mod disk;
 mod epochs;
@@ -36,15 +37,18 @@ mod snapshot;
 mod store;
 mod txn_log;
 
+pub use chain::{Proof, Seam, Step, is_nothing};
 pub use disk::{Disk, DiskFile};
 pub use epochs::EpochName;
 pub use error::StoreError;
+pub use layout::zxid_in_name;
 pub use mem::{MemDisk, MemFile};
+pub use purge::Purger;
 pub use real::{RealDisk, RealFile};
-pub use recover::{Loaded, follows};
+pub use recover::Loaded;
 pub use snapshot::{
     Compression, ImageSink, LoadedSnapshot, SnapshotDefect, SnapshotEnd, SnapshotRecord,
     SnapshotWriter, Snapshots, load_snapshot, read_snapshot,
 };
 pub use store::{Store, StoreConfig};
-pub use txn_log::{LogEnd, LogItem, LogStream};
+pub use txn_log::{LogEnd, LogItem, LogStream, is_error};

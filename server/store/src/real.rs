@@ -23,10 +23,17 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name()));
-        names
-            .map(|name| name.map(|name| name.to_string_lossy().into_owned()))
-            .collect()
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let leads_to_dir = || fs::metadata(entry.path()).is_ok_and(|target| target.is_dir());
+            let is_dir = kind.is_dir() || (kind.is_symlink() && leads_to_dir());
+            if !is_dir {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

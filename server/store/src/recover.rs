@@ -6,10 +6,11 @@ use std::path::Path;
 use bytes::Bytes;
 use zk_proto::{Epoch, Zxid};
 
+use crate::chain::{Chain, Seam};
 use crate::epochs::{self, EpochName};
-use crate::layout::{log_path, logs};
+use crate::layout::{LogName, logs};
 use crate::snapshot::{Choice, ImageSink, LoadedSnapshot, choose};
-use crate::txn_log::{LogScan, Tail, cut, read_log, scan};
+use crate::txn_log::{LogEnd, LogFile, cut, read_log};
 use crate::{Disk, DiskFile, StoreConfig, StoreError};
 
 /// What a disk holds. Everything in it is durable.
@@ -23,6 +24,9 @@ pub struct Loaded<I = Bytes> {
     /// The newest transactions, which may reach back before the snapshot:
     /// without gaps, ending at the last one.
     pub tail: Vec<(Zxid, Bytes)>,
+    /// Where only digests can tell whether something is missing in `entries`,
+    /// oldest first. Empty if all logs are this server's own.
+    pub seams: Vec<Seam>,
     /// Number in `acceptedEpoch`.
     pub accepted_epoch: Option<Epoch>,
     /// Number in `currentEpoch`, or what it was to become when the server
@@ -84,6 +88,14 @@ impl<D: Disk> Dirs<'_, D> {
             None => self.mend_newest(&mut logs)?,
             Some(_) => None,
         };
+        logs.dedup_by(|log, kept| {
+            let is_copy = log.first == kept.first;
+            if is_copy {
+                let (path, other) = (log.path(self.log), kept.path(self.log));
+                tracing::warn!(path = %path.display(), other = %other.display(), "log has the zxid of another, it is not read");
+            }
+            is_copy
+        });
         self.check_start(&choice, &logs, limit)?;
         let start = choice
             .snapshot
@@ -91,30 +103,25 @@ impl<D: Disk> Dirs<'_, D> {
             .map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
         // Java names a log by its first entry, which may be before the snapshot.
         let needed = logs
-            .partition_point(|first| *first <= start.next())
+            .partition_point(|log| log.first <= start.next())
             .saturating_sub(1);
         let mut chain = Chain::new(start, limit);
-        for (n, first) in logs.iter().enumerate().skip(needed) {
+        for (n, name) in logs.iter().enumerate().skip(needed) {
             let is_newest = n + 1 == logs.len();
             let log = match newest.take_if(|_| is_newest) {
                 Some(log) => log,
-                None => self.log(*first)?,
+                None => self.log(name)?,
             };
-            self.read_log(*first, log, is_newest, &mut chain)?;
+            self.read_log(name, &log, is_newest, &mut chain)?;
         }
-        chain.check_end()?;
-        if let Some(missing) = choice.unreadable.iter().find(|zxid| !chain.passes(**zxid)) {
-            tracing::error!(zxid = %missing, "the log does not make up for a damaged snapshot");
-            return Err(StoreError::NoReadableSnapshot {
-                dir: self.data.to_owned(),
-                newest: missing.0,
-            });
-        }
-        let tail = self.tail(&chain, &logs[..needed.min(logs.len())], tail_max);
+        chain.finish()?;
+        self.check_unreadable(&choice, &mut chain)?;
+        let tail = self.tail(&mut chain, &logs[..needed.min(logs.len())], tail_max);
         Ok(Loaded {
             snapshot: choice.snapshot,
             entries: chain.entries,
             tail,
+            seams: chain.seams,
             accepted_epoch: None,
             current_epoch: None,
         })
@@ -123,42 +130,65 @@ impl<D: Disk> Dirs<'_, D> {
     /// Cuts what a crash left of an unfinished write at the end of the newest
     /// log, and removes newest logs that hold no entry at all. Returns the
     /// newest that is left.
-    fn mend_newest(&self, logs: &mut Vec<Zxid>) -> Result<Option<Log>, StoreError> {
-        while let Some(first) = logs.last() {
-            let path = log_path(self.log, *first);
-            let mut log = self.log(*first)?;
-            let scan = &mut log.scan;
-            let keep = if scan.entries.is_empty() { 0 } else { scan.end };
-            match scan.tail {
-                Tail::Clean if keep > 0 => return Ok(Some(log)),
-                Tail::Clean => {}
-                Tail::Torn(what) => {
+    fn mend_newest(&self, logs: &mut Vec<LogName>) -> Result<Option<LogFile>, StoreError> {
+        // Of two names for one log the first counts.
+        while let Some(newest) = logs.last() {
+            let at = logs.partition_point(|log| log.first < newest.first);
+            let path = logs[at].path(self.log);
+            let mut log = self.log(&logs[at])?;
+            let keep = if log.entries.is_empty() { 0 } else { log.end };
+            match log.tail {
+                LogEnd::Clean if keep > 0 => return Ok(Some(log)),
+                LogEnd::Clean => {}
+                LogEnd::Torn(what) => {
                     let path = path.display();
                     tracing::warn!(%path, offset = keep, what, "log ends in an unfinished write, it is cut");
                 }
-                Tail::Damaged(what) => return Err(damaged(&path, scan.end, what)),
+                LogEnd::Damaged(what) => return Err(damaged(&path, log.end, what)),
             }
             cut(self.disk, self.log, &path, keep, self.config.force_sync)?;
             if keep > 0 {
-                scan.tail = Tail::Clean;
+                log.tail = LogEnd::Clean;
                 return Ok(Some(log));
             }
-            logs.pop();
+            logs.remove(at);
         }
         Ok(None)
     }
 
-    fn log(&self, first: Zxid) -> Result<Log, StoreError> {
-        let path = log_path(self.log, first);
-        let bytes = read_log(self.disk, &path).map_err(StoreError::io("read", &path))?;
-        let scan = scan(&bytes);
-        Ok(Log { bytes, scan })
+    fn log(&self, name: &LogName) -> Result<LogFile, StoreError> {
+        let path = name.path(self.log);
+        read_log(self.disk, &path).map_err(StoreError::io("read", &path))
+    }
+
+    /// A snapshot may be passed over only if the log holds all that it held,
+    /// or if it never counted.
+    fn check_unreadable<I>(&self, choice: &Choice<I>, chain: &mut Chain) -> Result<(), StoreError> {
+        if choice.unreadable.is_empty() {
+            return Ok(());
+        }
+        let current = epochs::load(self.disk, self.data, EpochName::Current)?;
+        for snapshot in &choice.unreadable {
+            // A leader's tree that this server was still copying: it had not
+            // promised yet to have that epoch's history.
+            let epoch = snapshot.epoch();
+            let never_counted =
+                current.is_some_and(|current| epoch > current) && epoch > chain.last_zxid().epoch();
+            if !never_counted && !chain.makes_up_for(*snapshot) {
+                tracing::error!(zxid = %snapshot, "the log does not make up for a snapshot that cannot be read");
+                return Err(StoreError::NoReadableSnapshot {
+                    dir: self.data.to_owned(),
+                    newest: snapshot.0,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn check_start<I>(
         &self,
         choice: &Choice<I>,
-        logs: &[Zxid],
+        logs: &[LogName],
         limit: Option<Zxid>,
     ) -> Result<(), StoreError> {
         if choice.snapshot.is_some() {
@@ -170,7 +200,7 @@ impl<D: Disk> Dirs<'_, D> {
                 to: limit.unwrap_or_default(),
             }),
             // A server may stop while it writes its very first snapshot.
-            Some(newest) if newest > Zxid::ZERO || !choice.unreadable.is_empty() => {
+            Some(newest) if newest > Zxid::ZERO || choice.is_damaged => {
                 Err(StoreError::NoReadableSnapshot {
                     dir,
                     newest: newest.0,
@@ -185,67 +215,40 @@ impl<D: Disk> Dirs<'_, D> {
 
     fn read_log(
         &self,
-        first: Zxid,
-        log: Log,
+        name: &LogName,
+        log: &LogFile,
         is_newest: bool,
         chain: &mut Chain,
     ) -> Result<(), StoreError> {
-        let path = log_path(self.log, first);
-        let Log { mut bytes, scan } = log;
-        bytes.truncate(scan.end);
-        bytes.shrink_to_fit();
-        let bytes = Bytes::from(bytes);
-        for (zxid, range) in scan.entries {
-            chain.push(&path, range.start, zxid, bytes.slice(range))?;
-        }
-        match scan.tail {
-            Tail::Clean => {}
-            Tail::Torn(what) if !is_newest => chain.torn = Some(damaged(&path, scan.end, what)),
+        let path = name.path(self.log);
+        chain.read(&path, log)?;
+        match log.tail {
+            LogEnd::Clean => {}
+            LogEnd::Torn(what) if !is_newest => chain.ends_torn(damaged(&path, log.end, what)),
             // Was cut already, or nothing is to be changed.
-            Tail::Torn(_) => {}
-            Tail::Damaged(what) => return Err(damaged(&path, scan.end, what)),
+            LogEnd::Torn(_) => {}
+            LogEnd::Damaged(what) => return Err(damaged(&path, log.end, what)),
         }
-        if self.config.force_sync && chain.limit.is_none() {
+        if self.config.force_sync && !chain.is_limited() {
             let synced = self.disk.open(&path).and_then(|mut file| file.sync_data());
             synced.map_err(StoreError::io("sync", &path))?;
         }
         Ok(())
     }
 
-    /// The last `tail_max` transactions. Those before the snapshot count only
-    /// if the log leads to the snapshot without a gap: after a SNAP from a
-    /// leader, older logs may hold what was never committed.
-    fn tail(&self, chain: &Chain, older: &[Zxid], tail_max: usize) -> Vec<(Zxid, Bytes)> {
-        let mut tail: Vec<(Zxid, Bytes)> = Vec::new();
-        let mut next = None;
-        let mut take = |zxid: Zxid, data: &[u8]| {
-            // The newest one before the snapshot is the snapshot's own.
-            let is_newest_before =
-                zxid <= chain.start && next.is_none_or(|next| next > chain.start);
-            let fits = next.is_none_or(|next| follows(zxid, next))
-                && (!is_newest_before || zxid == chain.start);
-            if fits && tail.len() < tail_max {
-                next = Some(zxid);
-                tail.push((zxid, Bytes::copy_from_slice(data)));
-                return true;
-            }
-            false
-        };
-        let known = chain.entries.iter().rev().chain(chain.before.iter().rev());
-        let mut goes_on = known.into_iter().all(|(zxid, data)| take(*zxid, data));
-        for first in older.iter().rev() {
-            if !goes_on {
+    /// The last `tail_max` transactions.
+    fn tail(&self, chain: &mut Chain, older: &[LogName], tail_max: usize) -> Vec<(Zxid, Bytes)> {
+        let mut tail = chain.tail(tail_max);
+        for name in older.iter().rev() {
+            if tail.has_ended() {
                 break;
             }
-            let Ok(Log { bytes, scan }) = self.log(*first) else {
-                break;
-            };
-            let mut entries = scan.entries.into_iter().rev();
-            goes_on =
-                scan.tail == Tail::Clean && entries.all(|(zxid, range)| take(zxid, &bytes[range]));
+            match self.log(name) {
+                Ok(log) if log.tail == LogEnd::Clean => tail.take_log(&log),
+                Ok(_) | Err(_) => break,
+            }
         }
-        tail.reverse();
-        tail
+        tail.finish()
     }
 
     fn load_epochs<I>(&self, loaded: &mut Loaded<I>) -> Result<(), StoreError> {
@@ -283,118 +286,10 @@ impl<D: Disk> Dirs<'_, D> {
     }
 }
 
-/// A log in memory.
-#[derive(Debug)]
-struct Log {
-    bytes: Vec<u8>,
-    scan: LogScan,
-}
-
-/// The transactions of the needed logs, checked for gaps.
-#[derive(Debug)]
-struct Chain {
-    /// Zxid of the snapshot.
-    start: Zxid,
-    limit: Option<Zxid>,
-    /// Up to `start`: for the tail only, not checked.
-    before: Vec<(Zxid, Bytes)>,
-    /// After `start` and up to `limit`.
-    entries: Vec<(Zxid, Bytes)>,
-    /// A log that is not the newest ends in an unfinished write. The
-    /// reference leaves such a tail and goes on in another file, which must
-    /// then go on with the very next zxid.
-    torn: Option<StoreError>,
-}
-
-impl Chain {
-    const fn new(start: Zxid, limit: Option<Zxid>) -> Self {
-        Self {
-            start,
-            limit,
-            before: Vec::new(),
-            entries: Vec::new(),
-            torn: None,
-        }
-    }
-
-    fn push(
-        &mut self,
-        path: &Path,
-        offset: usize,
-        zxid: Zxid,
-        data: Bytes,
-    ) -> Result<(), StoreError> {
-        if self.limit.is_some_and(|limit| zxid > limit) {
-            return Ok(());
-        }
-        let known = if zxid <= self.start {
-            &mut self.before
-        } else {
-            &mut self.entries
-        };
-        let before = known.last().map(|(zxid, _)| *zxid);
-        if zxid <= self.start {
-            let torn = self
-                .torn
-                .take()
-                .filter(|_| before.map(Zxid::next) != Some(zxid));
-            if torn.is_some() {
-                // Damage before the snapshot costs nothing but the tail.
-                known.clear();
-            }
-            known.push((zxid, data));
-            return Ok(());
-        }
-        let end = before.unwrap_or(self.start);
-        if let Some(torn) = self.torn.take()
-            && zxid != end.next()
-        {
-            return Err(torn);
-        }
-        if zxid <= end {
-            if known
-                .last()
-                .is_some_and(|(last, known)| *last == zxid && *known == data)
-            {
-                tracing::warn!(%zxid, path = %path.display(), "transaction stands in the log twice");
-                return Ok(());
-            }
-            return Err(damaged(path, offset, "zxids go back"));
-        }
-        if !follows(end, zxid) {
-            return Err(StoreError::Gap {
-                path: path.to_owned(),
-                before: end,
-                after: zxid,
-            });
-        }
-        known.push((zxid, data));
-        Ok(())
-    }
-
-    /// A torn file that no entry followed.
-    fn check_end(&mut self) -> Result<(), StoreError> {
-        self.torn.take().map_or(Ok(()), Err)
-    }
-
-    fn passes(&self, wanted: Zxid) -> bool {
-        self.entries
-            .binary_search_by_key(&wanted, |(zxid, _)| *zxid)
-            .is_ok()
-    }
-}
-
-/// May the transaction `next` come right after `zxid`? Within an epoch zxids have no gaps, and
-/// each epoch begins with 1.
-#[must_use]
-pub fn follows(zxid: Zxid, next: Zxid) -> bool {
-    next == zxid.next() || (next.epoch() > zxid.epoch() && next.counter() == 1)
-}
-
-fn damaged(path: &Path, offset: usize, what: &str) -> StoreError {
+fn damaged(path: &Path, offset: u64, what: &str) -> StoreError {
     StoreError::Damaged {
         path: path.to_owned(),
-        offset: offset as u64,
+        offset,
         what: what.to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use zk_proto::{Epoch, Zxid};
 
 use crate::epochs::{self, EpochName};
 use crate::layout::{TEMPORARY, VERSION_DIR, logs, snapshots};
-use crate::purge::purge;
+use crate::purge::Purger;
 use crate::recover::{Dirs, Loaded};
 use crate::snapshot::{Collect, Compression, Discard, ImageSink, Snapshots};
 use crate::txn_log::{LogWriter, drop_after};
@@ -267,7 +267,13 @@ impl<D: Disk> Store<D> {
     /// Keeps the newest `retain` snapshots (at least 3) that can be loaded and
     /// the logs they need. Returns how many files were removed.
     pub fn purge(&self, retain: usize) -> Result<usize, StoreError> {
-        purge(&self.dirs(), retain)
+        self.purger().purge(retain, &|| false)
+    }
+
+    /// A handle that purges beside this store, from another thread if need be.
+    #[must_use]
+    pub fn purger(&self) -> Purger<D> {
+        Purger::new(self.disk.clone(), &self.data, &self.log)
     }
 
     fn drop_snapshots_after(&self, last: Zxid) -> Result<(), StoreError> {
@@ -309,9 +315,7 @@ impl<D: Disk> Store<D> {
 
 /// Reference: `FileTxnSnapLog.checkLogDir`, `checkSnapDir`.
 fn check_places<D: Disk>(disk: &D, data: &Path, log: &Path) -> Result<(), StoreError> {
-    let log_in_data = logs(disk, data)?
-        .first()
-        .map(|first| crate::layout::log_path(data, *first));
+    let log_in_data = logs(disk, data)?.first().map(|log| log.path(data));
     let snapshot_in_log = snapshots(disk, log)?.first().map(|name| name.path(log));
     match log_in_data.or(snapshot_in_log) {
         Some(path) => Err(StoreError::Misplaced { path }),

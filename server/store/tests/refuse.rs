@@ -294,6 +294,57 @@ fn the_real_disk_keeps_everything() {
     );
 }
 
+/// As the reference: `Long.parseLong` of the name's second part.
+#[test]
+fn odd_names_are_opened_as_they_are_and_directories_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        pre_alloc_kib: 0,
+        ..StoreConfig::at(dir.path())
+    };
+    let inside = |name: &str| dir.path().join("version-2").join(name);
+    let mut store = Store::open(RealDisk, config.clone()).unwrap();
+    store.recover(0).unwrap();
+    store.save_snapshot(Zxid(0), &EMPTY_IMAGE, 0).unwrap();
+    for zxid in 0x1d..0x1f {
+        store.append([(Zxid(zxid), &data(zxid)[..])]).unwrap();
+    }
+    store
+        .snapshots()
+        .write(Zxid(0x1d), &EMPTY_IMAGE, 0)
+        .unwrap();
+    store.roll().unwrap();
+    drop(store);
+    std::fs::rename(inside("log.1d"), inside("log.0000001D")).unwrap();
+    std::fs::rename(inside("snapshot.1d"), inside("snapshot.01D")).unwrap();
+    std::fs::create_dir(inside("snapshot.fffffffff")).unwrap();
+    std::fs::create_dir(inside("log.fff")).unwrap();
+    std::fs::create_dir(inside("tmp.old")).unwrap();
+    std::fs::write(inside("log.FFFFFFFFF"), b"").unwrap();
+    let mut store = Store::open(RealDisk, config.clone()).unwrap();
+    let loaded = store.recover(10).unwrap();
+    assert_eq!(loaded.snapshot.as_ref().unwrap().zxid, Zxid(0x1d));
+    assert_eq!(loaded.last_zxid(), Zxid(0x1e));
+    assert!(!inside("log.FFFFFFFFF").exists(), "it held nothing");
+    store.truncate(Zxid(0x1d)).unwrap();
+    assert_eq!(store.recover(10).unwrap().last_zxid(), Zxid(0x1d));
+    assert!(inside("log.0000001D").exists());
+    store
+        .snapshots()
+        .write(Zxid(0x20), &EMPTY_IMAGE, 0)
+        .unwrap();
+    store
+        .snapshots()
+        .write(Zxid(0x21), &EMPTY_IMAGE, 0)
+        .unwrap();
+    store
+        .snapshots()
+        .write(Zxid(0x22), &EMPTY_IMAGE, 0)
+        .unwrap();
+    assert_eq!(store.purge(3).unwrap(), 2, "snapshot.0 and snapshot.01D");
+    assert!(!inside("snapshot.01D").exists());
+}
+
 /// The image as a single block.
 fn whole(image: &[u8]) -> impl FnMut(&mut Vec<u8>) -> bool {
     let mut block = Some(image);

@@ -57,7 +57,16 @@ pub fn apply(
 /// # Errors
 /// When the entry is no transaction.
 pub fn replay(tree: &mut Tree, entry: &[u8]) -> Result<TxnHeader, DecodeError> {
-    let (header, txn, _) = decode_txn(entry)?;
+    replay_compared(tree, entry).map(|(header, _)| header)
+}
+
+/// The same. Also whether the tree then has the digest that the entry carries;
+/// `None` if it carries none.
+pub(crate) fn replay_compared(
+    tree: &mut Tree,
+    entry: &[u8],
+) -> Result<(TxnHeader, Option<bool>), DecodeError> {
+    let (header, txn, digest) = decode_txn(entry)?;
     let watches = &mut WatchTable::default();
     Change {
         tree,
@@ -66,7 +75,8 @@ pub fn replay(tree: &mut Tree, entry: &[u8]) -> Result<TxnHeader, DecodeError> {
         header,
     }
     .run(txn);
-    Ok(header)
+    let digest = digest.filter(|digest| digest.version == TxnDigest::VERSION);
+    Ok((header, digest.map(|it| it.tree_digest == tree.digest())))
 }
 
 /// Reference: `DataTree.compareDigest`. A difference is reported, never fatal.

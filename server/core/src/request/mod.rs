@@ -13,6 +13,7 @@ mod well_formed;
 
 use zk_proto::client::OpCode;
 
+pub(crate) use apply::replay_compared;
 pub use apply::{Applied, apply, replay};
 pub use cause::{Cause, ForwardNumbers};
 pub use client::{Client, ReadOutcome, write_not_admitted};

@@ -10,7 +10,7 @@ use zk_proto::Zxid;
 use super::Compression;
 use super::pieces::{Pieces, SnapshotDefect};
 use super::sink::{Collect, ImageSink};
-use super::writer::SnapshotWriter;
+use super::writer::{SnapshotWriter, unfinished_path};
 use crate::layout::{SnapshotName, snapshot_name, snapshots};
 use crate::{Disk, RealDisk, StoreError};
 
@@ -49,17 +49,29 @@ impl<D: Disk> Snapshots<D> {
 
     /// Begins to write the image of the tree at `zxid`, block by block.
     pub fn begin(&self, zxid: Zxid) -> Result<SnapshotWriter<D>, StoreError> {
-        let name = SnapshotName {
-            zxid,
-            compression: self.compression,
-        };
+        let name = SnapshotName::new(zxid, self.compression);
         SnapshotWriter::create(&self.disk, &self.dir, name, self.force_sync)
     }
 
     /// Writes the image of the tree at `zxid`. `next_block` appends the next
     /// block of it to an empty buffer, or returns false at its end. Returns
-    /// how many bytes the image has.
+    /// how many bytes the image has. What was written of it is removed after
+    /// an error, so that it takes no space.
     pub fn write_blocks(
+        &self,
+        zxid: Zxid,
+        digest: u64,
+        next_block: impl FnMut(&mut Vec<u8>) -> bool,
+    ) -> Result<u64, StoreError> {
+        let written = self.try_write_blocks(zxid, digest, next_block);
+        if written.is_err() {
+            // The next start removes it, too.
+            let _ = self.disk.remove(&unfinished_path(&self.dir, zxid));
+        }
+        written
+    }
+
+    fn try_write_blocks(
         &self,
         zxid: Zxid,
         digest: u64,
@@ -90,9 +102,11 @@ impl<D: Disk> Snapshots<D> {
 pub(crate) struct Choice<I> {
     /// The newest that can be read.
     pub(crate) snapshot: Option<LoadedSnapshot<I>>,
-    /// Newer ones that were written whole and cannot be read now. The log has
-    /// to hold the transaction of each, or what they held is lost.
+    /// Newer ones that cannot be read. The log has to hold all that each of
+    /// them held, or it is lost.
     pub(crate) unreadable: Vec<Zxid>,
+    /// Was one of them written whole, so that it was damaged later?
+    pub(crate) is_damaged: bool,
     /// Zxid in the name of the newest file of all.
     pub(crate) newest: Option<Zxid>,
 }
@@ -109,6 +123,7 @@ pub(crate) fn choose<D: Disk, S: ImageSink>(
     let mut choice = Choice {
         snapshot: None,
         unreadable: Vec::new(),
+        is_damaged: false,
         newest: None,
     };
     let mut candidates = 0;
@@ -117,17 +132,25 @@ pub(crate) fn choose<D: Disk, S: ImageSink>(
         if candidates == CANDIDATES_MAX {
             break;
         }
-        choice.newest.get_or_insert(name.zxid);
-        let content = content(disk, dir, name, sink)?;
+        if !name.has_foreign_end() {
+            choice.newest.get_or_insert(name.zxid);
+        }
+        let content = content(disk, dir, &name, sink)?;
         let path = name.path(dir);
         let path = path.display();
         let digest = match content {
             Content::Whole(digest) => digest,
+            Content::Unfinished | Content::Damaged(_) if name.has_foreign_end() => {
+                tracing::warn!(%path, "not a snapshot, and no server names one so; it is skipped");
+                continue;
+            }
             Content::Unfinished => {
                 tracing::warn!(%path, "snapshot was not written to its end, it is skipped");
+                choice.unreadable.push(name.zxid);
                 continue;
             }
             Content::Damaged((offset, what)) => {
+                choice.is_damaged = true;
                 tracing::error!(%path, offset, what, "snapshot is damaged, it is skipped");
                 choice.unreadable.push(name.zxid);
                 candidates += 1;
@@ -150,15 +173,9 @@ pub(crate) fn choose<D: Disk, S: ImageSink>(
 }
 
 /// Can this snapshot be loaded? Does not hold it in memory.
-pub(crate) fn is_whole<D: Disk>(
-    disk: &D,
-    dir: &Path,
-    name: SnapshotName,
-) -> Result<bool, StoreError> {
-    let path = name.path(dir);
-    let file = disk.reader(&path).map_err(StoreError::io("read", &path))?;
+pub(crate) fn is_whole(name: &SnapshotName, file: impl Read + Send) -> bool {
     let read = Pieces::new(name.compression, file).and_then(|mut it| it.read(&mut |_| Ok(())));
-    Ok(read.is_ok())
+    read.is_ok()
 }
 
 /// Loads one snapshot from the system's disk, for tools.
@@ -178,7 +195,7 @@ pub fn load_snapshot(path: &Path) -> Result<LoadedSnapshot, StoreError> {
     let name = name.ok_or_else(|| damaged(0, "its name is not that of a snapshot".into()))?;
     let dir = path.parent().unwrap_or_else(|| Path::new(""));
     let mut sink = Collect::default();
-    match content(&RealDisk, dir, name, &mut sink)? {
+    match content(&RealDisk, dir, &name, &mut sink)? {
         Content::Whole(digest) => Ok(LoadedSnapshot {
             zxid: name.zxid,
             image: sink.end(),
@@ -202,7 +219,7 @@ enum Content {
 fn content<D: Disk>(
     disk: &D,
     dir: &Path,
-    name: SnapshotName,
+    name: &SnapshotName,
     sink: &mut impl ImageSink,
 ) -> Result<Content, StoreError> {
     let path = name.path(dir);

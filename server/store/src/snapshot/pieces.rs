@@ -255,8 +255,9 @@ fn of_content(compression: &Compression) -> &'static str {
 
 /// Read at a time: small enough for a core's own cache.
 pub(super) const BLOCK_BYTES: usize = 256 * 1024;
-/// Longer records are not read.
-const RECORD_BYTES_MAX: usize = 256 << 20;
+/// No record is longer: its lengths are positive ints. Some `jute.maxbuffer` may
+/// have allowed any of them.
+const RECORD_BYTES_MAX: usize = 1 << 31;
 /// Smaller files are not looked at.
 const BYTES_MIN: u64 = 10;
 

@@ -32,7 +32,7 @@ impl<D: Disk> SnapshotWriter<D> {
         name: SnapshotName,
         force_sync: bool,
     ) -> Result<Self, StoreError> {
-        let aside = dir.join(format!("{TEMPORARY}snapshot.{:x}", name.zxid.0));
+        let aside = unfinished_path(dir, name.zxid);
         let create = || {
             let file = disk.create(&aside)?;
             // Large blocks pass the buffer by.
@@ -69,7 +69,7 @@ impl<D: Disk> SnapshotWriter<D> {
     /// its name and syncs the directory: a file by the final name is whole.
     /// (The reference writes periodic snapshots in place.)
     pub fn finish(self, digest: u64) -> Result<(), StoreError> {
-        let SnapshotName { zxid, compression } = self.name;
+        let (zxid, compression) = (self.name.zxid, self.name.compression);
         let (disk, dir) = (self.disk.clone(), self.dir.clone());
         let path = self.name.path(&dir);
         self.publish(&path, digest)
@@ -98,6 +98,11 @@ impl<D: Disk> SnapshotWriter<D> {
         }
         Ok(())
     }
+}
+
+/// Where a snapshot is written until it is whole.
+pub(super) fn unfinished_path(dir: &Path, zxid: Zxid) -> PathBuf {
+    dir.join(format!("{TEMPORARY}snapshot.{:x}", zxid.0))
 }
 
 /// Removes what stood for the same tree in another compression.

@@ -21,6 +21,10 @@ pub(super) const HEAD_BYTES: usize = 12;
 const END: u8 = 0x42;
 /// Offset of the zxid in a transaction's header.
 const ZXID_OFFSET: usize = 12;
+/// Offset of the operation code in a transaction's header.
+const KIND_OFFSET: usize = 28;
+/// Operation code of an error transaction.
+const ERROR: i32 = -1;
 
 /// What stands at an offset of a log.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +56,13 @@ pub(super) fn write(out: &mut Vec<u8>, data: &[u8]) {
 pub(super) fn zxid_of(data: &[u8]) -> Option<Zxid> {
     let bytes = data.get(ZXID_OFFSET..ZXID_OFFSET + 8)?;
     Some(Zxid(i64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// Is this an error transaction, which says that a request was refused and
+/// changes nothing?
+#[must_use]
+pub fn is_error(data: &[u8]) -> bool {
+    data.get(KIND_OFFSET..KIND_OFFSET + 4) == Some(&ERROR.to_be_bytes())
 }
 
 /// Reads what stands at `offset`.

@@ -1,18 +1,21 @@
-//! Reads a log of any length with bounded memory: for tools, which may meet
-//! files of any size and of running servers.
+//! Reads a log of any length through a window: the one reader of a start, of
+//! a truncation and of the tools, which may meet files of running servers.
 
 use std::io::{self, Read};
 
 use zk_proto::Zxid;
 
+use super::end::{LogEnd, SECTOR_BYTES, headless, is_zero, judge};
 use super::entry::{self, Found};
-use super::reader::{SECTOR_BYTES, Tail, headless, tail};
-use super::{HEADER, MAGIC_BYTES};
+use super::{HEADER_BYTES, HEADER_START, MAGIC_BYTES, followed};
 
 /// A log, read entry by entry.
 #[derive(Debug)]
 pub struct LogStream<R> {
     window: Window<R>,
+    /// The zxid that the history ended with when the file was begun; `None`
+    /// if the file does not tell, as those of the reference.
+    follows: Option<Zxid>,
     last: Option<Zxid>,
 }
 
@@ -25,6 +28,11 @@ pub enum LogItem<'a> {
         offset: u64,
         /// In its header.
         zxid: Zxid,
+        /// What it came right after when it was written; `None` where the file
+        /// does not prove it. The reference may have copied a tree from a
+        /// leader between any two entries, this server goes on in another file
+        /// then.
+        predecessor: Option<Zxid>,
         /// Header, body and digest of the transaction.
         data: &'a [u8],
     },
@@ -37,23 +45,12 @@ pub enum LogItem<'a> {
     },
 }
 
-/// What follows the whole entries of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogEnd {
-    /// Nothing, or padding.
-    Clean,
-    /// The remains of a write that was never confirmed. At the end of the
-    /// newest log a start cuts them off.
-    Torn(&'static str),
-    /// Something that no crash can leave behind.
-    Damaged(&'static str),
-}
-
 impl<R: Read> LogStream<R> {
     /// Reads from the start of a file.
     pub const fn new(file: R) -> Self {
         Self {
             window: Window::new(file),
+            follows: None,
             last: None,
         }
     }
@@ -62,51 +59,46 @@ impl<R: Read> LogStream<R> {
     pub fn read(&mut self) -> io::Result<LogItem<'_>> {
         let window = &mut self.window;
         if window.at == 0 && window.base == 0 {
-            window.fill(HEADER.len())?;
+            window.fill(HEADER_BYTES)?;
             let header = window.rest();
-            if header.len() < HEADER.len() || header[..MAGIC_BYTES] != HEADER[..MAGIC_BYTES] {
-                let end = match window.fill_all()? {
+            let begins = |header: &[u8]| header[..MAGIC_BYTES] == HEADER_START[..MAGIC_BYTES];
+            if header.len() < HEADER_BYTES || !begins(header) {
+                let end = match window.fill_all(0)? {
                     true => headless(&window.buffer),
-                    false => Tail::Damaged("it does not begin as a transaction log"),
+                    false => LogEnd::Damaged("it does not begin as a transaction log"),
                 };
-                return Ok(LogItem::End {
-                    offset: 0,
-                    end: end.into(),
-                });
+                return Ok(LogItem::End { offset: 0, end });
             }
-            window.at = HEADER.len();
+            self.follows = followed(header);
+            window.at = HEADER_BYTES;
         }
         window.slide();
         window.fill(entry::HEAD_BYTES)?;
-        let length = entry::length(window.rest()).filter(|length| *length <= ENTRY_BYTES_MAX);
-        window.fill(entry::HEAD_BYTES + length.unwrap_or(0) + 1)?;
+        // Any length is read: it was written, so it was allowed once. No more
+        // memory is taken than the file has bytes.
+        let length = entry::length(window.rest()).unwrap_or(0);
+        window.fill(entry::HEAD_BYTES + length + 1)?;
         let offset = window.base + window.at as u64;
         match entry::read(&window.buffer, window.at) {
             Found::Entry { zxid, data } => {
                 window.at = data.end + 1;
-                self.last = Some(zxid);
-                let data = &window.buffer[data];
-                Ok(LogItem::Entry { offset, zxid, data })
+                let last = self.last.replace(zxid);
+                Ok(LogItem::Entry {
+                    offset,
+                    zxid,
+                    predecessor: self.follows.map(|follows| last.unwrap_or(follows)),
+                    data: &window.buffer[data],
+                })
             }
-            _ if !window.fill_all()? => Ok(LogItem::End {
+            _ if !window.fill_all(length)? => Ok(LogItem::End {
                 offset,
                 end: LogEnd::Damaged("an entry cannot be read, and much follows it"),
             }),
             _ => {
                 let found = entry::read(&window.buffer, window.at);
-                let end = tail(&window.buffer, window.at, &found, self.last).into();
+                let end = judge(&window.buffer, window.at, &found, self.last);
                 Ok(LogItem::End { offset, end })
             }
-        }
-    }
-}
-
-impl From<Tail> for LogEnd {
-    fn from(tail: Tail) -> Self {
-        match tail {
-            Tail::Clean => Self::Clean,
-            Tail::Torn(what) => Self::Torn(what),
-            Tail::Damaged(what) => Self::Damaged(what),
         }
     }
 }
@@ -166,20 +158,21 @@ impl<R: Read> Window<R> {
     }
 
     /// Gets all the rest without the zeros at its end. False if that is too
-    /// much to look at.
-    fn fill_all(&mut self) -> io::Result<bool> {
+    /// much to look at behind an entry that claims to have so many bytes.
+    fn fill_all(&mut self, claimed: usize) -> io::Result<bool> {
+        let bytes_max = claimed.saturating_add(REST_BYTES_MAX);
         let mut zeros = 0;
         while !self.has_ended {
-            if self.rest().len() > REST_BYTES_MAX {
+            if self.rest().len() > bytes_max {
                 return Ok(false);
             }
             let start = self.buffer.len();
             let read = self.read_block()?;
-            if self.buffer[start..].iter().all(|byte| *byte == 0) {
+            if is_zero(&self.buffer[start..]) {
                 zeros += read;
                 self.buffer.truncate(start);
             } else if zeros > 0 {
-                if self.rest().len() + zeros > REST_BYTES_MAX {
+                if self.rest().len() + zeros > bytes_max {
                     return Ok(false);
                 }
                 self.buffer
@@ -193,71 +186,66 @@ impl<R: Read> Window<R> {
 
 /// Read at a time.
 const BLOCK_BYTES: u64 = 1 << 20;
-/// Longer entries are not read.
-const ENTRY_BYTES_MAX: usize = 256 << 20;
 /// How much behind an entry that cannot be read is searched for others.
 const REST_BYTES_MAX: usize = 320 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::txn_log::LogFile;
     use crate::txn_log::reader::tests::log;
-    use crate::txn_log::scan;
-
-    /// Entries and end, as [`scan`] finds them in the whole file.
-    fn assert_as_scan(bytes: &[u8]) {
-        let scan = scan(bytes);
-        let mut stream = LogStream::new(bytes);
-        let mut entries = scan.entries.iter();
-        loop {
-            match stream.read().unwrap() {
-                LogItem::Entry { offset, zxid, data } => {
-                    let (want, range) = entries.next().unwrap();
-                    assert_eq!((zxid, data), (*want, &bytes[range.clone()]));
-                    assert_eq!(offset as usize + entry::HEAD_BYTES, range.start);
-                }
-                LogItem::End { offset, end } => {
-                    assert_eq!(entries.next(), None);
-                    assert_eq!((offset as usize, end), (scan.end, scan.tail.into()));
-                    return;
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn small_logs_are_read_as_a_start_reads_them() {
-        let whole = log(4, 40);
-        for cut in 0..whole.len() {
-            let mut bytes = whole[..cut].to_vec();
-            assert_as_scan(&bytes);
-            bytes.resize(cut + 3000, 0);
-            assert_as_scan(&bytes);
-        }
-        for bit in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            bytes.resize(bytes.len() + 100, 0);
-            assert_as_scan(&bytes);
-        }
-    }
 
     #[test]
     fn long_logs_are_read_through_a_window() {
         let mut bytes = log(4000, 3000);
+        let end = bytes.len() as u64;
         bytes.resize(bytes.len() + (5 << 20), 0);
-        assert_as_scan(&bytes);
         let mut stream = LogStream::new(&bytes[..]);
-        while let LogItem::Entry { .. } = stream.read().unwrap() {
+        let mut want = 1;
+        let (offset, state) = loop {
+            match stream.read().unwrap() {
+                LogItem::Entry {
+                    offset, zxid, data, ..
+                } => {
+                    assert_eq!((zxid, data.len()), (Zxid(want), 3000));
+                    assert_eq!(offset, 16 + (want as u64 - 1) * 3013);
+                    want += 1;
+                }
+                LogItem::End { offset, end } => break (offset, end),
+            }
             assert!(stream.window.buffer.len() < 4 << 20);
-        }
+        };
+        assert_eq!((want, offset, state), (4001, end, LogEnd::Clean));
         let middle = 6 << 20;
+        let at = (middle - 16) / 3013;
+        let read = |bytes: &[u8]| {
+            let log = LogFile::read(bytes).unwrap();
+            assert_eq!(log.entries.len(), at);
+            assert_eq!(log.end, 16 + at as u64 * 3013);
+            log.tail
+        };
         bytes[middle] ^= 1;
-        assert_as_scan(&bytes);
+        assert!(matches!(read(&bytes), LogEnd::Damaged(_)));
         bytes[middle..].fill(0);
-        assert_as_scan(&bytes);
+        assert!(matches!(read(&bytes), LogEnd::Torn(_)));
         let end = bytes.len();
         bytes[end - 1] = 1;
-        assert_as_scan(&bytes);
+        assert!(matches!(read(&bytes), LogEnd::Torn(_)));
+    }
+
+    /// Entries of any length were allowed by some `jute.maxbuffer`, and so is
+    /// what one request makes of others.
+    #[test]
+    fn a_long_entry_is_read_and_a_longer_one_is_torn() {
+        const BYTES: usize = 5 << 20;
+        let bytes = log(2, BYTES);
+        let read = LogFile::read(&bytes[..]).unwrap();
+        let lengths: Vec<_> = read.entries.iter().map(|entry| entry.data.len()).collect();
+        assert_eq!((lengths, read.tail), (vec![BYTES; 2], LogEnd::Clean));
+        let mut cut = bytes[..bytes.len() - 9].to_vec();
+        cut.resize(bytes.len() + (3 << 20), 0);
+        let read = LogFile::read(&cut[..]).unwrap();
+        assert_eq!(read.entries.len(), 1);
+        assert!(matches!(read.tail, LogEnd::Torn(_)), "{:?}", read.tail);
     }
 }

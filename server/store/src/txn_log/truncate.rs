@@ -1,12 +1,13 @@
 //! Takes entries off the end of the log (reference: `FileTxnLog.truncate`,
 //! which keeps one entry too many when the wanted zxid is not in the log).
 
+use std::io;
 use std::path::Path;
 
 use zk_proto::Zxid;
 
-use super::{read_log, scan};
-use crate::layout::{log_path, logs};
+use super::stream::{LogItem, LogStream};
+use crate::layout::logs;
 use crate::{Disk, DiskFile, StoreError};
 
 /// Drops every entry after `last`, newest first, so that a crash on the way
@@ -17,21 +18,37 @@ pub(crate) fn drop_after<D: Disk>(
     last: Zxid,
     sync: bool,
 ) -> Result<(), StoreError> {
-    for first in logs(disk, dir)?.into_iter().rev() {
-        let path = log_path(dir, first);
-        if first > last {
+    let mut cut_at = None;
+    for log in logs(disk, dir)?.into_iter().rev() {
+        let path = log.path(dir);
+        if log.first > last {
             remove(disk, dir, &path, sync)?;
             continue;
         }
-        let bytes = read_log(disk, &path).map_err(StoreError::io("read", &path))?;
-        let scan = scan(&bytes);
-        let kept = scan.entries.iter().take_while(|(zxid, _)| *zxid <= last);
-        let end = kept.last().map(|(_, data)| data.end + 1);
+        // A log may stand there under two names.
+        if cut_at.is_some_and(|first| first != log.first) {
+            break;
+        }
+        cut_at = Some(log.first);
+        let end = end_up_to(disk, &path, last).map_err(StoreError::io("read", &path))?;
         // Cut even if only padding follows: stale bytes are worth nothing.
-        cut(disk, dir, &path, end.unwrap_or(0), sync)?;
-        break;
+        cut(disk, dir, &path, end, sync)?;
     }
     Ok(())
+}
+
+/// Where the entries up to `last` end, in bytes; 0 if there is none.
+fn end_up_to<D: Disk>(disk: &D, path: &Path, last: Zxid) -> io::Result<u64> {
+    let mut stream = LogStream::new(disk.reader(path)?);
+    let mut any = false;
+    loop {
+        match stream.read()? {
+            LogItem::Entry { zxid, .. } if zxid <= last => any = true,
+            LogItem::Entry { offset, .. } | LogItem::End { offset, .. } => {
+                return Ok(if any { offset } else { 0 });
+            }
+        }
+    }
 }
 
 /// Cuts a log after its first `bytes` bytes, or removes it if none are to stay.
@@ -39,7 +56,7 @@ pub(crate) fn cut<D: Disk>(
     disk: &D,
     dir: &Path,
     path: &Path,
-    bytes: usize,
+    bytes: u64,
     sync: bool,
 ) -> Result<(), StoreError> {
     if bytes == 0 {
@@ -47,7 +64,7 @@ pub(crate) fn cut<D: Disk>(
     }
     let shorten = || {
         let mut file = disk.open(path)?;
-        file.set_len(bytes as u64)?;
+        file.set_len(bytes)?;
         if sync { file.sync_data() } else { Ok(()) }
     };
     shorten().map_err(StoreError::io("cut", path))

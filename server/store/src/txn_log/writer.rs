@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zk_proto::Zxid;
 
-use super::{HEADER, entry};
+use super::{HEADER_BYTES, entry, header};
 use crate::layout::log_path;
 use crate::{Disk, DiskFile, StoreConfig, StoreError};
 
@@ -73,7 +73,7 @@ impl<D: Disk> LogWriter<D> {
             if first.is_none() {
                 first = Some(zxid);
                 if self.open.is_none() {
-                    self.buffer.extend_from_slice(&HEADER);
+                    self.buffer.extend_from_slice(&header(last));
                 }
             }
             entry::write(&mut self.buffer, data);
@@ -127,7 +127,7 @@ impl<F: DiskFile> OpenLog<F> {
         if pre_alloc_bytes > 0 && end + PREALLOCATE_BEFORE_BYTES >= self.allocated {
             // A fresh file of the reference: its header and one extent.
             let extents = (end + PREALLOCATE_BEFORE_BYTES) / pre_alloc_bytes + 1;
-            self.allocated = HEADER.len() as u64 + extents * pre_alloc_bytes;
+            self.allocated = HEADER_BYTES as u64 + extents * pre_alloc_bytes;
             let allocated = self.file.preallocate(self.allocated);
             allocated.map_err(StoreError::io("extend", &self.path))?;
         }
@@ -159,7 +159,7 @@ const PREALLOCATE_BEFORE_BYTES: u64 = 4096;
 mod tests {
     use super::*;
     use crate::MemDisk;
-    use crate::txn_log::{Tail, scan};
+    use crate::txn_log::{LogEnd, LogFile};
 
     fn config(pre_alloc_kib: u64) -> StoreConfig {
         StoreConfig {
@@ -184,7 +184,8 @@ mod tests {
             last = writer.append(last, [(Zxid(zxid), &data[..])]).unwrap();
         }
         let logs = crate::layout::logs(&disk, dir).unwrap();
-        assert_eq!(logs, [1, 4, 7].map(Zxid));
+        let firsts: Vec<_> = logs.iter().map(|log| log.first).collect();
+        assert_eq!(firsts, [1, 4, 7].map(Zxid));
     }
 
     fn data(zxid: i64) -> Vec<u8> {
@@ -205,10 +206,10 @@ mod tests {
             let data = data(zxid);
             last = writer.append(last, [(Zxid(zxid), &data[..])]).unwrap();
             let bytes = disk.read(&log_path(dir, Zxid(1))).unwrap();
-            let scan = scan(&bytes);
+            let scan = LogFile::read(&bytes[..]).unwrap();
             assert_eq!(
                 (scan.entries.len(), scan.tail),
-                (zxid as usize, Tail::Clean)
+                (zxid as usize, LogEnd::Clean)
             );
             sizes.push(bytes.len());
         }
