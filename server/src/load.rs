@@ -33,6 +33,7 @@ pub(crate) fn load(
     metrics: &Metrics,
 ) -> Result<(Store<RealDisk>, Recovered), LoadError> {
     let start = Instant::now();
+    RealDisk::keep_reserve();
     let mut store = Store::open(
         RealDisk,
         StoreConfig {
