@@ -2,8 +2,10 @@
 //! snapshot, another builds the tree out of the pieces, which are few at any
 //! time: the file is never in memory as a whole.
 
+use std::fs;
 use std::mem;
 use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
@@ -11,7 +13,7 @@ use std::time::Instant;
 use zk_core::tree::{Tree, TreeError, TreeLoader};
 use zk_core::{LogEntry, RebuildError, Recovered, Seam, SeamCheck};
 use zk_proto::Zxid;
-use zk_store::{ImageSink, RealDisk, Store, StoreConfig, StoreError};
+use zk_store::{ImageSink, RealDisk, Store, StoreConfig, StoreError, zxid_in_name};
 
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
@@ -23,6 +25,20 @@ pub(crate) enum LoadError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
+    /// Starting empty beside data would be a loss that nobody notices.
+    #[error(
+        "{empty} holds no data, but {found} does; set dataDir to {wanted}, or move that directory \
+         away if this server is to begin with an empty tree", empty = .empty.display(),
+        found = .found.display(), wanted = .wanted.display()
+    )]
+    Elsewhere {
+        /// Where the configuration looks for data.
+        empty: PathBuf,
+        /// Where there is some.
+        found: PathBuf,
+        /// The `dataDir` that would find it.
+        wanted: PathBuf,
+    },
     #[error("cannot start a thread that loads the data")]
     Thread(#[source] std::io::Error),
 }
@@ -34,6 +50,7 @@ pub(crate) fn load(
 ) -> Result<(Store<RealDisk>, Recovered), LoadError> {
     let start = Instant::now();
     RealDisk::keep_reserve();
+    look_elsewhere(&config.data_dir, &config.data_log_dir)?;
     let mut store = Store::open(
         RealDisk,
         StoreConfig {
@@ -54,6 +71,46 @@ pub(crate) fn load(
     tracing::info!(%zxid, elapsed_ms = start.elapsed().as_millis(), "data loaded");
     Ok((store, recovered))
 }
+
+/// Refuses to start empty where `dataDir` is one level too high or too low:
+/// other distributions keep `data/version-2` in the directory that they name.
+fn look_elsewhere(data_dir: &Path, log_dir: &Path) -> Result<(), LoadError> {
+    let empty = data_dir.join(VERSION_DIR);
+    if holds_data(&empty) || holds_data(&log_dir.join(VERSION_DIR)) {
+        return Ok(());
+    }
+    let refused = |found: PathBuf, wanted: &Path| LoadError::Elsewhere {
+        empty: empty.clone(),
+        found,
+        wanted: wanted.to_owned(),
+    };
+    if let Some(above) = data_dir.parent()
+        && data_dir.file_name() == Some(VERSION_DIR.as_ref())
+        && holds_data(data_dir)
+    {
+        return Err(refused(data_dir.to_owned(), above));
+    }
+    // What cannot be listed is told by the store.
+    for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
+        let below = entry.path();
+        let found = below.join(VERSION_DIR);
+        if below != log_dir && holds_data(&found) {
+            return Err(refused(found, &below));
+        }
+    }
+    Ok(())
+}
+
+/// Is there a log or a snapshot?
+fn holds_data(dir: &Path) -> bool {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten();
+    names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .any(|name| zxid_in_name(&name).is_some())
+}
+
+/// Below `dataDir`.
+const VERSION_DIR: &str = "version-2";
 
 /// Loads what the store holds.
 pub(crate) fn recover(
@@ -175,8 +232,6 @@ const PIECES_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::path::Path;
     use zk_core::request::replay;
     use zk_proto::client::Acl;
     use zk_proto::txn::{CreateTxn, Txn, TxnDigest, TxnHeader, encode_txn};
@@ -266,6 +321,26 @@ mod tests {
         load();
         fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         load();
+    }
+
+    #[test]
+    fn data_one_level_down_or_up_is_found_and_not_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        start(&data).unwrap();
+        let look = |dir: &Path| look_elsewhere(dir, dir).map_err(|error| error.to_string());
+        assert_eq!(look(&data), Ok(()));
+        assert_eq!(look(&root.path().join("other")), Ok(()));
+        let said = look(root.path()).unwrap_err();
+        let wanted = format!("set dataDir to {},", data.display());
+        assert!(said.contains(&wanted), "{said}");
+        let said = look(&data.join("version-2")).unwrap_err();
+        assert!(said.contains(&wanted), "{said}");
+        // A log directory below the data directory is as configured.
+        fs::create_dir(root.path().join("version-2")).unwrap();
+        assert!(look_elsewhere(root.path(), &data).is_ok());
+        fs::write(root.path().join("version-2/snapshot.0"), b"").unwrap();
+        assert_eq!(look(root.path()), Ok(()));
     }
 
     #[test]
