@@ -2,10 +2,11 @@
 //! it as one batch with one sync, and tells the driver in order. When it has
 //! nothing to do, the driver may do a small piece of work itself.
 //!
-//! Periodic snapshots are written by a second thread, so that they do not
-//! keep the log waiting. After the first error nothing more is done: the
-//! driver is told and ends the process.
+//! Periodic snapshots and purges have threads of their own, so that they do not
+//! keep the log waiting. After the first error of the log nothing more is done:
+//! the driver is told and ends the process.
 
+mod background;
 mod worker;
 
 #[cfg(test)]
@@ -146,7 +147,7 @@ impl Disk {
             worker.perform_or_report(&mut self.asked);
             return;
         }
-        self.kick(); // it purges
+        self.kick(); // it starts a purge
     }
 
     pub(crate) fn health(&self) -> Arc<DiskHealth> {
@@ -186,12 +187,12 @@ impl Shared {
             let mut worker = self.worker.lock();
             if batch.is_empty() {
                 purge_at = purge_interval.map(|interval| Instant::now() + interval);
-                worker.purge_or_report();
+                worker.start_purge();
             } else {
                 worker.perform_or_report(&mut batch);
             }
         }
-        self.worker.lock().finish_snapshot();
+        self.worker.lock().end_background();
         std::mem::forget(guard);
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use zk_core::{EpochFile, Input, LogEntry, TreeCut};
 use zk_store::{EpochName, RealDisk, Store};
 
+use super::background::{self, Background, SNAPSHOT_PAUSE, SnapshotJob};
 use super::{DiskHealth, DiskOp};
 use crate::clock::Clock;
 use crate::config::ServerConfig;
@@ -26,7 +26,10 @@ pub(super) struct Worker {
     snapshots_kept: usize,
     purge_interval: Option<Duration>,
     sync_warning: Duration,
-    snapshot: Option<JoinHandle<()>>,
+    snapshot: Option<Background>,
+    purge: Option<Background>,
+    /// How long to wait after a snapshot that could not be written.
+    pub(super) snapshot_pause: Duration,
     /// How long syncs have taken lately.
     pub(super) usual_sync: Duration,
     has_failed: bool,
@@ -53,6 +56,8 @@ impl Worker {
                 .then(|| Duration::from_secs(config.purge_interval_hours * 3600)),
             sync_warning: Duration::from_millis(config.storage.sync_warning_ms),
             snapshot: None,
+            purge: None,
+            snapshot_pause: SNAPSHOT_PAUSE,
             usual_sync: SYNC_AT_ONCE_MAX,
             has_failed: false,
         }
@@ -81,13 +86,20 @@ impl Worker {
         }
     }
 
-    pub(super) fn purge_or_report(&mut self) {
-        if self.has_failed {
+    /// Has a thread remove what no restart needs, unless one still does: it
+    /// reads whole snapshots, for which the log must not wait.
+    pub(super) fn start_purge(&mut self) {
+        let is_at_it = self.purge.as_ref().is_some_and(|it| !it.is_finished());
+        if self.has_failed || is_at_it {
             return;
         }
-        match self.store.purge(self.snapshots_kept) {
-            Ok(removed) => tracing::info!(removed, "old snapshots and logs purged"),
-            Err(error) => self.fail(error.into()),
+        let (purger, kept) = (self.store.purger(), self.snapshots_kept);
+        let work = move |stop: &_| background::purge(&purger, kept, stop);
+        match Background::start("purge", self.inbox.clone(), work) {
+            Ok(thread) => self.purge = Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "cannot start a thread; this purge is skipped");
+            }
         }
     }
 
@@ -173,26 +185,19 @@ impl Worker {
     }
 
     fn start_snapshot(&mut self, cut: Arc<TreeCut>) {
-        self.finish_snapshot();
+        if let Some(before) = self.snapshot.take() {
+            before.end();
+        }
         let zxid = cut.zxid();
-        let snapshots = self.store.snapshots();
-        let (inbox, metrics) = (self.inbox.clone(), self.metrics.clone());
-        let work = move || {
-            let guard = ReportPanic(inbox.clone());
-            let start = Instant::now();
-            let mut blocks = cut.blocks();
-            match snapshots.write_blocks(zxid, cut.digest(), |out| blocks.append_next(out)) {
-                Ok(bytes) => {
-                    metrics.snapshots.record_time(start.elapsed(), 1);
-                    let elapsed_ms = start.elapsed().as_millis();
-                    tracing::info!(%zxid, bytes, elapsed_ms, "snapshot written");
-                    inbox.push_input(Input::SnapshotSaved(zxid));
-                }
-                Err(error) => inbox.push(Event::DiskFailed(error.into())),
-            }
-            std::mem::forget(guard);
+        let job = SnapshotJob {
+            cut,
+            snapshots: self.store.snapshots(),
+            inbox: self.inbox.clone(),
+            metrics: self.metrics.clone(),
+            pause: self.snapshot_pause,
         };
-        match thread::Builder::new().name("snapshot".into()).spawn(work) {
+        let work = move |stop: &_| job.run(stop);
+        match Background::start("snapshot", self.inbox.clone(), work) {
             Ok(thread) => self.snapshot = Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "cannot start a thread; this snapshot is skipped");
@@ -204,19 +209,18 @@ impl Worker {
     /// Rewriting history and loading may take long without anything being wrong.
     fn start_long_work(&mut self) {
         self.health.busy_since_ms.store(0, Ordering::Relaxed);
-        self.finish_snapshot();
+        self.end_background();
     }
 
-    pub(super) fn finish_snapshot(&mut self) {
-        if let Some(thread) = self.snapshot.take() {
-            // Its guard has reported a panic.
-            let _ = thread.join();
-        }
+    /// No other thread works on the files when this returns.
+    pub(super) fn end_background(&mut self) {
+        let threads = [self.purge.take(), self.snapshot.take()];
+        threads.into_iter().flatten().for_each(Background::end);
     }
 }
 
 /// Tells the driver when a thread unwinds.
-pub(super) struct ReportPanic(Arc<Inbox>);
+pub(super) struct ReportPanic(pub(super) Arc<Inbox>);
 
 impl Drop for ReportPanic {
     fn drop(&mut self) {
