@@ -2,9 +2,13 @@
 //!
 //! What has arrived is taken as a whole, so that a batch costs one lock. It
 //! never waits to fill. Clients are bounded by their limits of outstanding
-//! requests; peers wait for room; the disk is never kept waiting.
+//! requests; the disk is never kept waiting. Peers wait for room, and for the
+//! disk: where it hangs, the others could commit without it, and what is to be
+//! written would gather here without end. A leader that hears no
+//! acknowledgement commits nothing more, so that its clients wait, too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -49,6 +53,8 @@ pub(crate) enum Event {
 #[derive(Default)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
+    /// Bytes of transactions that the disk was asked to append and has not.
+    unwritten_bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -87,10 +93,26 @@ impl Inbox {
         }
     }
 
-    /// Ready while the queue has room for what peers send.
+    /// The disk is asked to append so many bytes.
+    pub(crate) fn disk_asked(&self, bytes: u64) {
+        self.unwritten_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many of them are durable. Peers that waited for that go on.
+    pub(crate) fn disk_wrote(&self, bytes: u64) {
+        let before = self.unwritten_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before >= UNWRITTEN_BYTES_MAX {
+            let waiting = std::mem::take(&mut self.state.lock().waiting);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Ready while the queue has room for what peers send, and the disk keeps up.
     pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.events.len() < EVENTS_MAX {
+        // Looked at under the lock: who waits is found by `disk_wrote`.
+        let unwritten = self.unwritten_bytes.load(Ordering::Relaxed);
+        if state.events.len() < EVENTS_MAX && unwritten < UNWRITTEN_BYTES_MAX {
             return Poll::Ready(());
         }
         state.waiting.push(cx.waker().clone());
@@ -114,6 +136,8 @@ impl Inbox {
 
 /// Above this many events, links are not read.
 const EVENTS_MAX: usize = 65_536;
+/// With this many bytes that the disk has not written, links are not read.
+pub(crate) const UNWRITTEN_BYTES_MAX: u64 = 128 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -37,14 +37,16 @@ pub(crate) enum DiskOp {
     SaveSnapshot(Arc<TreeCut>),
 }
 
-/// The driver's end of the queue. What may be queued is bounded by what the
-/// replica lets be outstanding. Dropping it ends the thread once all is done.
+/// The driver's end of the queue. What may be queued is bounded by what clients
+/// may have outstanding, and because peers are not read while there is much.
+/// Dropping it ends the thread once all is done.
 pub(crate) struct Disk {
     /// Asked for since the last [`Disk::kick`].
     asked: Vec<DiskOp>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     health: Arc<DiskHealth>,
+    inbox: Arc<Inbox>,
 }
 
 /// What driver and thread share.
@@ -90,7 +92,7 @@ impl Disk {
         clock: Clock,
     ) -> std::io::Result<Self> {
         let health = Arc::new(DiskHealth::default());
-        let worker = Worker::new(store, config, inbox, metrics, clock, health.clone());
+        let worker = Worker::new(store, config, inbox.clone(), metrics, clock, health.clone());
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             has_work: Condvar::new(),
@@ -105,11 +107,15 @@ impl Disk {
             shared,
             thread: Some(thread),
             health,
+            inbox,
         })
     }
 
     /// Notes an operation for the next [`Self::kick`].
     pub(crate) fn ask(&mut self, op: DiskOp) {
+        if let DiskOp::Append(entries) = &op {
+            self.inbox.disk_asked(bytes_of(entries));
+        }
         self.asked.push(op);
     }
 
@@ -165,6 +171,11 @@ impl Drop for Disk {
             let _ = thread.join();
         }
     }
+}
+
+/// Length of all entries.
+fn bytes_of(entries: &[LogEntry]) -> u64 {
+    entries.iter().map(|entry| entry.data.len() as u64).sum()
 }
 
 /// How many entries are to be appended, if nothing else is asked for.

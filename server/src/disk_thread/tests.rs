@@ -12,7 +12,7 @@ use zk_proto::{SessionId, Xid};
 
 use super::worker::SYNC_AT_ONCE_MAX;
 use super::*;
-use crate::inbox::Event;
+use crate::inbox::{Event, UNWRITTEN_BYTES_MAX};
 use crate::load::load;
 
 struct Log {
@@ -198,4 +198,28 @@ fn a_snapshot_that_cannot_be_written_is_tried_again() {
         log.wait_for(|event| matches!(event, Event::Input(Input::SnapshotSaved(_))));
         assert_eq!(log.path("snapshot.0").exists(), is_taken_away);
     }
+}
+
+/// While the others commit, a server is sent more and more that its disk, which
+/// hangs, does not take.
+#[test]
+fn peers_are_not_read_while_the_disk_is_far_behind() {
+    let mut log = Log::open();
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let shared = log.disk.shared.clone();
+    let hanging = shared.worker.lock();
+    // So much was asked for before; each entry has 36 bytes.
+    log.inbox.disk_asked(UNWRITTEN_BYTES_MAX - 100);
+    log.ask(2);
+    log.disk.kick();
+    assert!(log.inbox.poll_room(&cx).is_ready());
+    log.ask(1);
+    log.disk.kick();
+    assert!(log.inbox.poll_room(&cx).is_pending());
+    drop(hanging);
+    log.wait();
+    assert!(
+        log.inbox.poll_room(&cx).is_ready(),
+        "the entries are written"
+    );
 }

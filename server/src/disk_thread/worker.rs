@@ -180,6 +180,7 @@ impl Worker {
                 "syncing the log is slow"
             );
         }
+        self.inbox.disk_wrote(super::bytes_of(entries));
         self.inbox.push_input(Input::Appended(last.zxid));
         Ok(())
     }
