@@ -26,6 +26,9 @@ pub(crate) struct Server {
     /// Where the data is kept if there is no zoo.cfg.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "config"])]
     data_dir: Option<PathBuf>,
+    /// Client port if there is no zoo.cfg [default: 2181]
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["file", "config"])]
+    port: Option<u16>,
     /// A further `key=value` of zoo.cfg if there is none.
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with_all = ["file", "config"])]
     settings: Vec<String>,
@@ -52,9 +55,10 @@ impl Server {
         let dir = self.data_dir.as_deref();
         let dir = std::path::absolute(dir.unwrap_or_else(|| Path::new("quorate-data")))
             .context("there is no current directory")?;
-        let mut text = String::from(
-            "clientPort=2181\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
+        let mut text = format!(
+            "clientPort={}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
              4lw.commands.whitelist=*\nautopurge.purgeInterval=24\n",
+            self.port.unwrap_or(CLIENT_PORT)
         );
         for setting in &self.settings {
             text += setting;
@@ -75,3 +79,6 @@ fn announce(address: SocketAddr) {
     // Nobody reads it if standard output is closed.
     let _ = writeln!(io::stdout(), "connect string: {address}").and_then(|()| io::stdout().flush());
 }
+
+/// Where clients look for a server by default.
+const CLIENT_PORT: u16 = 2181;

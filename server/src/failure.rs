@@ -27,7 +27,7 @@ pub enum Failure {
     #[error("cannot load the data directory")]
     Load(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A port for clients, probes or metrics cannot be bound.
-    #[error("cannot listen for {what} on port {port}")]
+    #[error("cannot listen for {what} on port {port}{}", hint(.source))]
     Bind {
         /// For whom.
         what: &'static str,
@@ -72,5 +72,13 @@ impl Failure {
             Self::Halt(_) => 13,
             Self::BindPeer { .. } => 14,
         }
+    }
+}
+
+/// What to do about a port that cannot be bound, where that is known.
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ", another program uses it; choose another port",
+        _ => "",
     }
 }

@@ -22,6 +22,7 @@ mod metrics;
 mod net;
 mod probe;
 mod server;
+mod start_log;
 
 pub use failure::Failure;
 pub use server::{Server, run};

@@ -38,6 +38,8 @@ enum Command {
     Pod(pod::Pod),
     /// Show role, zxid, epoch, connections and latency of servers.
     Status(status::Status),
+    /// Print the version.
+    Version,
     /// Show or check transaction logs.
     #[command(subcommand)]
     Txnlog(tool::TxnLog),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Ensemble(ensemble) => ensemble.run(&logging),
         Command::Pod(pod) => pod.run(&logging),
         Command::Status(status) => status.run(),
+        Command::Version => process::print_version(),
         Command::Txnlog(tool) => return tool.run(),
         Command::Snapshot(tool) => return tool.run(),
     };

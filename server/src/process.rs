@@ -150,6 +150,11 @@ pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Prints the version on standard output.
+pub(crate) fn print_version() -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{}", zk_server::VERSION).context("cannot print")
+}
+
 /// Says why the process ends and picks its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if tracing::dispatcher::has_been_set() {

@@ -29,6 +29,7 @@ use crate::net::{
     bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
+use crate::start_log::log_start;
 
 /// Runs a server until `stop` is ready. `announce` is told where clients
 /// connect, once they are served. Call it within a tokio runtime.
@@ -78,6 +79,7 @@ impl Server {
     /// Binds the HTTP ports, loads the data, binds the other ports and looks
     /// for a leader. Clients are served once there is one.
     pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
+        log_start(&config);
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());

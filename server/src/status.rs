@@ -1,12 +1,13 @@
 //! `quorate status`: what servers say of themselves, side by side.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::process;
@@ -40,9 +41,11 @@ struct Answer {
 impl Status {
     /// Prints a table; an error if it does not show all servers at work.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let servers = self.servers.iter().map(|server| address(server));
-        let servers: Vec<_> = servers.collect();
-        let answers = process::runtime(1)?.block_on(async {
+        let (servers, answers) = process::runtime(1)?.block_on(async {
+            let mut servers = Vec::new();
+            for server in &self.servers {
+                servers.extend(addresses(address(server)).await);
+            }
             let asked: Vec<_> = servers
                 .iter()
                 .map(|server| tokio::spawn(ask(server.clone())))
@@ -51,15 +54,35 @@ impl Status {
             for answer in asked {
                 answers.push(answer.await.context("a question was dropped")?);
             }
-            anyhow::Ok(answers)
+            anyhow::Ok((servers, answers))
         })?;
-        let missing = answers.iter().filter(|answer| answer.is_err()).count();
         io::stdout().write_all(table(&servers, &answers).as_bytes())?;
-        if missing > 0 {
-            bail!("{missing} of {} servers do not serve", servers.len());
+        let missing: Vec<_> = servers
+            .iter()
+            .zip(&answers)
+            .filter(|(_, answer)| answer.is_err())
+            .map(|(server, _)| server.as_str())
+            .collect();
+        match &*missing {
+            [] => Ok(()),
+            [only] => bail!("{only} does not serve"),
+            all => bail!("these servers do not serve: {}", all.join(", ")),
         }
-        Ok(())
     }
+}
+
+/// Every address of a name that has more than one, such as that of a headless
+/// Service; otherwise the name itself, whose look-up may still fail.
+async fn addresses(server: String) -> Vec<String> {
+    let found: BTreeSet<_> = match timeout(PATIENCE, lookup_host(&server)).await {
+        Ok(Ok(found)) => found.collect(),
+        Ok(Err(_)) | Err(_) => BTreeSet::new(),
+    };
+    // "localhost" is one server with an address of each family.
+    if found.len() < 2 || found.iter().any(|address| address.ip().is_loopback()) {
+        return vec![server];
+    }
+    found.iter().map(ToString::to_string).collect()
 }
 
 /// With the reference's port where none is given, without a path behind.
@@ -84,10 +107,10 @@ async fn ask(server: String) -> anyhow::Result<Answer> {
         limited.read_to_string(&mut text).await?;
         anyhow::Ok(text)
     };
-    let text = timeout(PATIENCE, talk)
-        .await
-        .context("no answer in time")??;
-    read(&text)
+    match timeout(PATIENCE, talk).await {
+        Ok(text) => read(&text?),
+        Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
+    }
 }
 
 fn read(text: &str) -> anyhow::Result<Answer> {

@@ -152,11 +152,24 @@ fn a_server_without_a_file_names_its_data_and_its_connect_string() {
         table.contains("standalone") && table.contains("refused"),
         "{table}"
     );
-    assert!(stderr.contains("1 of 2 servers do not serve"), "{stderr}");
+    let want = format!("{closed} does not serve");
+    assert!(stderr.contains(&want), "{stderr}");
 
     let (code, stderr) = server.stop();
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("/quorate-data\n"), "{stderr}");
+    let version = zk_server::VERSION;
+    for said in [
+        &format!("version=\"{version}\""),
+        "config=embedded zoo.cfg",
+        "/quorate-data data_log_dir=",
+        "client=\"127.0.0.1:0\"",
+        "jute_maxbuffer=1048575",
+    ] {
+        assert!(stderr.contains(said), "{said} is not in\n{stderr}");
+    }
+    let (code, stdout, _) = finished(quorate(dir.path(), &["version"]));
+    assert_eq!((code, stdout.trim()), (0, version));
     assert!(dir.path().join("quorate-data/version-2").is_dir());
 }
 
@@ -192,10 +205,11 @@ fn the_log_follows_argument_environment_and_key() {
 fn a_taken_client_port_is_code_4() {
     let dir = TempDir::new().unwrap();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let set = format!("clientPort={}", taken.local_addr().unwrap().port());
-    let (code, stdout, stderr) = finished(quorate(dir.path(), &["server", "--set", &set]));
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, stdout, stderr) = finished(quorate(dir.path(), &["server", "--port", &port]));
     assert_eq!((code, &*stdout), (4, ""), "{stderr}");
-    assert!(stderr.contains("cannot listen for clients"), "{stderr}");
+    let want = format!("cannot listen for clients on port {port}, another program uses it");
+    assert!(stderr.contains(&want), "{stderr}");
 }
 
 #[test]

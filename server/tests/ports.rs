@@ -235,7 +235,7 @@ async fn a_member_serves_although_its_http_ports_are_taken() {
     insisting.admin.as_mut().unwrap().is_required = true;
     let refused = zk_server::Server::start(insisting).await.err().unwrap();
     let want = format!("cannot listen for admin on port {}", addresses[0].port());
-    assert_eq!(refused.to_string(), want);
+    assert!(refused.to_string().starts_with(&want), "{refused}");
 
     let server = zk_server::Server::start(config).await.unwrap();
     server.serving().await;

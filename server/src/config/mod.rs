@@ -32,6 +32,8 @@ pub use zoo_cfg::Loaded;
 /// A validated zoo.cfg with its defaults filled in.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
+    /// The zoo.cfg, or a word for one that is built in.
+    pub file: PathBuf,
     /// The text that this was read from.
     pub text: Arc<str>,
     /// This server; 1 where there is no `server.N` line.

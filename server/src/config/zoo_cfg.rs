@@ -143,6 +143,7 @@ impl Reader<'_> {
         let (client_address, client_port) = self.client_address(sid)?;
         let ensemble = self.ensemble(sid);
         Ok(ServerConfig {
+            file: self.values.file.to_owned(),
             text: self.text.into(),
             sid,
             standalone,
