@@ -8,12 +8,13 @@ use crate::ensemble::health::{self, Leadership};
 use crate::ensemble::{Member, Observation, Role, Step, UNHEARD_CAUSE};
 use crate::resources::sid_of_ordinal;
 
-/// Status of an ensemble whose objects were applied and whose members were asked.
+/// Status of an ensemble whose members were asked. `outcome` is the chosen step, or what went wrong before one
+/// could be taken; either way the rest is what was seen now.
 pub fn observed(
     previous: Option<&ZookeeperEnsembleStatus>,
     generation: i64,
     observation: &Observation,
-    step: &Step,
+    outcome: Result<&Step, Failure<'_>>,
     now: Timestamp,
 ) -> ZookeeperEnsembleStatus {
     let leader = match health::leadership(observation) {
@@ -32,34 +33,38 @@ pub fn observed(
         now,
         list: Vec::new(),
     };
-    conditions.add(
-        ConditionType::Reconciled,
-        Truth::True,
-        "Applied",
-        "every object of the ensemble was applied",
-    );
+    let (reconciled, reason, message) = match outcome {
+        Ok(_) => (
+            Truth::True,
+            "Applied",
+            "every object of the ensemble was applied",
+        ),
+        Err(failure) => (Truth::False, failure.reason, failure.message),
+    };
+    conditions.add(ConditionType::Reconciled, reconciled, reason, message);
     conditions.add(
         ConditionType::Available,
         availability.truth(),
         availability.reason(),
         &availability.message(),
     );
-    let (reason, message) = describe(step);
-    conditions.add(
-        ConditionType::Ready,
-        Truth::of(*step == Step::Done),
-        reason,
-        &message,
-    );
+    let (done, reason, message) = match outcome {
+        Ok(step) => {
+            let (reason, message) = describe(step);
+            (*step == Step::Done, reason, message)
+        }
+        Err(failure) => (false, failure.reason, not_applied(generation, failure)),
+    };
+    conditions.add(ConditionType::Ready, Truth::of(done), reason, &message);
     conditions.add(
         ConditionType::Progressing,
-        Truth::of(*step != Step::Done),
+        Truth::of(!done),
         reason,
         &message,
     );
     ZookeeperEnsembleStatus {
         observed_generation: Some(generation),
-        phase: Some(phase(availability, observation, step).to_owned()),
+        phase: Some(phase(availability, observation, outcome).to_owned()),
         replicas: Some(count(observation.members.len())),
         ready_replicas: Some(count(serving)),
         leader: leader.map(|leader| leader.name.clone()),
@@ -71,8 +76,8 @@ pub fn observed(
     }
 }
 
-/// Status of an ensemble at which a stage failed: what was known stays, `Reconciled` says why it failed.
-pub fn failed(
+/// Status of an ensemble that could not be looked at: nothing is claimed of its members.
+pub fn unseen(
     previous: Option<&ZookeeperEnsembleStatus>,
     generation: i64,
     failure: Failure<'_>,
@@ -90,24 +95,27 @@ pub fn failed(
         failure.reason,
         failure.message,
     );
-    let kept = previous
-        .map(|status| status.conditions.clone())
-        .unwrap_or_default();
-    let list = conditions.list.into_iter().chain(
-        kept.into_iter()
-            .filter(|condition| condition.type_ != ConditionType::Reconciled.as_str()),
-    );
-    let base = previous.cloned().unwrap_or_default();
+    for kind in [
+        ConditionType::Available,
+        ConditionType::Ready,
+        ConditionType::Progressing,
+    ] {
+        conditions.add(kind, Truth::Unknown, failure.reason, failure.message);
+    }
     ZookeeperEnsembleStatus {
         observed_generation: Some(generation),
-        phase: if failure.spec_is_wrong {
-            Some(PHASE_INVALID.to_owned())
-        } else {
-            base.phase
-        },
-        conditions: list.collect(),
-        ..base
+        phase: Some(PHASE_UNKNOWN.to_owned()),
+        replicas: previous.and_then(|status| status.replicas),
+        conditions: conditions.list,
+        ..ZookeeperEnsembleStatus::default()
     }
+}
+
+fn not_applied(generation: i64, failure: Failure<'_>) -> String {
+    format!(
+        "generation {generation} of the spec is not applied: {}",
+        failure.message
+    )
 }
 
 /// A failed stage.
@@ -216,16 +224,24 @@ impl Availability {
     }
 }
 
-fn phase(availability: Availability, observation: &Observation, step: &Step) -> &'static str {
-    match (availability, step) {
-        (Availability::Serving, Step::Done) => "Serving",
-        (Availability::Serving, Step::RestartPod { .. } | Step::RestartLeader { .. }) => {
-            "Restarting"
-        }
-        (Availability::Serving, Step::Wait { .. }) if has_outdated(observation) => "Restarting",
-        (Availability::Serving, Step::Wait { .. }) => "Degraded",
+fn phase(
+    availability: Availability,
+    observation: &Observation,
+    outcome: Result<&Step, Failure<'_>>,
+) -> &'static str {
+    match (availability, outcome) {
+        (_, Err(failure)) if failure.spec_is_wrong => PHASE_INVALID,
+        (Availability::Serving | Availability::Forming, Err(_)) => PHASE_BLOCKED,
+        (Availability::Serving, Ok(step)) => match step {
+            Step::Done => "Serving",
+            Step::RestartPod { .. } | Step::RestartLeader { .. } => "Restarting",
+            Step::Wait { .. } if has_outdated(observation) => "Restarting",
+            Step::Wait { .. } => "Degraded",
+        },
         (Availability::Unheard(_), _) => PHASE_UNKNOWN,
-        (unavailable, _) => unavailable.reason(),
+        (Availability::Forming | Availability::Electing | Availability::Unavailable, _) => {
+            availability.reason()
+        }
     }
 }
 
@@ -340,6 +356,7 @@ fn count(members: usize) -> i32 {
 
 const PHASE_UNKNOWN: &str = "Unknown";
 const PHASE_INVALID: &str = "Invalid";
+const PHASE_BLOCKED: &str = "Blocked";
 /// The note of an Event may have 1 kB.
 const MESSAGE_BYTES_MAX: usize = 1000;
 const ELLIPSIS: &str = "…";
@@ -402,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_serving_ensemble_shows_leader_epoch_and_every_member() {
-        let status = observed(None, 3, &observation(&SERVING), &Step::Done, at(0));
+        let status = observed(None, 3, &observation(&SERVING), Ok(&Step::Done), at(0));
         assert_eq!(status.phase.as_deref(), Some("Serving"));
         assert_eq!((status.replicas, status.ready_replicas), (Some(3), Some(3)));
         assert_eq!(
@@ -431,7 +448,7 @@ mod tests {
     fn a_member_that_cannot_come_up_says_why() {
         let mut seen = observation(&[None, Some(Role::Leader), Some(Role::Follower)]);
         seen.members[0].pod.as_mut().unwrap().defect = Some("ImagePullBackOff".to_owned());
-        let status = observed(None, 1, &seen, &waiting(), at(0));
+        let status = observed(None, 1, &seen, Ok(&waiting()), at(0));
         assert_eq!(
             status.members[0].problem.as_deref(),
             Some("ImagePullBackOff")
@@ -445,7 +462,7 @@ mod tests {
         for member in &mut seen.members {
             member.pod.as_mut().unwrap().ready = true;
         }
-        let status = observed(None, 1, &seen, &waiting(), at(0));
+        let status = observed(None, 1, &seen, Ok(&waiting()), at(0));
         assert_eq!(status.phase.as_deref(), Some("Unknown"));
         let available = find(&status.conditions, ConditionType::Available).unwrap();
         assert_eq!(
@@ -468,7 +485,7 @@ mod tests {
             None,
             1,
             &observation(&[Some(Role::Leader), Some(Role::Leader), None]),
-            &waiting(),
+            Ok(&waiting()),
             at(0),
         );
         assert_eq!((status.leader, status.epoch), (None, None));
@@ -477,13 +494,13 @@ mod tests {
     #[test]
     fn the_phase_tells_forming_from_electing_and_from_unavailable() {
         let looking = observation(&[Some(Role::Looking); 3]);
-        let forming = observed(None, 1, &looking, &waiting(), at(0));
+        let forming = observed(None, 1, &looking, Ok(&waiting()), at(0));
         assert_eq!(forming.phase.as_deref(), Some("Forming"));
         let forming = observed(
             Some(&forming),
             1,
             &observation(&[None; 3]),
-            &waiting(),
+            Ok(&waiting()),
             at(1),
         );
         assert_eq!(forming.phase.as_deref(), Some("Forming"));
@@ -491,16 +508,16 @@ mod tests {
             Some(&forming),
             1,
             &observation(&SERVING),
-            &Step::Done,
+            Ok(&Step::Done),
             at(2),
         );
-        let electing = observed(Some(&serving), 1, &looking, &waiting(), at(3));
+        let electing = observed(Some(&serving), 1, &looking, Ok(&waiting()), at(3));
         assert_eq!(electing.phase.as_deref(), Some("Electing"));
         let gone = observed(
             Some(&electing),
             1,
             &observation(&[None; 3]),
-            &waiting(),
+            Ok(&waiting()),
             at(4),
         );
         assert_eq!(gone.phase.as_deref(), Some("Unavailable"));
@@ -508,8 +525,14 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_transition_time_until_its_status_changes() {
-        let first = observed(None, 1, &observation(&SERVING), &Step::Done, at(10));
-        let second = observed(Some(&first), 2, &observation(&SERVING), &waiting(), at(20));
+        let first = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(10));
+        let second = observed(
+            Some(&first),
+            2,
+            &observation(&SERVING),
+            Ok(&waiting()),
+            at(20),
+        );
         let time = |status: &ZookeeperEnsembleStatus, kind| {
             find(&status.conditions, kind)
                 .unwrap()
@@ -521,23 +544,52 @@ mod tests {
         assert_eq!(time(&second, ConditionType::Ready), 20);
     }
 
-    #[test]
-    fn a_failure_keeps_what_was_known() {
-        let known = observed(None, 1, &observation(&SERVING), &Step::Done, at(10));
-        let failure = Failure {
-            reason: "SpecInvalid",
+    fn refused(spec_is_wrong: bool) -> Failure<'static> {
+        Failure {
+            reason: "Refused",
             message: "no",
-            spec_is_wrong: true,
+            spec_is_wrong,
+        }
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_in_the_status_that_was_not_seen_now() {
+        let known = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(10));
+        let seen = observation(&[Some(Role::Leader), Some(Role::Follower), None]);
+        let status = observed(Some(&known), 2, &seen, Err(refused(false)), at(20));
+        assert_eq!(status.phase.as_deref(), Some("Blocked"));
+        assert_eq!(status.leader.as_deref(), Some("zk-0"));
+        assert_eq!(status.ready_replicas, Some(2));
+        let told = |kind| {
+            let condition = find(&status.conditions, kind).unwrap();
+            (condition.status.as_str(), condition.reason.as_str())
         };
-        let status = failed(Some(&known), 2, failure, at(20));
-        assert_eq!(status.leader, known.leader);
+        assert_eq!(told(ConditionType::Reconciled), ("False", "Refused"));
+        assert_eq!(told(ConditionType::Available), ("True", "Serving"));
+        assert_eq!(told(ConditionType::Ready), ("False", "Refused"));
+        assert_eq!(told(ConditionType::Progressing), ("True", "Refused"));
+
+        let gone = observation(&[None; 3]);
+        let status = observed(Some(&known), 2, &gone, Err(refused(false)), at(20));
+        assert_eq!(status.phase.as_deref(), Some("Unavailable"));
+        let status = observed(Some(&known), 2, &gone, Err(refused(true)), at(20));
         assert_eq!(status.phase.as_deref(), Some("Invalid"));
-        assert_eq!(status.conditions.len(), 4);
-        let reconciled = find(&status.conditions, ConditionType::Reconciled).unwrap();
-        assert_eq!(
-            (reconciled.status.as_str(), reconciled.reason.as_str()),
-            ("False", "SpecInvalid")
-        );
+    }
+
+    #[test]
+    fn of_what_could_not_be_looked_at_nothing_is_claimed() {
+        let known = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(10));
+        let status = unseen(Some(&known), 2, refused(false), at(20));
+        assert_eq!(status.phase.as_deref(), Some("Unknown"));
+        assert_eq!((status.leader, status.ready_replicas), (None, None));
+        assert!(status.members.is_empty());
+        for kind in [
+            ConditionType::Available,
+            ConditionType::Ready,
+            ConditionType::Progressing,
+        ] {
+            assert_eq!(find(&status.conditions, kind).unwrap().status, "Unknown");
+        }
     }
 
     #[test]

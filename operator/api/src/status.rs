@@ -12,7 +12,7 @@ pub struct ZookeeperEnsembleStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word for people: Forming, Serving, Restarting, Degraded, Electing, Unavailable or Invalid.
+    /// One word for people: Forming, Serving, Restarting, Degraded, Blocked, Electing, Unavailable, Unknown or Invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Members that the ensemble should have.

@@ -15,6 +15,14 @@ pub enum ReconcileError {
     /// The object itself could not be fetched.
     #[error("fetching the ensemble")]
     Fetch(#[source] Box<kube::Error>),
+    /// Objects of these names exist and belong to somebody else.
+    #[error(
+        "nothing is applied, because objects of these names are there and are not this ensemble's: {0}. Delete or rename them, or give the ensemble another name"
+    )]
+    NameTaken(String),
+    /// Objects of a deleted ensemble of the same name have not been removed yet.
+    #[error("waiting until the objects of the deleted ensemble of this name are removed: {0}")]
+    FormerEnsemble(String),
     /// The API server refused or did not take an object of the ensemble.
     #[error("applying the {kind}")]
     Apply {
@@ -54,6 +62,8 @@ impl ReconcileError {
             Self::Undecodable(_) => "ObjectUndecodable",
             Self::Invalid(_) => "SpecInvalid",
             Self::Fetch(_) => "FetchFailed",
+            Self::NameTaken(_) => "NameTaken",
+            Self::FormerEnsemble(_) => "FormerEnsemble",
             Self::Apply { .. } => "ApplyFailed",
             Self::Observe { .. } => "ObserveFailed",
             Self::Act { .. } => "RestartFailed",
@@ -66,6 +76,11 @@ impl ReconcileError {
         matches!(self, Self::Undecodable(_) | Self::Invalid(_))
     }
 
+    /// It passes by itself within seconds, so nobody needs to be warned.
+    pub fn passes_by_itself(&self) -> bool {
+        matches!(self, Self::FormerEnsemble(_))
+    }
+
     /// The error and its cause in one line.
     pub fn chain(&self) -> String {
         match self.source_text() {
@@ -76,7 +91,7 @@ impl ReconcileError {
 
     fn source_text(&self) -> Option<String> {
         match self {
-            Self::Undecodable(_) => None,
+            Self::Undecodable(_) | Self::NameTaken(_) | Self::FormerEnsemble(_) => None,
             Self::Invalid(error) => Some(error.to_string()),
             Self::Fetch(source)
             | Self::Apply { source, .. }

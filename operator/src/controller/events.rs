@@ -52,7 +52,12 @@ impl Announcer {
     ) {
         let (reason, message) = (error.reason(), error.chain());
         if is_news(previous, ConditionType::Reconciled, reason, &message) {
-            self.publish(ensemble, WARNING, "Reconcile", reason, &message)
+            let type_ = if error.passes_by_itself() {
+                NORMAL
+            } else {
+                WARNING
+            };
+            self.publish(ensemble, type_, "Reconcile", reason, &message)
                 .await;
         }
     }

@@ -1,11 +1,14 @@
 //! The shell: reads from and writes to the Kubernetes API and asks servers. Decisions are made elsewhere.
 
 mod act;
-mod apply;
 mod error;
 mod error_policy;
 mod events;
+#[cfg(test)]
+mod fake_api;
+mod objects;
 mod observe;
+mod ownership;
 mod permissions;
 mod pod_facts;
 mod reconcile;

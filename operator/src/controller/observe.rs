@@ -12,26 +12,42 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::ReconcileError;
+use super::ownership::is_controlled_by;
 use super::pod_facts::pod_facts;
 use super::silence::Silence;
 use crate::ensemble::{Answer, Member, Observation, StatefulSetFacts};
 use crate::quorum_client::QuorumAdmin;
 use crate::resources::{ADMIN_PORT, member_of_pod, pod_name, pod_selector};
-use crate::validated::ValidatedEnsemble;
+
+/// What is looked at. It is known also of an ensemble whose spec cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Subject {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// Members that there shall be; absent if the spec does not say, then as many as the StatefulSet has.
+    pub(super) replicas: Option<i32>,
+}
 
 /// Looks at everything that the planner needs to know of `ensemble`.
 pub(super) async fn observe<A: QuorumAdmin>(
     client: &Client,
     admin: &A,
     silence: &Silence,
-    ensemble: &ValidatedEnsemble,
+    ensemble: &Subject,
 ) -> Result<Observation, ReconcileError> {
     let started = Instant::now();
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &ensemble.namespace);
     let set = sets
         .get_opt(&ensemble.name)
         .await
-        .map_err(|source| failed("StatefulSet", source))?;
+        .map_err(|source| failed("StatefulSet", source))?
+        .filter(|set| is_controlled_by(&set.metadata, &ensemble.uid));
+    let in_set = set
+        .as_ref()
+        .and_then(|set| set.spec.as_ref()?.replicas)
+        .unwrap_or(0);
+    let replicas = ensemble.replicas.unwrap_or(in_set);
     let pods: Api<Pod> = Api::namespaced(client.clone(), &ensemble.namespace);
     let selected = ListParams::default().labels(&pod_selector(&ensemble.name));
     let pods = pods
@@ -42,7 +58,7 @@ pub(super) async fn observe<A: QuorumAdmin>(
 
     let set_uid = set.as_ref().and_then(|set| set.metadata.uid.as_deref());
     let now = Timestamp::now();
-    let members = (0..ensemble.replicas).map(|ordinal| {
+    let members = (0..replicas).map(|ordinal| {
         let pod = pods
             .iter()
             .find(|pod| is_member(pod, &ensemble.name, ordinal, set_uid));
@@ -80,12 +96,8 @@ fn failed(what: &'static str, source: kube::Error) -> ReconcileError {
 
 /// The pod has the member's name and was made by this very StatefulSet, not by a former one of the same name.
 fn is_member(pod: &Pod, ensemble: &str, ordinal: i32, set_uid: Option<&str>) -> bool {
-    let owner = pod
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true));
     member_of_pod(ensemble, &pod.name_any()) == Some(ordinal)
-        && owner.map(|owner| owner.uid.as_str()) == set_uid
+        && set_uid.is_some_and(|uid| is_controlled_by(&pod.metadata, uid))
 }
 
 fn admin_address(pod: &Pod) -> Option<SocketAddr> {

@@ -11,8 +11,8 @@ pub struct Permission {
     pub verbs: &'static [&'static str],
 }
 
-/// Rights used by the stages: `watches` (list, watch), `reconcile` (get and status), `apply` (create and patch:
-/// server-side apply is both), `observe` (get, list), `act` (delete a pod), `events` (create).
+/// Rights used by the stages: `watches` (list, watch), `reconcile` (get and status), `objects` (get, then create and
+/// patch: server-side apply is both), `observe` (get, list), `act` (delete a pod), `events` (create).
 pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "",
@@ -37,7 +37,7 @@ pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "apps",
         resource: "statefulsets",
-        verbs: &["create", "get", "list", "patch", "watch"],
+        verbs: APPLY_AND_WATCH,
     },
     Permission {
         group: "events.k8s.io",
@@ -61,4 +61,4 @@ pub const PERMISSIONS: &[Permission] = &[
     },
 ];
 
-const APPLY_AND_WATCH: &[&str] = &["create", "list", "patch", "watch"];
+const APPLY_AND_WATCH: &[&str] = &["create", "get", "list", "patch", "watch"];

@@ -1,4 +1,5 @@
-//! One reconcile: fetch, validate, build, apply, observe, plan, act, status.
+//! One reconcile: fetch, validate, observe, build, apply, plan, act, status. What was observed is told whatever
+//! came of the rest.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,9 +13,10 @@ use serde_json::json;
 use zk_operator_api::{ZookeeperEnsemble, ZookeeperEnsembleStatus};
 
 use super::act::Outcome;
+use super::observe::{self, Subject};
 use super::watches::Guarded;
-use super::{Context, ReconcileError, act, apply, observe};
-use crate::ensemble::{Desired, Step, next_step};
+use super::{Context, ReconcileError, act, objects};
+use crate::ensemble::{Desired, Observation, Step, next_step};
 use crate::quorum_client::QuorumAdmin;
 use crate::resources;
 use crate::status::{self, Failure};
@@ -45,39 +47,81 @@ async fn reconcile_fresh<A: QuorumAdmin>(
             .clear(cached.meta().uid.as_deref().unwrap_or_default());
         return Ok(Action::await_change());
     };
+    let result = look(&fetched, context).await;
+    if result.is_ok() {
+        context
+            .failures
+            .clear(fetched.reference.uid.as_deref().unwrap_or_default());
+    }
+    result
+}
+
+/// Looks at the ensemble, takes at most one step, and tells what was seen whatever came of the step.
+async fn look<A: QuorumAdmin>(
+    fetched: &Fetched,
+    context: &Context<A>,
+) -> Result<Action, ReconcileError> {
     let Fetched {
         reference,
         generation,
-        status,
+        status: previous,
         ensemble,
-    } = &fetched;
-    let result = match ensemble {
-        Ok(ensemble) => step_once(ensemble, reference, context).await,
+    } = fetched;
+    let (previous, client) = (previous.as_ref(), &context.client);
+    let valid = match ensemble {
+        Ok(ensemble) => {
+            ValidatedEnsemble::new(ensemble, &context.default_image).map_err(ReconcileError::from)
+        }
         Err(text) => Err(ReconcileError::Undecodable(text.clone())),
     };
-    match result {
-        Ok(action) => {
-            context
-                .failures
-                .clear(reference.uid.as_deref().unwrap_or_default());
-            Ok(action)
-        }
+    let started = Instant::now();
+    let subject = subject(reference, valid.as_ref().ok());
+    let observation =
+        match observe::observe(client, &context.admin, &context.silence, &subject).await {
+            Ok(observation) => observation,
+            Err(error) => {
+                let message = error.chain();
+                context.announcer.failure(reference, previous, &error).await;
+                let failure = failure(&error, &message);
+                let status = status::unseen(previous, *generation, failure, Timestamp::now());
+                write_status(client, reference, previous, &status).await?;
+                return Err(error);
+            }
+        };
+    let outcome = match valid {
+        Ok(valid) => step_once(&valid, fetched, &observation, started, context).await,
+        Err(error) => Err(error),
+    };
+    let message = match &outcome {
+        Ok(_) => String::new(),
         Err(error) => {
-            context
-                .announcer
-                .failure(reference, status.as_ref(), &error)
-                .await;
-            let message = error.chain();
-            let failure = Failure {
-                reason: error.reason(),
-                message: &message,
-                spec_is_wrong: error.spec_is_wrong(),
-            };
-            let new_status =
-                status::failed(status.as_ref(), *generation, failure, Timestamp::now());
-            write_status(&context.client, reference, status.as_ref(), &new_status).await?;
-            Err(error)
+            context.announcer.failure(reference, previous, error).await;
+            error.chain()
         }
+    };
+    let told = match &outcome {
+        Ok((step, _)) => Ok(step),
+        Err(error) => Err(failure(error, &message)),
+    };
+    let status = status::observed(previous, *generation, &observation, told, Timestamp::now());
+    write_status(client, reference, previous, &status).await?;
+    outcome.map(|(step, outcome)| requeue(&step, outcome))
+}
+
+fn subject(reference: &ObjectReference, valid: Option<&ValidatedEnsemble>) -> Subject {
+    Subject {
+        namespace: reference.namespace.clone().unwrap_or_default(),
+        name: reference.name.clone().unwrap_or_default(),
+        uid: reference.uid.clone().unwrap_or_default(),
+        replicas: valid.map(|valid| valid.replicas),
+    }
+}
+
+fn failure<'a>(error: &ReconcileError, message: &'a str) -> Failure<'a> {
+    Failure {
+        reason: error.reason(),
+        message,
+        spec_is_wrong: error.spec_is_wrong(),
     }
 }
 
@@ -121,38 +165,36 @@ async fn fetch(client: &Client, cached: &Guarded) -> Result<Option<Fetched>, Rec
     }))
 }
 
+/// Applies what the spec asks for, and then takes the step that the observation calls for.
 async fn step_once<A: QuorumAdmin>(
-    ensemble: &ZookeeperEnsemble,
-    reference: &ObjectReference,
+    ensemble: &ValidatedEnsemble,
+    fetched: &Fetched,
+    observation: &Observation,
+    started: Instant,
     context: &Context<A>,
-) -> Result<Action, ReconcileError> {
+) -> Result<(Step, Outcome), ReconcileError> {
     let client = &context.client;
-    let valid = ValidatedEnsemble::new(ensemble, &context.default_image)?;
-    let resources = resources::build(&valid);
-    let stateful_set = apply::apply(client, &valid.namespace, &resources).await?;
-    let observation = observe::observe(client, &context.admin, &context.silence, &valid).await?;
+    let wanted = objects::wanted(&resources::build(ensemble));
+    let stateful_set_generation =
+        objects::apply(client, &ensemble.namespace, &ensemble.owner, &wanted).await?;
     let desired = Desired {
-        replicas: usize::try_from(valid.replicas).expect("a valid size is 1 to 9"),
-        stateful_set_generation: stateful_set.metadata.generation.unwrap_or_default(),
+        replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
+        stateful_set_generation,
+    };
+    let observation = Observation {
+        age: started.elapsed(),
+        ..observation.clone()
     };
     let step = next_step(&desired, &observation);
 
-    log(&valid, &step);
+    log(ensemble, &step);
     context.metrics.count_step(step.name());
     context
         .announcer
-        .step(reference, ensemble.status.as_ref(), &step)
+        .step(&fetched.reference, fetched.status.as_ref(), &step)
         .await;
-    let outcome = act::act(client, &valid.namespace, &step).await?;
-    let status = status::observed(
-        ensemble.status.as_ref(),
-        valid.generation,
-        &observation,
-        &step,
-        Timestamp::now(),
-    );
-    write_status(client, reference, ensemble.status.as_ref(), &status).await?;
-    Ok(requeue(&step, outcome))
+    let outcome = act::act(client, &ensemble.namespace, &step).await?;
+    Ok((step, outcome))
 }
 
 fn log(ensemble: &ValidatedEnsemble, step: &Step) {
@@ -188,7 +230,7 @@ async fn write_status(
     match api
         .patch_status(
             name.unwrap_or_default(),
-            &apply::field_manager(),
+            &objects::field_manager(),
             &Patch::Apply(object),
         )
         .await

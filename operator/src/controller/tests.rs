@@ -1,247 +1,39 @@
 //! The controller against an API server made of a table: which requests it sends, in which order, with what.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-
-use http::{Request, Response, StatusCode};
-use kube::client::Body;
-use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
-use super::watches::Guarded;
-use super::{Context, PERMISSIONS, ReconcileError, reconcile};
-use crate::ensemble::{Answer, Role, Zxid};
-use crate::metrics::Metrics;
-use crate::quorum_client::{AskError, QuorumAdmin};
-use crate::testing::sample;
-
-/// One request as the API server saw it.
-#[derive(Clone, Debug)]
-struct Seen {
-    verb: &'static str,
-    /// Group, resource and subresource, such as `apps/statefulsets`.
-    kind: String,
-    name: Option<String>,
-    query: String,
-    body: Value,
-}
-
-impl Seen {
-    fn line(&self) -> String {
-        let name = self
-            .name
-            .as_deref()
-            .map(|name| format!(" {name}"))
-            .unwrap_or_default();
-        format!("{} {}{name}", self.verb, self.kind)
-    }
-}
-
-/// Answers requests from stored objects, and remembers the requests.
-#[derive(Clone, Default)]
-struct FakeApi {
-    ensemble: Arc<Mutex<Value>>,
-    pods: Arc<Mutex<Vec<Value>>>,
-    refusals: Arc<Mutex<BTreeMap<String, u16>>>,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-impl FakeApi {
-    fn new() -> Self {
-        let api = Self::default();
-        *api.ensemble.lock().unwrap() = serde_json::to_value(sample("zk", 3)).unwrap();
-        *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-old")).collect();
-        api
-    }
-
-    /// Answers requests of this line with an error code.
-    fn refuse(self, line: &str, code: u16) -> Self {
-        self.refusals.lock().unwrap().insert(line.to_owned(), code);
-        self
-    }
-
-    fn client(&self) -> kube::Client {
-        let api = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let api = api.clone();
-            async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
-        });
-        kube::Client::new(service, "default")
-    }
-
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let bytes = body.collect_bytes().await.unwrap();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let (kind, name) = kind_and_name(parts.uri.path());
-        let verb = match (parts.method.as_str(), &name) {
-            ("GET", Some(_)) => "get",
-            ("GET", None) => "list",
-            ("PATCH", _) => "patch",
-            ("POST", _) => "create",
-            ("DELETE", _) => "delete",
-            (other, _) => panic!("unexpected method {other}"),
-        };
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        let seen = Seen {
-            verb,
-            kind: kind.clone(),
-            name,
-            query,
-            body: body.clone(),
-        };
-        let refusal = self.refusals.lock().unwrap().get(&seen.line()).copied();
-        self.seen.lock().unwrap().push(seen);
-        let (code, answer) = match refusal {
-            Some(code) => (code, refusal_of(code)),
-            None => (200, self.stored(verb, &kind, body)),
-        };
-        Response::builder()
-            .status(StatusCode::from_u16(code).unwrap())
-            .body(Body::from(serde_json::to_vec(&answer).unwrap()))
-            .unwrap()
-    }
-
-    fn stored(&self, verb: &str, kind: &str, body: Value) -> Value {
-        match (verb, kind) {
-            ("get" | "patch", "apps/statefulsets") => stateful_set(),
-            ("list", "/pods") => {
-                json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": *self.pods.lock().unwrap() })
-            }
-            ("get", "quorate.dev/zookeeperensembles") => self.ensemble.lock().unwrap().clone(),
-            ("patch", "quorate.dev/zookeeperensembles/status") => {
-                let mut ensemble = self.ensemble.lock().unwrap();
-                ensemble["status"] = body["status"].clone();
-                ensemble.clone()
-            }
-            ("delete", "/pods") => {
-                json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })
-            }
-            _ => body,
-        }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.seen.lock().unwrap().iter().map(Seen::line).collect()
-    }
-
-    fn find(&self, line: &str) -> Option<Seen> {
-        self.seen
-            .lock()
-            .unwrap()
-            .iter()
-            .find(|seen| seen.line().starts_with(line))
-            .cloned()
-    }
-
-    fn status(&self) -> Value {
-        self.ensemble.lock().unwrap()["status"].clone()
-    }
-
-    async fn reconcile(&self) -> Result<Action, ReconcileError> {
-        let context = Context::new(
-            self.client(),
-            FakeAdmin,
-            "quorate/quorate:test".to_owned(),
-            Metrics::new(),
-        );
-        let cached: Guarded =
-            serde_json::from_value(serde_json::to_value(sample("zk", 3)).unwrap()).unwrap();
-        reconcile::reconcile(Arc::new(cached), Arc::new(context)).await
-    }
-}
-
-/// Group with resource, and the object's name, from a path of the API.
-fn kind_and_name(path: &str) -> (String, Option<String>) {
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let (group, rest) = match parts.as_slice() {
-        ["api", "v1", "namespaces", "default", rest @ ..] => ("", rest),
-        ["apis", group, _, "namespaces", "default", rest @ ..] => (*group, rest),
-        _ => panic!("unexpected path {path}"),
-    };
-    match rest {
-        [resource] => (format!("{group}/{resource}"), None),
-        [resource, name] => (format!("{group}/{resource}"), Some((*name).to_owned())),
-        [resource, name, subresource] => (
-            format!("{group}/{resource}/{subresource}"),
-            Some((*name).to_owned()),
-        ),
-        _ => panic!("unexpected path {path}"),
-    }
-}
-
-fn refusal_of(code: u16) -> Value {
-    let reason = match code {
-        403 => "Forbidden",
-        404 => "NotFound",
-        409 => "Conflict",
-        other => panic!("no reason for {other}"),
-    };
-    json!({
-        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
-        "code": code, "reason": reason, "message": "refused by the test",
-    })
-}
-
-fn stateful_set() -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet",
-        "metadata": { "name": "zk", "namespace": "default", "uid": "set-uid", "generation": 2 },
-        "status": { "replicas": 3, "observedGeneration": 2, "updateRevision": "zk-new" },
-    })
-}
-
-fn pod(ordinal: u8, revision: &str) -> Value {
-    json!({
-        "metadata": {
-            "name": format!("zk-{ordinal}"), "namespace": "default",
-            "uid": format!("uid-{ordinal}"), "resourceVersion": format!("10{ordinal}"),
-            "labels": { "controller-revision-hash": revision },
-            "ownerReferences": [{
-                "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "zk", "uid": "set-uid", "controller": true,
-            }],
-        },
-        "status": {
-            "podIP": format!("10.0.0.{ordinal}"),
-            "conditions": [{ "type": "Ready", "status": "True" }],
-        },
-    })
-}
-
-/// The server at 10.0.0.2 leads.
-struct FakeAdmin;
-
-impl QuorumAdmin for FakeAdmin {
-    async fn ask(&self, server: SocketAddr) -> Result<Answer, AskError> {
-        assert_eq!(server.port(), 8080);
-        let leads = server.ip().to_string() == "10.0.0.2";
-        Ok(Answer {
-            role: if leads { Role::Leader } else { Role::Follower },
-            zxid: Zxid::new(1, 5),
-            synced_followers: leads.then_some(2),
-        })
-    }
-}
+use super::PERMISSIONS;
+use super::fake_api::{FakeApi, pod};
 
 #[tokio::test]
-async fn stages_follow_each_other_and_the_stateful_set_is_applied_last() {
+async fn nothing_is_written_before_all_was_looked_at_and_tried() {
     let api = FakeApi::new();
     api.reconcile().await.unwrap();
     assert_eq!(
         api.lines(),
         [
             "get quorate.dev/zookeeperensembles zk",
-            "patch /serviceaccounts zk",
+            "get apps/statefulsets zk",
+            "list /pods",
+            "get /serviceaccounts zk-server",
+            "get /configmaps zk-config",
+            "get /services zk-headless",
+            "get /services zk-client",
+            "get policy/poddisruptionbudgets zk",
+            "get apps/statefulsets zk",
+            "try /serviceaccounts zk-server",
+            "try /configmaps zk-config",
+            "try /services zk-headless",
+            "try /services zk-client",
+            "try policy/poddisruptionbudgets zk",
+            "try apps/statefulsets zk",
+            "patch /serviceaccounts zk-server",
             "patch /configmaps zk-config",
             "patch /services zk-headless",
             "patch /services zk-client",
             "patch policy/poddisruptionbudgets zk",
             "patch apps/statefulsets zk",
-            "get apps/statefulsets zk",
-            "list /pods",
             "create events.k8s.io/events",
-            "delete /pods zk-1",
             "patch quorate.dev/zookeeperensembles/status zk",
         ]
     );
@@ -264,6 +56,7 @@ async fn objects_are_applied_by_one_field_manager() {
 #[tokio::test]
 async fn a_pod_is_deleted_only_as_it_was_observed() {
     let api = FakeApi::new();
+    api.settle().await;
     api.reconcile().await.unwrap();
     let delete = api.find("delete /pods zk-1").unwrap();
     assert_eq!(
@@ -276,7 +69,9 @@ async fn a_pod_is_deleted_only_as_it_was_observed() {
 async fn a_pod_that_changed_in_the_meantime_is_left_alone() {
     for code in [404, 409] {
         let api = FakeApi::new().refuse("delete /pods zk-1", code);
+        api.settle().await;
         api.reconcile().await.unwrap();
+        assert!(api.find("delete /pods zk-1").is_some());
         assert!(
             api.find("patch quorate.dev/zookeeperensembles/status")
                 .is_some()
@@ -287,6 +82,7 @@ async fn a_pod_that_changed_in_the_meantime_is_left_alone() {
 #[tokio::test]
 async fn pods_of_a_former_stateful_set_are_no_members() {
     let api = FakeApi::new();
+    api.settle().await;
     for pod in api.pods.lock().unwrap().iter_mut() {
         pod["metadata"]["ownerReferences"][0]["uid"] = json!("former-uid");
     }
@@ -296,29 +92,195 @@ async fn pods_of_a_former_stateful_set_are_no_members() {
 }
 
 #[tokio::test]
-async fn a_refused_object_stops_the_reconcile_and_is_reported() {
-    let api = FakeApi::new().refuse("patch policy/poddisruptionbudgets zk", 403);
-    let error = api.reconcile().await.unwrap_err();
-    assert_eq!(error.reason(), "ApplyFailed");
-    assert!(api.find("patch apps/statefulsets").is_none());
-    let condition = &api.status()["conditions"][0];
-    assert_eq!(
-        condition["message"],
-        "applying the PodDisruptionBudget: refused by the test"
-    );
-    assert_eq!(
-        (&condition["type"], &condition["status"]),
-        (&json!("Reconciled"), &json!("False"))
-    );
-    assert_eq!(
-        api.find("create events.k8s.io/events").unwrap().body["reason"],
-        "ApplyFailed"
-    );
+async fn an_object_that_would_be_refused_is_found_before_the_first_is_written() {
+    let wanted = ["policy/poddisruptionbudgets zk", "apps/statefulsets zk"];
+    for refused in wanted {
+        let api = FakeApi::new().refuse(&format!("try {refused}"), 403);
+        let error = api.reconcile().await.unwrap_err();
+        assert_eq!(error.reason(), "ApplyFailed");
+        assert!(api.objects.lock().unwrap().is_empty());
+        assert_eq!(
+            api.find("create events.k8s.io/events").unwrap().body["reason"],
+            "ApplyFailed"
+        );
+    }
 }
 
 #[tokio::test]
-async fn an_object_that_cannot_be_read_keeps_its_status_and_says_so_once() {
+async fn members_are_observed_although_an_object_is_refused() {
     let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    assert_eq!(api.status()["phase"], "Serving");
+
+    let api = api.refuse("try apps/statefulsets zk", 403);
+    api.ensemble.lock().unwrap()["metadata"]["generation"] = json!(2);
+    api.pods
+        .lock()
+        .unwrap()
+        .retain(|pod| pod["metadata"]["name"] != "zk-2");
+    api.reconcile().await.unwrap_err();
+    let status = api.status();
+    assert_eq!(status["leader"], Value::Null, "zk-2 led and is gone");
+    assert_eq!(status["members"][2]["role"], "unknown");
+    assert_eq!(status["observedGeneration"], 2);
+    let told = |kind: &str| condition(&status, kind);
+    assert_eq!(
+        told("Ready"),
+        ("False".to_owned(), "ApplyFailed".to_owned())
+    );
+    assert_eq!(told("Reconciled").1, "ApplyFailed");
+    assert_eq!(told("Available").0, "False");
+}
+
+#[tokio::test]
+async fn an_ensemble_that_cannot_be_looked_at_claims_nothing() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    let api = api.refuse("list /pods", 403);
+    api.reconcile().await.unwrap_err();
+    let status = api.status();
+    assert_eq!(status["phase"], "Unknown");
+    assert_eq!(
+        condition(&status, "Ready"),
+        ("Unknown".to_owned(), "ObserveFailed".to_owned())
+    );
+}
+
+const NAMES: [&str; 6] = [
+    "/serviceaccounts zk-server",
+    "/configmaps zk-config",
+    "/services zk-headless",
+    "/services zk-client",
+    "policy/poddisruptionbudgets zk",
+    "apps/statefulsets zk",
+];
+
+/// Objects that an ensemble must not touch: without a controller, with another's, with one of another ensemble.
+fn foreign(name: &str) -> Vec<Value> {
+    let object = |references: Value| {
+        json!({ "metadata": {
+            "name": name, "uid": "foreign", "ownerReferences": references, "labels": { "whose": "mine" },
+        } })
+    };
+    let by = |kind: &str, name: &str, controller: Value| json!([{ "apiVersion": "quorate.dev/v1alpha1", "kind": kind, "name": name, "uid": "another", "controller": controller }]);
+    vec![
+        object(Value::Null),
+        object(by("Deployment", "shop", json!(true))),
+        object(by("ZookeeperEnsemble", "other", json!(true))),
+        object(by("ZookeeperEnsemble", "zk", Value::Null)),
+    ]
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_stops_everything_whatever_its_kind() {
+    for taken in NAMES {
+        let name = taken.split(' ').nth(1).unwrap();
+        for object in foreign(name) {
+            let api = FakeApi::new();
+            api.put(taken, object.clone());
+            let error = api.reconcile().await.unwrap_err();
+            assert_eq!(error.reason(), "NameTaken", "{taken}");
+            assert!(error.chain().contains(name), "{}", error.chain());
+            let stored = api.objects.lock().unwrap().clone();
+            assert_eq!(stored.len(), 1, "{taken}: {stored:?}");
+            assert_eq!(stored[taken], object);
+            for verb in ["try", "delete"] {
+                assert!(api.find(verb).is_none(), "{taken}: {:?}", api.lines());
+            }
+            let event = api.find("create events.k8s.io/events").unwrap().body;
+            assert_eq!(
+                (&event["type"], &event["reason"]),
+                (&json!("Warning"), &json!("NameTaken"))
+            );
+            assert_eq!(
+                condition(&api.status(), "Reconciled"),
+                ("False".to_owned(), "NameTaken".to_owned())
+            );
+            assert_eq!(api.status()["phase"], "Blocked");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_taken_away_from_a_serving_ensemble_is_not_taken_back() {
+    for taken in NAMES {
+        let api = FakeApi::new();
+        *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-old")).collect();
+        api.settle().await;
+        let name = taken.split(' ').nth(1).unwrap();
+        api.put(taken, foreign(name)[1].clone());
+        let before = api.objects.lock().unwrap().clone();
+        assert_eq!(api.reconcile().await.unwrap_err().reason(), "NameTaken");
+        assert_eq!(*api.objects.lock().unwrap(), before);
+        assert!(api.find("delete").is_none(), "no restart meanwhile");
+    }
+}
+
+#[tokio::test]
+async fn objects_of_a_deleted_ensemble_of_the_same_name_are_waited_for() {
+    let api = FakeApi::new();
+    let former = json!({ "metadata": { "name": "zk-config", "uid": "old", "ownerReferences": [{
+        "apiVersion": "quorate.dev/v1alpha1", "kind": "ZookeeperEnsemble", "name": "zk", "uid": "former", "controller": true,
+    }] } });
+    api.put("/configmaps zk-config", former);
+    assert_eq!(
+        api.reconcile().await.unwrap_err().reason(),
+        "FormerEnsemble"
+    );
+    assert_eq!(api.objects.lock().unwrap().len(), 1);
+    assert_eq!(
+        api.find("create events.k8s.io/events").unwrap().body["type"],
+        "Normal"
+    );
+    api.objects.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    assert_eq!(api.objects.lock().unwrap().len(), NAMES.len());
+}
+
+#[tokio::test]
+async fn a_write_can_only_create_what_was_absent_and_only_change_what_was_found() {
+    let api = FakeApi::new();
+    api.settle().await;
+    api.objects.lock().unwrap().remove("/configmaps zk-config");
+    api.reconcile().await.unwrap();
+    let absent = api.find("try /configmaps").unwrap().body;
+    assert_eq!(absent["metadata"]["resourceVersion"], "1");
+    let found = api.find("try apps/statefulsets").unwrap().body;
+    assert_eq!(found["metadata"]["uid"], "set-uid");
+}
+
+#[tokio::test]
+async fn what_would_change_nothing_is_not_written() {
+    let api = FakeApi::new();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    let written: Vec<String> = api
+        .lines()
+        .into_iter()
+        .filter(|line| line.starts_with("patch"))
+        .collect();
+    assert_eq!(written, ["patch quorate.dev/zookeeperensembles/status zk"]);
+}
+
+fn condition(status: &Value, kind: &str) -> (String, String) {
+    let found = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap();
+    let text = |field: &str| found[field].as_str().unwrap().to_owned();
+    (text("status"), text("reason"))
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_still_observed_and_says_so_once() {
+    let api = FakeApi::new();
+    api.settle().await;
     api.reconcile().await.unwrap();
     api.ensemble.lock().unwrap()["spec"]["affinity"] = json!({ "podAntiAffinity": "yes" });
     api.seen.lock().unwrap().clear();
@@ -367,6 +329,7 @@ async fn a_deleted_ensemble_is_left_to_the_garbage_collector() {
 #[tokio::test]
 async fn a_status_that_says_nothing_new_is_not_written() {
     let api = FakeApi::new();
+    api.settle().await;
     *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
     api.reconcile().await.unwrap();
     assert_eq!(api.status()["phase"], "Serving");
@@ -379,6 +342,8 @@ async fn a_status_that_says_nothing_new_is_not_written() {
 #[tokio::test]
 async fn no_request_goes_beyond_the_declared_rights() {
     let api = FakeApi::new();
+    api.settle().await;
+    api.objects.lock().unwrap().remove("/configmaps zk-config");
     api.reconcile().await.unwrap();
     for seen in api.seen.lock().unwrap().iter() {
         let granted = PERMISSIONS.iter().any(|permission| {

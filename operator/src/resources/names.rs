@@ -15,6 +15,12 @@ pub(super) fn config_map(ensemble: &str) -> String {
     format!("{ensemble}-config")
 }
 
+/// Identity of the pods. Never the bare name of the ensemble: an ensemble may be called `default`, and so is the
+/// ServiceAccount that every namespace has.
+pub(super) fn service_account(ensemble: &str) -> String {
+    format!("{ensemble}-server")
+}
+
 /// Pod of the member with this ordinal, as the StatefulSet controller names it.
 pub fn pod_name(ensemble: &str, ordinal: i32) -> String {
     format!("{ensemble}-{ordinal}")

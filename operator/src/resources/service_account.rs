@@ -2,12 +2,12 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 
-use super::metadata;
+use super::{metadata, names};
 use crate::validated::ValidatedEnsemble;
 
 pub(super) fn build(ensemble: &ValidatedEnsemble) -> ServiceAccount {
     ServiceAccount {
-        metadata: metadata(ensemble, ensemble.name.clone()),
+        metadata: metadata(ensemble, names::service_account(&ensemble.name)),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     }

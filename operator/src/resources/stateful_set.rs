@@ -69,7 +69,7 @@ fn pod_template(ensemble: &ValidatedEnsemble, config_hash: &str) -> PodTemplateS
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            service_account_name: Some(ensemble.name.clone()),
+            service_account_name: Some(names::service_account(&ensemble.name)),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),

@@ -1,0 +1,302 @@
+//! An API server made of a table: it stores what is applied, knows dry runs, and remembers every request.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+
+use super::watches::Guarded;
+use super::{Context, ReconcileError, reconcile};
+use crate::ensemble::{Answer, Role, Zxid};
+use crate::metrics::Metrics;
+use crate::quorum_client::{AskError, QuorumAdmin};
+use crate::testing::sample;
+
+/// One request as the API server saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) verb: &'static str,
+    /// Group, resource and subresource, such as `apps/statefulsets`.
+    pub(super) kind: String,
+    pub(super) name: Option<String>,
+    pub(super) query: String,
+    pub(super) body: Value,
+}
+
+impl Seen {
+    fn object(&self) -> String {
+        format!("{} {}", self.kind, self.name.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn line(&self) -> String {
+        let name = self
+            .name
+            .as_deref()
+            .map(|name| format!(" {name}"))
+            .unwrap_or_default();
+        let verb = if self.query.contains("dryRun") {
+            "try"
+        } else {
+            self.verb
+        };
+        format!("{verb} {}{name}", self.kind)
+    }
+}
+
+/// Answers requests from stored objects, and remembers the requests.
+#[derive(Clone, Default)]
+pub(super) struct FakeApi {
+    pub(super) ensemble: Arc<Mutex<Value>>,
+    pub(super) pods: Arc<Mutex<Vec<Value>>>,
+    /// What was applied, by kind and name, such as `/configmaps zk-config`.
+    pub(super) objects: Arc<Mutex<BTreeMap<String, Value>>>,
+    pub(super) refusals: Arc<Mutex<BTreeMap<String, u16>>>,
+    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl FakeApi {
+    pub(super) fn new() -> Self {
+        let api = Self::default();
+        *api.ensemble.lock().unwrap() = serde_json::to_value(sample("zk", 3)).unwrap();
+        *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-old")).collect();
+        api
+    }
+
+    /// Answers requests of this line with an error code.
+    pub(super) fn refuse(self, line: &str, code: u16) -> Self {
+        self.refusals.lock().unwrap().insert(line.to_owned(), code);
+        self
+    }
+
+    fn client(&self) -> kube::Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move { Ok::<_, std::convert::Infallible>(api.answer(request).await) }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect_bytes().await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let (kind, name) = kind_and_name(parts.uri.path());
+        let verb = match (parts.method.as_str(), &name) {
+            ("GET", Some(_)) => "get",
+            ("GET", None) => "list",
+            ("PATCH", _) => "patch",
+            ("POST", _) => "create",
+            ("DELETE", _) => "delete",
+            (other, _) => panic!("unexpected method {other}"),
+        };
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let seen = Seen {
+            verb,
+            kind: kind.clone(),
+            name,
+            query,
+            body: body.clone(),
+        };
+        let refusal = self.refusals.lock().unwrap().get(&seen.line()).copied();
+        self.seen.lock().unwrap().push(seen.clone());
+        let (code, answer) = match refusal {
+            Some(code) => (code, refusal_of(code)),
+            None => self.stored(&seen, body),
+        };
+        Response::builder()
+            .status(StatusCode::from_u16(code).unwrap())
+            .body(Body::from(serde_json::to_vec(&answer).unwrap()))
+            .unwrap()
+    }
+
+    fn stored(&self, seen: &Seen, body: Value) -> (u16, Value) {
+        match (seen.verb, seen.kind.as_str()) {
+            ("list", "/pods") => (
+                200,
+                json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": *self.pods.lock().unwrap() }),
+            ),
+            ("get", "quorate.dev/zookeeperensembles") => {
+                (200, self.ensemble.lock().unwrap().clone())
+            }
+            ("patch", "quorate.dev/zookeeperensembles/status") => {
+                let mut ensemble = self.ensemble.lock().unwrap();
+                ensemble["status"] = body["status"].clone();
+                (200, ensemble.clone())
+            }
+            ("delete", "/pods") => (
+                200,
+                json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }),
+            ),
+            ("get", _) => match self.objects.lock().unwrap().get(&seen.object()) {
+                Some(object) => (200, object.clone()),
+                None => (404, refusal_of(404)),
+            },
+            ("patch", _) => self.applied(seen, body),
+            _ => (200, body),
+        }
+    }
+
+    /// Server-side apply, as far as the operator can tell it from the real one.
+    fn applied(&self, seen: &Seen, body: Value) -> (u16, Value) {
+        let mut objects = self.objects.lock().unwrap();
+        let found = objects.get(&seen.object());
+        let wanted = &body["metadata"];
+        let fits = match found {
+            Some(object) => {
+                wanted["resourceVersion"].is_null() && wanted["uid"] == object["metadata"]["uid"]
+            }
+            None => wanted["uid"].is_null(),
+        };
+        if !fits {
+            return (409, refusal_of(409));
+        }
+        let mut object = found.cloned().unwrap_or_else(|| json!({ "metadata": {} }));
+        let before = object.clone();
+        merge(&mut object, &body);
+        let metadata = &mut object["metadata"];
+        metadata.as_object_mut().unwrap().remove("resourceVersion");
+        if metadata["uid"].is_null() {
+            metadata["uid"] = json!(format!("uid of {}", seen.object()));
+        }
+        if object != before {
+            let generation = before["metadata"]["generation"].as_i64().unwrap_or(0);
+            object["metadata"]["generation"] = json!(generation + 1);
+        }
+        if !seen.query.contains("dryRun") {
+            objects.insert(seen.object(), object.clone());
+        }
+        (200, object)
+    }
+
+    /// Stores an object that somebody else made.
+    pub(super) fn put(&self, kind_and_name: &str, object: Value) {
+        self.objects
+            .lock()
+            .unwrap()
+            .insert(kind_and_name.to_owned(), object);
+    }
+
+    /// Stores all objects of a serving ensemble, and the StatefulSet as its controller has seen it.
+    pub(super) async fn settle(&self) {
+        self.reconcile().await.unwrap();
+        let mut objects = self.objects.lock().unwrap();
+        let set = objects.get_mut("apps/statefulsets zk").unwrap();
+        set["metadata"]["uid"] = json!("set-uid");
+        set["status"] = json!({
+            "replicas": 3, "updateRevision": "zk-new",
+            "observedGeneration": set["metadata"]["generation"],
+        });
+        drop(objects);
+        self.seen.lock().unwrap().clear();
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(Seen::line).collect()
+    }
+
+    pub(super) fn find(&self, line: &str) -> Option<Seen> {
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|seen| seen.line().starts_with(line))
+            .cloned()
+    }
+
+    pub(super) fn status(&self) -> Value {
+        self.ensemble.lock().unwrap()["status"].clone()
+    }
+
+    pub(super) async fn reconcile(&self) -> Result<Action, ReconcileError> {
+        let context = Context::new(
+            self.client(),
+            FakeAdmin,
+            "quorate/quorate:test".to_owned(),
+            Metrics::new(),
+        );
+        let cached: Guarded =
+            serde_json::from_value(serde_json::to_value(sample("zk", 3)).unwrap()).unwrap();
+        reconcile::reconcile(Arc::new(cached), Arc::new(context)).await
+    }
+}
+
+/// Group with resource, and the object's name, from a path of the API.
+fn kind_and_name(path: &str) -> (String, Option<String>) {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let (group, rest) = match parts.as_slice() {
+        ["api", "v1", "namespaces", "default", rest @ ..] => ("", rest),
+        ["apis", group, _, "namespaces", "default", rest @ ..] => (*group, rest),
+        _ => panic!("unexpected path {path}"),
+    };
+    match rest {
+        [resource] => (format!("{group}/{resource}"), None),
+        [resource, name] => (format!("{group}/{resource}"), Some((*name).to_owned())),
+        [resource, name, subresource] => (
+            format!("{group}/{resource}/{subresource}"),
+            Some((*name).to_owned()),
+        ),
+        _ => panic!("unexpected path {path}"),
+    }
+}
+
+fn refusal_of(code: u16) -> Value {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        other => panic!("no reason for {other}"),
+    };
+    json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+        "code": code, "reason": reason, "message": "refused by the test",
+    })
+}
+
+/// Puts what `patch` says into `object`, lists as a whole.
+fn merge(object: &mut Value, patch: &Value) {
+    match (object, patch) {
+        (Value::Object(object), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(object.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (object, patch) => *object = patch.clone(),
+    }
+}
+
+pub(super) fn pod(ordinal: u8, revision: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": format!("zk-{ordinal}"), "namespace": "default",
+            "uid": format!("uid-{ordinal}"), "resourceVersion": format!("10{ordinal}"),
+            "labels": { "controller-revision-hash": revision },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "zk", "uid": "set-uid", "controller": true,
+            }],
+        },
+        "status": {
+            "podIP": format!("10.0.0.{ordinal}"),
+            "conditions": [{ "type": "Ready", "status": "True" }],
+        },
+    })
+}
+
+/// The server at 10.0.0.2 leads.
+struct FakeAdmin;
+
+impl QuorumAdmin for FakeAdmin {
+    async fn ask(&self, server: SocketAddr) -> Result<Answer, AskError> {
+        assert_eq!(server.port(), 8080);
+        let leads = server.ip().to_string() == "10.0.0.2";
+        Ok(Answer {
+            role: if leads { Role::Leader } else { Role::Follower },
+            zxid: Zxid::new(1, 5),
+            synced_followers: leads.then_some(2),
+        })
+    }
+}

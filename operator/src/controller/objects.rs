@@ -1,0 +1,165 @@
+//! Brings the objects of an ensemble to the API server. First it is looked whose each object is, then the API
+//! server is asked whether it would take them all, and only then is the first one written.
+
+use futures::future;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::ReconcileError;
+use super::ownership::{Ownership, ownership};
+use crate::resources::{MANAGED_BY_VALUE, Resources};
+
+/// One object as it shall be.
+pub(super) struct Wanted {
+    /// What people call it in a message, such as `headless Service`.
+    kind: &'static str,
+    resource: ApiResource,
+    name: String,
+    body: Value,
+}
+
+/// Every object of an ensemble, the StatefulSet last: its pods need all the rest.
+pub(super) fn wanted(resources: &Resources) -> Vec<Wanted> {
+    let Resources {
+        service_account,
+        config_map,
+        headless_service,
+        client_service,
+        disruption_budget,
+        stateful_set,
+    } = resources;
+    vec![
+        Wanted::new("ServiceAccount", service_account),
+        Wanted::new("ConfigMap", config_map),
+        Wanted::new("headless Service", headless_service),
+        Wanted::new("client Service", client_service),
+        Wanted::new("PodDisruptionBudget", disruption_budget),
+        Wanted::new("StatefulSet", stateful_set),
+    ]
+}
+
+impl Wanted {
+    fn new<K: Resource<DynamicType = ()> + Serialize>(kind: &'static str, object: &K) -> Self {
+        Self {
+            kind,
+            resource: ApiResource::erase::<K>(&()),
+            name: object.meta().name.clone().unwrap_or_default(),
+            body: serde_json::to_value(object).expect("an object of Kubernetes is JSON"),
+        }
+    }
+
+    fn api(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), namespace, &self.resource)
+    }
+
+    /// What is sent to an object that was found, or not found. A name that somebody else takes between look and
+    /// write is a conflict: an object with another uid is never the one that was found, and no object has
+    /// version 1, so that the request can only create.
+    fn request(&self, found: Option<&DynamicObject>) -> Value {
+        let mut body = self.body.clone();
+        match found {
+            Some(object) => body["metadata"]["uid"] = json!(object.metadata.uid),
+            None => body["metadata"]["resourceVersion"] = json!(VERSION_OF_NO_OBJECT),
+        }
+        body
+    }
+
+    async fn patch(
+        &self,
+        api: &Api<DynamicObject>,
+        found: Option<&DynamicObject>,
+        params: &PatchParams,
+    ) -> Result<DynamicObject, ReconcileError> {
+        api.patch(&self.name, params, &Patch::Apply(self.request(found)))
+            .await
+            .map_err(|source| ReconcileError::Apply {
+                kind: self.kind,
+                source: Box::new(source),
+            })
+    }
+}
+
+/// Applies all of `wanted`, or nothing if one of the names is taken or one object would be refused. Returns the
+/// generation of the StatefulSet as stored.
+pub(super) async fn apply(
+    client: &Client,
+    namespace: &str,
+    owner: &OwnerReference,
+    wanted: &[Wanted],
+) -> Result<i64, ReconcileError> {
+    let found = find(client, namespace, wanted).await?;
+    check_owners(owner, wanted, &found)?;
+    let tries = wanted.iter().zip(&found).map(|(object, found)| async move {
+        let api = object.api(client, namespace);
+        let params = field_manager().dry_run();
+        object.patch(&api, found.as_ref(), &params).await
+    });
+    let tried = future::try_join_all(tries).await?;
+
+    let mut stateful_set_generation = 0;
+    for ((object, found), tried) in wanted.iter().zip(&found).zip(tried) {
+        let stored = if found.as_ref() == Some(&tried) {
+            tried
+        } else {
+            let api = object.api(client, namespace);
+            object.patch(&api, found.as_ref(), &field_manager()).await?
+        };
+        if object.resource == ApiResource::erase::<StatefulSet>(&()) {
+            stateful_set_generation = stored.metadata.generation.unwrap_or_default();
+        }
+    }
+    Ok(stateful_set_generation)
+}
+
+async fn find(
+    client: &Client,
+    namespace: &str,
+    wanted: &[Wanted],
+) -> Result<Vec<Option<DynamicObject>>, ReconcileError> {
+    let looks = wanted.iter().map(|object| async move {
+        let found = object.api(client, namespace).get_opt(&object.name).await;
+        found.map_err(|source| ReconcileError::Observe {
+            what: object.kind,
+            source: Box::new(source),
+        })
+    });
+    future::try_join_all(looks).await
+}
+
+fn check_owners(
+    owner: &OwnerReference,
+    wanted: &[Wanted],
+    found: &[Option<DynamicObject>],
+) -> Result<(), ReconcileError> {
+    let mut former = Vec::new();
+    let mut taken = Vec::new();
+    for (object, found) in wanted.iter().zip(found) {
+        let Some(found) = found else { continue };
+        match ownership(&found.metadata, owner) {
+            Ownership::Ours => {}
+            Ownership::Former => former.push(format!("{} {}", object.kind, object.name)),
+            Ownership::Foreign(whose) => {
+                taken.push(format!("{} {} ({whose})", object.kind, object.name));
+            }
+        }
+    }
+    if !taken.is_empty() {
+        return Err(ReconcileError::NameTaken(taken.join(", ")));
+    }
+    if !former.is_empty() {
+        return Err(ReconcileError::FormerEnsemble(former.join(", ")));
+    }
+    Ok(())
+}
+
+/// The operator's fields are its own: a value that somebody else put there is overwritten.
+pub(super) fn field_manager() -> PatchParams {
+    PatchParams::apply(MANAGED_BY_VALUE).force()
+}
+
+/// Versions of objects begin far above: the API server has written its own objects before any of a user.
+const VERSION_OF_NO_OBJECT: &str = "1";
