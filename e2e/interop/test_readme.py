@@ -31,7 +31,7 @@ ELSEWHERE = {
         "e2e/tests/test_helm.py",
         'helm("install", RELEASE, str(ROOT / "charts/zookeeper-operator")',
     ),
-    "kubectl apply -f deploy/operator.yaml": ("e2e/operator-up", "operator.yaml"),
+    "kubectl apply --server-side -f deploy/crd.yaml -f deploy/operator.yaml": ("e2e/operator-up", "for file in crd.yaml operator.yaml"),
     "kubectl apply -f deploy/ensemble.yaml": ("e2e/up", "ensemble.yaml"),
     "kubectl get zke": ("e2e/tests/test_install.py", 'kubectl("get", "zke"'),
 }

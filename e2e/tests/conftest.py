@@ -13,9 +13,11 @@ import diagnostics  # noqa: E402
 from ensemble import Ensemble  # noqa: E402
 
 NAMESPACE = "e2e"
+# Prometheus runs beside the shared ensemble, and must be let in.
+MONITORED = {"monitoring": [{"podSelector": {}}]}
 HELM_NAMESPACES = ("e2e-helm", "e2e-helm-operator")
 # The shared ensemble is made by the first; Helm replaces the operator, so it is last.
-ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_helm"]
+ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_operator", "test_helm"]
 
 
 def pytest_collection_modifyitems(items):
@@ -42,7 +44,7 @@ def operator():
 def made(operator):
     """The shared ensemble, applied but not waited for."""
     cluster.make_namespace(NAMESPACE)
-    yield Ensemble(NAMESPACE).create()
+    yield Ensemble(NAMESPACE).create(networkPolicy=MONITORED)
     if not os.environ.get("QUORATE_KEEP"):
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 

@@ -59,5 +59,5 @@ def test_an_image_that_does_not_exist_stops_after_one_pod(ensemble):
 def complaint(ensemble, stuck):
     """What a user is told of the pod that does not come back: why, in its row of the status, and an Event."""
     problem = ensemble.members().get(stuck, {}).get("problem", "")
-    events = [f"{reason}: {message}" for reason, message in ensemble.events() if f"waiting: {stuck}" in message]
+    events = [f"{reason}: {message}" for reason, message in ensemble.events() if f"waiting for {stuck} to become ready" in message]
     return (problem, events[-1]) if "Image" in problem and events else None

@@ -11,11 +11,13 @@
 pub mod controller;
 pub mod ensemble;
 pub mod http;
+pub mod looks;
 pub mod metrics;
 pub mod quorum_client;
 pub mod resources;
 pub mod status;
 pub mod validated;
+pub mod zoo_cfg_keys;
 
 #[cfg(test)]
 mod testing;

@@ -2,13 +2,14 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
-use zk_operator::controller::{self, Context};
+use zk_operator::controller::{self, Clients, Context};
 use zk_operator::http;
+use zk_operator::looks::Looks;
 use zk_operator::metrics::Metrics;
 use zk_operator::quorum_client::AdminPort;
 
@@ -36,9 +37,12 @@ struct RunArguments {
     /// Namespace to look after; all of them when empty.
     #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
     namespace: String,
-    /// Address of /metrics and /healthz.
-    #[arg(long, env = "QUORATE_LISTEN", default_value = "0.0.0.0:8080")]
-    listen: SocketAddr,
+    /// Namespace in which the operator's pods run; empty outside the cluster.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pod_namespace: Option<String>,
+    /// Address of /metrics, /healthz and /livez; port 8080 of every address, IPv6 and IPv4, when absent.
+    #[arg(long, env = "QUORATE_LISTEN")]
+    listen: Option<SocketAddr>,
     /// Which log lines are written.
     #[arg(long, env = "QUORATE_LOG", default_value = "info")]
     log: String,
@@ -77,31 +81,34 @@ async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider was installed before"))?;
 
-    let client = kube::Client::try_default()
+    let clients = Clients::infer()
         .await
         .context("finding the Kubernetes API server")?;
-    let listener = TcpListener::bind(arguments.listen)
+    let listener = http::listen(arguments.listen)
         .await
-        .with_context(|| format!("listening on {}", arguments.listen))?;
+        .context("listening for /metrics and the probes")?;
     let metrics = Metrics::new();
+    let looks = Looks::new(Instant::now());
     let context = Context::new(
-        client,
+        clients.requests.clone(),
         AdminPort::default(),
         arguments.default_image,
         metrics.clone(),
-    );
+        looks.clone(),
+    )
+    .with_operator_namespace(arguments.pod_namespace);
     let namespace = Some(arguments.namespace.as_str()).filter(|namespace| !namespace.is_empty());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = namespace.unwrap_or("all"),
-        listen = %arguments.listen,
+        listen = ?listener.local_addr().ok(),
         "operator started"
     );
     tokio::select! {
-        () = controller::run(context, namespace) => {
+        () = controller::run(context, clients.watches, namespace) => {
             tracing::info!("operator stopped");
             Ok(())
         }
-        result = http::serve(listener, metrics) => result.context("serving metrics"),
+        result = http::serve(listener, metrics, looks) => result.context("serving metrics"),
     }
 }

@@ -1,11 +1,11 @@
 //! Facts and the chosen step, told to people: conditions, phase and a row per member.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use zk_operator_api::{ConditionType, MemberRole, MemberStatus, ZookeeperEnsembleStatus};
 
 use crate::ensemble::health::{self, Leadership};
-use crate::ensemble::{Member, Observation, Role, Step, UNHEARD_CAUSE};
+use crate::ensemble::{Member, Observation, Role, Step, UNHEARD_CAUSE, WaitReason};
 use crate::resources::sid_of_ordinal;
 
 /// Status of an ensemble whose members were asked. `outcome` is the chosen step, or what went wrong before one
@@ -50,7 +50,7 @@ pub fn observed(
     );
     let (done, reason, message) = match outcome {
         Ok(step) => {
-            let (reason, message) = describe(step);
+            let (reason, message) = describe(step, observation);
             (*step == Step::Done, reason, message)
         }
         Err(failure) => (false, failure.reason, not_applied(generation, failure)),
@@ -64,6 +64,7 @@ pub fn observed(
     );
     ZookeeperEnsembleStatus {
         observed_generation: Some(generation),
+        last_look_time: Some(Time(now)),
         phase: Some(phase(availability, observation, outcome).to_owned()),
         replicas: Some(count(observation.members.len())),
         ready_replicas: Some(count(serving)),
@@ -71,6 +72,11 @@ pub fn observed(
         epoch: leader
             .and_then(|leader| leader.answer)
             .map(|answer| i64::from(answer.zxid.epoch())),
+        image: observation
+            .stateful_set
+            .as_ref()
+            .map(|set| set.image.clone())
+            .filter(|image| !image.is_empty()),
         members: observation.members.iter().map(member_status).collect(),
         conditions: conditions.list,
     }
@@ -104,11 +110,26 @@ pub fn unseen(
     }
     ZookeeperEnsembleStatus {
         observed_generation: Some(generation),
+        last_look_time: previous.and_then(|status| status.last_look_time.clone()),
         phase: Some(PHASE_UNKNOWN.to_owned()),
         replicas: previous.and_then(|status| status.replicas),
         conditions: conditions.list,
         ..ZookeeperEnsembleStatus::default()
     }
+}
+
+/// The two differ in nothing but a time of the last look that is recent enough in the first.
+pub fn says_the_same(previous: &ZookeeperEnsembleStatus, next: &ZookeeperEnsembleStatus) -> bool {
+    let is_recent = match (&previous.last_look_time, &next.last_look_time) {
+        (Some(before), Some(now)) => now.0.duration_since(before.0) < HEARTBEAT,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let aligned = ZookeeperEnsembleStatus {
+        last_look_time: previous.last_look_time.clone(),
+        ..next.clone()
+    };
+    is_recent && *previous == aligned
 }
 
 fn not_applied(generation: i64, failure: Failure<'_>) -> String {
@@ -129,14 +150,31 @@ pub struct Failure<'a> {
     pub spec_is_wrong: bool,
 }
 
-/// Reason and message of the conditions that speak of the step, and of its Event.
-pub fn describe(step: &Step) -> (&'static str, String) {
+/// Reason and message of the conditions that speak of the step, and of its Event: what is done or waited for, and
+/// the cause as far as it is known.
+pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String) {
     match step {
         Step::Done => (
             "Settled",
             "every member serves on the wanted revision".to_owned(),
         ),
-        Step::Wait { why } => (why.reason(), format!("waiting: {why}")),
+        Step::Wait { why } => {
+            let text = match why {
+                WaitReason::MemberNotServing(_) => why.to_string(),
+                WaitReason::StaleObservation(_)
+                | WaitReason::StatefulSetNotObserved
+                | WaitReason::MemberAbsent(_)
+                | WaitReason::OutdatedMemberNotServing(_)
+                | WaitReason::MembersUnheard(_)
+                | WaitReason::NoLeader
+                | WaitReason::SeveralLeaders
+                | WaitReason::OthersNotInStep { .. } => format!("waiting: {why}"),
+            };
+            match problem_of_awaited(step, observation) {
+                Some(problem) => (why.reason(), format!("{text}: {problem}")),
+                None => (why.reason(), text),
+            }
+        }
         Step::RestartPod { target, why } => {
             (why.reason(), format!("restarting {}: {why}", target.name))
         }
@@ -145,6 +183,17 @@ pub fn describe(step: &Step) -> (&'static str, String) {
             format!("restarting {}, the leader, last: {why}", target.name),
         ),
     }
+}
+
+/// The known cause of the trouble of the member that `step` waits for.
+pub fn problem_of_awaited<'a>(step: &Step, observation: &'a Observation) -> Option<&'a str> {
+    let Step::Wait { why } = step else {
+        return None;
+    };
+    let awaited = why.member()?;
+    let mut members = observation.members.iter();
+    let member = members.find(|member| member.name == awaited)?;
+    member.problem.as_deref()
 }
 
 /// Whether clients are served, and if not, why.
@@ -271,10 +320,11 @@ fn member_status(member: &Member) -> MemberStatus {
         zxid: answer.map(|answer| answer.zxid.to_string()),
         ready: member.is_serving(),
         problem: member
-            .pod
-            .as_ref()
-            .and_then(|pod| pod.defect.clone())
-            .filter(|_| !member.is_serving()),
+            .problem
+            .clone()
+            .or_else(|| member.pod.as_ref()?.defect.clone())
+            .filter(|_| !member.is_serving())
+            .map(|problem| shortened(&problem)),
     }
 }
 
@@ -354,6 +404,8 @@ fn count(members: usize) -> i32 {
     i32::try_from(members).expect("an ensemble has at most nine members")
 }
 
+/// How old the time of the last look in a status may become while all goes well.
+const HEARTBEAT: SignedDuration = SignedDuration::from_secs(60);
 const PHASE_UNKNOWN: &str = "Unknown";
 const PHASE_INVALID: &str = "Invalid";
 const PHASE_BLOCKED: &str = "Blocked";
@@ -366,7 +418,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ensemble::{Answer, PodFacts, StatefulSetFacts, WaitReason, Zxid};
+    use crate::ensemble::{Answer, PodFacts, StatefulSetFacts, Zxid};
 
     fn observation(roles: &[Option<Role>]) -> Observation {
         let members = roles
@@ -389,6 +441,7 @@ mod tests {
                     synced_followers: (role == Role::Leader).then_some(2),
                 }),
                 unheard: false,
+                problem: None,
             })
             .collect();
         Observation {
@@ -396,6 +449,7 @@ mod tests {
             stateful_set: Some(StatefulSetFacts {
                 observed_generation: 1,
                 update_revision: "one".to_owned(),
+                image: "quorate/quorate:test".to_owned(),
             }),
             members,
         }
@@ -454,6 +508,28 @@ mod tests {
             Some("ImagePullBackOff")
         );
         assert_eq!(status.members[1].problem, None);
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_with_its_cause() {
+        let mut seen = observation(&[Some(Role::Leader), None, Some(Role::Follower)]);
+        seen.members[1].problem = Some("exit code 2: zoo.cfg:12: tickTime=abc".to_owned());
+        let step = Step::Wait {
+            why: WaitReason::MemberNotServing("zk-1".to_owned()),
+        };
+        let status = observed(None, 1, &seen, Ok(&step), at(0));
+        let expected = "waiting for zk-1 to become ready: exit code 2: zoo.cfg:12: tickTime=abc";
+        let progressing = find(&status.conditions, ConditionType::Progressing).unwrap();
+        assert_eq!(progressing.message, expected);
+        assert_eq!(
+            status.members[1].problem.as_deref(),
+            Some("exit code 2: zoo.cfg:12: tickTime=abc")
+        );
+        assert_eq!(status.image.as_deref(), Some("quorate/quorate:test"));
+        assert_eq!(
+            describe(&step, &observation(&[None; 3])).1,
+            "waiting for zk-1 to become ready"
+        );
     }
 
     #[test]
@@ -590,6 +666,29 @@ mod tests {
         ] {
             assert_eq!(find(&status.conditions, kind).unwrap().status, "Unknown");
         }
+    }
+
+    #[test]
+    fn a_heartbeat_is_written_once_a_minute() {
+        let look = |second| {
+            let mut status = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(second));
+            for condition in &mut status.conditions {
+                condition.last_transition_time = Time(at(0));
+            }
+            status
+        };
+        let mut first = look(100);
+        assert!(says_the_same(&first, &look(159)));
+        assert!(!says_the_same(&first, &look(160)));
+        first.leader = None;
+        assert!(!says_the_same(&first, &look(101)));
+    }
+
+    #[test]
+    fn the_time_of_the_last_look_stays_when_nobody_could_look() {
+        let known = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(100));
+        let status = unseen(Some(&known), 1, refused(false), at(500));
+        assert_eq!(status.last_look_time, known.last_look_time);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(crate) fn sample(name: &str, replicas: i32) -> ZookeeperEnsemble {
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
             affinity: None,
+            network_policy: None,
             pod_labels: BTreeMap::new(),
             pod_annotations: BTreeMap::new(),
         },

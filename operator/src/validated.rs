@@ -9,9 +9,11 @@ use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use zk_operator_api::{
-    ComputeResources, OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS, PullPolicy, Storage,
-    ZookeeperEnsemble, ZookeeperEnsembleSpec,
+    ComputeResources, NetworkAccess, OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS, PullPolicy,
+    Storage, ZookeeperEnsemble, ZookeeperEnsembleSpec,
 };
+
+use crate::zoo_cfg_keys::{self, KeyError};
 
 /// What an ensemble shall be, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,10 @@ pub struct ValidatedEnsemble {
     pub tolerations: Vec<Toleration>,
     /// User's scheduling constraints.
     pub affinity: Option<Affinity>,
+    /// Who may reach the pods.
+    pub network_policy: NetworkAccess,
+    /// Namespace of the operator's own pods, absent where it runs outside the cluster.
+    pub operator_namespace: Option<String>,
     /// User's labels of pods.
     pub pod_labels: BTreeMap<String, String>,
     /// User's annotations of pods.
@@ -68,6 +74,9 @@ pub enum ValidationError {
     /// A key or value that would not survive being written as a line of zoo.cfg.
     #[error("spec.config key {0:?} or its value cannot be written as one line of zoo.cfg")]
     ConfigSyntax(String),
+    /// A key that the server does not know, or a value that it does not take.
+    #[error("spec.config: {0}")]
+    Config(#[from] KeyError),
 }
 
 impl ValidatedEnsemble {
@@ -102,6 +111,7 @@ impl ValidatedEnsemble {
             node_selector,
             tolerations,
             affinity,
+            network_policy,
             pod_labels,
             pod_annotations,
         } = ensemble.spec.clone();
@@ -125,18 +135,30 @@ impl ValidatedEnsemble {
             node_selector,
             tolerations,
             affinity,
+            network_policy: network_policy.unwrap_or_default(),
+            operator_namespace: None,
             pod_labels,
             pod_annotations,
         })
     }
 }
 
+impl ValidatedEnsemble {
+    /// Names the namespace of the operator's own pods, which must reach the ensemble's.
+    #[must_use]
+    pub fn reached_from(mut self, operator_namespace: Option<String>) -> Self {
+        self.operator_namespace = operator_namespace;
+        self
+    }
+}
+
 fn check_config(config: &BTreeMap<String, String>) -> Result<(), ValidationError> {
     for (key, value) in config {
-        let owned = OPERATOR_OWNED_KEYS.contains(&key.as_str())
+        let name = zoo_cfg_keys::bare(key);
+        let owned = OPERATOR_OWNED_KEYS.contains(&name)
             || OPERATOR_OWNED_KEY_PREFIXES
                 .iter()
-                .any(|prefix| key.starts_with(prefix));
+                .any(|prefix| name.starts_with(prefix));
         if owned {
             return Err(ValidationError::OwnedKey(key.clone()));
         }
@@ -147,6 +169,7 @@ fn check_config(config: &BTreeMap<String, String>) -> Result<(), ValidationError
         if !key_fits || value.is_empty() || value.contains(['\n', '\r', '\\']) {
             return Err(ValidationError::ConfigSyntax(key.clone()));
         }
+        zoo_cfg_keys::check(key, value)?;
     }
     Ok(())
 }
@@ -190,6 +213,21 @@ mod tests {
                 ValidationError::OwnedKey("dataDir".to_owned()),
             ),
             (
+                "zookeeper.server.4",
+                "evil:2888:3888",
+                ValidationError::OwnedKey("zookeeper.server.4".to_owned()),
+            ),
+            (
+                "zookeeper.4lw.commands.whitelist",
+                "*",
+                ValidationError::OwnedKey("zookeeper.4lw.commands.whitelist".to_owned()),
+            ),
+            (
+                "zookeeper.metricsProvider.httpPort",
+                "1",
+                ValidationError::OwnedKey("zookeeper.metricsProvider.httpPort".to_owned()),
+            ),
+            (
                 "tickTime",
                 "2000\nserver.9=x",
                 ValidationError::ConfigSyntax("tickTime".to_owned()),
@@ -213,5 +251,25 @@ mod tests {
                 .insert(key.to_owned(), value.to_owned());
             assert_eq!(ValidatedEnsemble::new(&ensemble, "image"), Err(error));
         }
+    }
+
+    #[test]
+    fn keys_and_values_that_the_server_does_not_take_are_refused() {
+        let refusal = |key: &str, value: &str| {
+            let mut ensemble = sample("zk", 3);
+            let config = &mut ensemble.spec.config;
+            config.insert(key.to_owned(), value.to_owned());
+            ValidatedEnsemble::new(&ensemble, "image")
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refusal("tikTime", "2000"),
+            "spec.config: tikTime is no key of zoo.cfg; the nearest one is tickTime"
+        );
+        assert!(
+            refusal("tickTime", "abc")
+                .starts_with("spec.config: tickTime=abc must be a whole number")
+        );
     }
 }

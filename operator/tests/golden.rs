@@ -11,12 +11,14 @@ fn built(sample: &str) -> String {
     );
     let text = std::fs::read_to_string(&path).unwrap();
     let ensemble: ZookeeperEnsemble = serde_saphyr::from_str(&text).unwrap();
-    let valid = ValidatedEnsemble::new(&ensemble, "quorate/quorate:test").unwrap();
+    let mut valid = ValidatedEnsemble::new(&ensemble, "quorate/quorate:test").unwrap();
+    valid.operator_namespace = Some("quorate-system".to_owned());
     let Resources {
         service_account,
         config_map,
         headless_service,
         client_service,
+        network_policy,
         disruption_budget,
         stateful_set,
     } = build(&valid);
@@ -25,6 +27,7 @@ fn built(sample: &str) -> String {
         serde_saphyr::to_string(&config_map),
         serde_saphyr::to_string(&headless_service),
         serde_saphyr::to_string(&client_service),
+        serde_saphyr::to_string(&network_policy),
         serde_saphyr::to_string(&disruption_budget),
         serde_saphyr::to_string(&stateful_set),
     ]

@@ -24,6 +24,7 @@ fn observed(members: Vec<Member>) -> Observation {
         stateful_set: Some(StatefulSetFacts {
             observed_generation: 7,
             update_revision: NEW.to_owned(),
+            image: String::new(),
         }),
         members,
     }
@@ -44,6 +45,7 @@ fn member(ordinal: usize, revision: &str, answer: Option<Answer>) -> Member {
         }),
         answer,
         unheard: false,
+        problem: None,
     }
 }
 
@@ -317,10 +319,12 @@ fn stale_facts_lead_to_waiting() {
     let behind = StatefulSetFacts {
         observed_generation: 6,
         update_revision: NEW.to_owned(),
+        image: String::new(),
     };
     let unnamed = StatefulSetFacts {
         observed_generation: 7,
         update_revision: String::new(),
+        image: String::new(),
     };
     for stateful_set in [None, Some(behind), Some(unnamed)] {
         let observation = Observation {
@@ -381,6 +385,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         |(observed_generation, revision)| StatefulSetFacts {
             observed_generation,
             update_revision: revision.to_owned(),
+            image: String::new(),
         },
     );
     let set = prop::option::weighted(0.97, facts);

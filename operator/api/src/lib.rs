@@ -28,8 +28,8 @@ mod status;
 
 pub use condition::{CONDITION_TYPES, ConditionType};
 pub use spec::{
-    ComputeResources, OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS, PullPolicy, ReclaimPolicy,
-    Storage, ZookeeperEnsemble, ZookeeperEnsembleSpec,
+    ComputeResources, NetworkAccess, OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS, PullPolicy,
+    ReclaimPolicy, Storage, ZookeeperEnsemble, ZookeeperEnsembleSpec,
 };
 pub use status::{MemberRole, MemberStatus, ZookeeperEnsembleStatus};
 
@@ -125,7 +125,9 @@ mod tests {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(
             names,
-            ["Replicas", "Ready", "Leader", "Epoch", "Status", "Age"]
+            [
+                "Replicas", "Ready", "Leader", "Epoch", "Status", "Looked", "Image", "Age"
+            ]
         );
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::quantity;
 use crate::status::ZookeeperEnsembleStatus;
@@ -30,6 +32,8 @@ use crate::status::ZookeeperEnsembleStatus;
     printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader"),
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Looked", type_ = "date", json_path = ".status.lastLookTime", priority = 1),
+    printcolumn(name = "Image", type_ = "string", json_path = ".status.image", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40")
         .message("The name must start with a letter, hold only lower case letters, digits and dashes, and have at most 40 characters, because pod, Service and host names are made from it.")
@@ -90,29 +94,36 @@ pub struct ZookeeperEnsembleSpec {
 
     /// Labels that a Kubernetes node must have to run a server.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "label_values")]
     pub node_selector: BTreeMap<String, String>,
 
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(schema_with = "tolerations")]
     pub tolerations: Vec<Toleration>,
 
     /// Scheduling constraints. When absent, members prefer different Kubernetes nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "free_object_schema")]
+    #[schemars(schema_with = "affinity")]
+    #[x_kube(validation = Rule::new("has(self.nodeAffinity) || has(self.podAffinity) || has(self.podAntiAffinity)")
+        .message("affinity must hold nodeAffinity, podAffinity or podAntiAffinity: another name in it is a slip, and an empty one would turn off that members prefer different nodes."))]
     pub affinity: Option<Affinity>,
+
+    /// Who may reach the pods. When absent, everybody reaches the client port, the operator the admin port and the
+    /// metrics, and only members the ports between members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkAccess>,
 
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "label_values")]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('quorate.dev/'))")
         .message("podLabels must not set labels that begin with app.kubernetes.io/ or quorate.dev/, because the operator selects its pods by them."))]
     pub pod_labels: BTreeMap<String, String>,
 
     /// Annotations added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "annotation_values")]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('quorate.dev/'))")
         .message("podAnnotations must not set annotations that begin with quorate.dev/, because the operator records its own there."))]
     pub pod_annotations: BTreeMap<String, String>,
@@ -129,7 +140,7 @@ pub struct Storage {
     #[x_kube(
         validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
             .message("storage.size must be a positive amount of bytes, such as 10Gi."),
-        validation = Rule::new("self == oldSelf")
+        validation = Rule::new("self == oldSelf || (isQuantity(self) && isQuantity(oldSelf) && quantity(self).compareTo(quantity(oldSelf)) == 0)")
             .message("storage.size cannot be changed after the ensemble was created: resizing volumes is not supported yet.")
     )]
     pub size: Quantity,
@@ -142,6 +153,24 @@ pub struct Storage {
     /// What becomes of the volumes when the ensemble is deleted; `Retain` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reclaim_policy: Option<ReclaimPolicy>,
+}
+
+/// Who may reach the pods of an ensemble, besides its own members and the operator.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkAccess {
+    /// `false`: the operator makes no NetworkPolicy, and removes the one that it made; `true` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Peers that may reach the client port, 2181, as in a NetworkPolicy; everybody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "network_peers")]
+    pub clients: Option<Vec<NetworkPolicyPeer>>,
+    /// Peers that may reach the metrics, 7000, and the admin port, 8080, besides the operator; for instance
+    /// Prometheus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "network_peers")]
+    pub monitoring: Vec<NetworkPolicyPeer>,
 }
 
 /// Compute resources of a container.
@@ -223,10 +252,15 @@ pub const OPERATOR_OWNED_KEYS: [&str; 18] = [
 /// Beginnings of keys that describe membership, which is the operator's business.
 pub const OPERATOR_OWNED_KEY_PREFIXES: [&str; 3] = ["server.", "group.", "weight."];
 
+/// Both spellings of each key are refused, since a server takes it with and without `zookeeper.`.
 fn owned_keys_rule() -> String {
-    let keys = OPERATOR_OWNED_KEYS.map(|key| format!("'{key}'")).join(", ");
+    let keys = OPERATOR_OWNED_KEYS
+        .map(|key| format!("'{key}', 'zookeeper.{key}'"))
+        .join(", ");
     let prefixes = OPERATOR_OWNED_KEY_PREFIXES
-        .map(|prefix| format!(" && !k.startsWith('{prefix}')"))
+        .map(|prefix| {
+            format!(" && !k.startsWith('{prefix}') && !k.startsWith('zookeeper.{prefix}')")
+        })
         .concat();
     format!("self.all(k, !(k in [{keys}]){prefixes})")
 }
@@ -248,9 +282,73 @@ fn config_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Kubernetes' own nested types, checked by the API server when the pod template is applied.
-fn free_object_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+fn affinity(_: &mut SchemaGenerator) -> Schema {
+    let free = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    json_schema!({
+        "type": "object",
+        "properties": { "nodeAffinity": free, "podAffinity": free, "podAntiAffinity": free },
+    })
 }
 
+/// Peers as in a NetworkPolicy, checked by the API server when the policy is applied.
+fn network_peers(_: &mut SchemaGenerator) -> Schema {
+    let free = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    json_schema!({
+        "type": "array",
+        "maxItems": NETWORK_PEERS_MAX,
+        "items": {
+            "type": "object",
+            "properties": { "namespaceSelector": free, "podSelector": free, "ipBlock": free },
+            "minProperties": 1,
+        },
+    })
+}
+
+fn tolerations(_: &mut SchemaGenerator) -> Schema {
+    let text = |max: u32| json!({ "type": "string", "maxLength": max });
+    json_schema!({
+        "type": "array",
+        "maxItems": TOLERATIONS_MAX,
+        "items": {
+            "type": "object",
+            "properties": {
+                "key": text(NAME_CHARS_MAX),
+                "operator": text(LABEL_CHARS_MAX),
+                "value": text(LABEL_CHARS_MAX),
+                "effect": text(LABEL_CHARS_MAX),
+                "tolerationSeconds": { "type": "integer", "format": "int64" },
+            },
+        },
+    })
+}
+
+fn label_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": LABELS_MAX,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": LABEL_CHARS_MAX,
+            "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        },
+    })
+}
+
+fn annotation_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": LABELS_MAX,
+        "additionalProperties": { "type": "string", "maxLength": ANNOTATION_CHARS_MAX },
+    })
+}
+
+const LABELS_MAX: u32 = 64;
+const LABEL_CHARS_MAX: u32 = 63;
+/// A label's key: a domain of 253 characters, a slash and a name of 63.
+const NAME_CHARS_MAX: u32 = 317;
+/// All annotations of a pod may have 256 KiB together.
+const ANNOTATION_CHARS_MAX: u32 = 2048;
+const TOLERATIONS_MAX: u32 = 64;
+const NETWORK_PEERS_MAX: u32 = 16;
 const CONFIG_KEYS_MAX: u32 = 64;
 const CONFIG_VALUE_CHARS_MAX: u32 = 1024;

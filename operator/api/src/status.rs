@@ -1,6 +1,6 @@
 //! What the operator observed, never what it was asked for.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,10 @@ pub struct ZookeeperEnsembleStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// When the operator last looked at the ensemble, to the minute. An older time means that nobody looks, and
+    /// that the rest of the status may be wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_look_time: Option<Time>,
     /// One word for people: Forming, Serving, Restarting, Degraded, Blocked, Electing, Unavailable, Unknown or Invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
@@ -27,6 +31,9 @@ pub struct ZookeeperEnsembleStatus {
     /// Epoch of the leader: the high 32 bits of its zxid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// Image that the pods get, whether the spec names it or the operator chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// One row per member, in order of sid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
@@ -52,7 +59,7 @@ pub struct MemberStatus {
     pub zxid: Option<String>,
     /// The pod is ready and the server agrees: member of a quorum, synchronized and serving.
     pub ready: bool,
-    /// Why its pod cannot come up by itself, in Kubernetes' word, such as `ImagePullBackOff`.
+    /// Why it does not serve, in one line: a cause that Kubernetes tells, or exit code and last line of its server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

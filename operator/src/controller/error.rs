@@ -1,5 +1,7 @@
 //! Errors of a reconcile, one variant per stage.
 
+use std::error::Error as _;
+
 use crate::validated::ValidationError;
 
 /// Why a reconcile ended early.
@@ -53,6 +55,9 @@ pub enum ReconcileError {
     /// The status could not be written.
     #[error("writing the status")]
     Status(#[source] Box<kube::Error>),
+    /// The whole took longer than a look may.
+    #[error("the look did not end within {0} s")]
+    Deadline(u64),
 }
 
 impl ReconcileError {
@@ -68,6 +73,7 @@ impl ReconcileError {
             Self::Observe { .. } => "ObserveFailed",
             Self::Act { .. } => "RestartFailed",
             Self::Status(_) => "StatusFailed",
+            Self::Deadline(_) => "DeadlineExceeded",
         }
     }
 
@@ -81,6 +87,22 @@ impl ReconcileError {
         matches!(self, Self::FormerEnsemble(_))
     }
 
+    /// The API server did not answer at all, so the next attempt need not spare it.
+    pub fn got_no_answer(&self) -> bool {
+        match self {
+            Self::Undecodable(_)
+            | Self::Invalid(_)
+            | Self::NameTaken(_)
+            | Self::FormerEnsemble(_) => false,
+            Self::Deadline(_) => true,
+            Self::Fetch(source)
+            | Self::Apply { source, .. }
+            | Self::Observe { source, .. }
+            | Self::Act { source, .. }
+            | Self::Status(source) => !matches!(source.as_ref(), kube::Error::Api(_)),
+        }
+    }
+
     /// The error and its cause in one line.
     pub fn chain(&self) -> String {
         match self.source_text() {
@@ -91,17 +113,93 @@ impl ReconcileError {
 
     fn source_text(&self) -> Option<String> {
         match self {
-            Self::Undecodable(_) | Self::NameTaken(_) | Self::FormerEnsemble(_) => None,
+            Self::Undecodable(_)
+            | Self::NameTaken(_)
+            | Self::FormerEnsemble(_)
+            | Self::Deadline(_) => None,
             Self::Invalid(error) => Some(error.to_string()),
+            Self::Apply { source, .. } => Some(match spec_field(source) {
+                Some(field) => format!("{field}: {}", text(source)),
+                None => text(source),
+            }),
             Self::Fetch(source)
-            | Self::Apply { source, .. }
             | Self::Observe { source, .. }
             | Self::Act { source, .. }
-            | Self::Status(source) => Some(match source.as_ref() {
-                // The refusal in the API server's own words, without the dump of the whole answer.
-                kube::Error::Api(refusal) => refusal.message.clone(),
-                other => other.to_string(),
-            }),
+            | Self::Status(source) => Some(text(source)),
         }
+    }
+}
+
+/// The field of an ensemble's spec from which the refused field of an object was made.
+fn spec_field(error: &kube::Error) -> Option<&'static str> {
+    let kube::Error::Api(refusal) = error else {
+        return None;
+    };
+    let causes = &refusal.details.as_ref()?.causes;
+    causes.iter().find_map(|cause| {
+        let mut made_from = MADE_FROM.iter();
+        let found = made_from.find(|(part, _)| cause.field.contains(part))?;
+        Some(found.1)
+    })
+}
+
+/// Part of the path of a field in an object, and the field of the spec that it is made from.
+const MADE_FROM: [(&str, &str); 11] = [
+    (".resources", "spec.resources"),
+    (".affinity", "spec.affinity"),
+    (".tolerations", "spec.tolerations"),
+    (".nodeSelector", "spec.nodeSelector"),
+    (".imagePullSecrets", "spec.imagePullSecrets"),
+    (".image", "spec.image"),
+    (".annotations", "spec.podAnnotations"),
+    (".labels", "spec.podLabels"),
+    ("volumeClaimTemplates", "spec.storage"),
+    ("spec.ingress[1]", "spec.networkPolicy.clients"),
+    ("spec.ingress[2]", "spec.networkPolicy.monitoring"),
+];
+
+/// The refusal in the API server's own words, without the dump of the whole answer; of other errors every cause.
+pub(super) fn text(error: &kube::Error) -> String {
+    if let kube::Error::Api(refusal) = error {
+        return refusal.message.clone();
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_object_names_the_field_of_the_spec_that_it_was_made_from() {
+        let refusal = json!({
+            "status": "Failure", "code": 422, "reason": "Invalid",
+            "message": "StatefulSet.apps \"zk\" is invalid: spec.template.spec.containers[0].resources.requests: Invalid value",
+            "details": { "causes": [{
+                "reason": "FieldValueInvalid", "message": "Invalid value",
+                "field": "spec.template.spec.containers[0].resources.requests",
+            }] },
+        });
+        let error = ReconcileError::Apply {
+            kind: "StatefulSet",
+            source: Box::new(kube::Error::Api(serde_json::from_value(refusal).unwrap())),
+        };
+        let text = error.chain();
+        assert!(
+            text.starts_with("applying the StatefulSet: spec.resources: StatefulSet.apps"),
+            "{text}"
+        );
     }
 }

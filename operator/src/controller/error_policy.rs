@@ -5,10 +5,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::Resource as _;
 use kube::runtime::controller::Action;
 
-use super::watches::Guarded;
+use super::watches::Watched;
 use super::{Context, ReconcileError};
 use crate::quorum_client::QuorumAdmin;
 
@@ -38,11 +37,11 @@ impl Failures {
 
 /// Logs the error, once, and says when to try again.
 pub(super) fn error_policy<A: QuorumAdmin>(
-    ensemble: Arc<Guarded>,
+    ensemble: Arc<Watched>,
     error: &ReconcileError,
     context: Arc<Context<A>>,
 ) -> Action {
-    let meta = ensemble.meta();
+    let meta = &ensemble.metadata;
     let namespace = meta.namespace.as_deref().unwrap_or_default();
     let name = meta.name.as_deref().unwrap_or_default();
     let (reason, error_chain) = (error.reason(), error.chain());
@@ -60,9 +59,15 @@ pub(super) fn error_policy<A: QuorumAdmin>(
                 "spec is wrong, waiting for a change"
             );
         }
-        return Action::await_change();
+        // The change wakes a look at once; this is for a watch that does not hear of it.
+        return Action::requeue(LOOK_AGAIN_INVALID);
     }
-    let delay = backoff(failures, RandomState::new().hash_one(failures));
+    let full_max_ms = if error.got_no_answer() {
+        BACKOFF_NO_ANSWER_MAX_MS
+    } else {
+        BACKOFF_MAX_MS
+    };
+    let delay = backoff(failures, full_max_ms, RandomState::new().hash_one(failures));
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     tracing::warn!(
         namespace,
@@ -75,17 +80,20 @@ pub(super) fn error_policy<A: QuorumAdmin>(
     Action::requeue(delay)
 }
 
-/// Doubles from 1 s to 1 min; `random` takes off up to half, so that many ensembles do not try at once.
-fn backoff(failures: u32, random: u64) -> Duration {
+/// Doubles from 1 s to `full_max_ms`; `random` takes off up to half, so that many ensembles do not try at once.
+fn backoff(failures: u32, full_max_ms: u64, random: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(BACKOFF_DOUBLINGS_MAX);
     let full_ms = BACKOFF_FIRST_MS
         .saturating_mul(1 << doublings)
-        .min(BACKOFF_MAX_MS);
+        .min(full_max_ms);
     Duration::from_millis(full_ms - random % (full_ms / 2))
 }
 
 const BACKOFF_FIRST_MS: u64 = 1_000;
 const BACKOFF_MAX_MS: u64 = 60_000;
+/// An API server that is back is asked within seconds, however long it was away.
+const BACKOFF_NO_ANSWER_MAX_MS: u64 = 4_000;
+const LOOK_AGAIN_INVALID: Duration = Duration::from_secs(60);
 const BACKOFF_DOUBLINGS_MAX: u32 = 6;
 
 #[cfg(test)]
@@ -95,15 +103,16 @@ mod tests {
     #[test]
     fn delays_double_up_to_a_minute() {
         let full: Vec<u64> = (1..=9)
-            .map(|failures| backoff(failures, 0).as_secs())
+            .map(|failures| backoff(failures, BACKOFF_MAX_MS, 0).as_secs())
             .collect();
         assert_eq!(full, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(backoff(9, BACKOFF_NO_ANSWER_MAX_MS, 0).as_secs(), 4);
     }
 
     #[test]
     fn jitter_takes_off_less_than_half() {
         for random in [1, 999, u64::MAX] {
-            let delay = backoff(3, random);
+            let delay = backoff(3, BACKOFF_MAX_MS, random);
             assert!(
                 delay > Duration::from_secs(2) && delay <= Duration::from_secs(4),
                 "{delay:?}"

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use zk_operator_api::{ConditionType, ZookeeperEnsembleStatus};
 
 use super::ReconcileError;
-use crate::ensemble::Step;
+use crate::ensemble::{Observation, Step};
 use crate::resources::MANAGED_BY_VALUE;
 use crate::status;
 
@@ -34,13 +34,40 @@ impl Announcer {
         ensemble: &ObjectReference,
         previous: Option<&ZookeeperEnsembleStatus>,
         step: &Step,
+        observation: &Observation,
     ) {
-        let (reason, message) = status::describe(step);
+        let (reason, message) = status::describe(step, observation);
         let is_restart = matches!(step, Step::RestartPod { .. } | Step::RestartLeader { .. });
         if is_restart || is_news(previous, ConditionType::Progressing, reason, &message) {
-            self.publish(ensemble, NORMAL, step.name(), reason, &message)
+            let hurts = status::problem_of_awaited(step, observation).is_some();
+            let type_ = if hurts { WARNING } else { NORMAL };
+            self.publish(ensemble, type_, step.name(), reason, &message)
                 .await;
         }
+    }
+
+    /// Announces that the ensemble is no longer available to clients, or is again.
+    pub(super) async fn availability(
+        &self,
+        ensemble: &ObjectReference,
+        previous: Option<&ZookeeperEnsembleStatus>,
+        status: &ZookeeperEnsembleStatus,
+    ) {
+        let known = |status: &ZookeeperEnsembleStatus| {
+            status::find(&status.conditions, ConditionType::Available).cloned()
+        };
+        let (Some(before), Some(now)) = (previous.and_then(known), known(status)) else {
+            return;
+        };
+        let type_ = match (before.status.as_str(), now.status.as_str()) {
+            ("True", "True") => return,
+            ("True", _) => WARNING,
+            (_, "True") => NORMAL,
+            _ if before.reason == now.reason => return,
+            _ => WARNING,
+        };
+        self.publish(ensemble, type_, "Look", &now.reason, &now.message)
+            .await;
     }
 
     /// Announces a failure when it begins.

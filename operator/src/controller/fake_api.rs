@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
-use super::watches::Guarded;
+use super::watches::Watched;
 use super::{Context, ReconcileError, reconcile};
 use crate::ensemble::{Answer, Role, Zxid};
+use crate::looks::Looks;
 use crate::metrics::Metrics;
 use crate::quorum_client::{AskError, QuorumAdmin};
 use crate::testing::sample;
+
+/// In place of an error code: the request is never answered.
+pub(super) const NEVER: u16 = 0;
 
 /// One request as the API server saw it.
 #[derive(Clone, Debug)]
@@ -48,7 +53,7 @@ impl Seen {
 }
 
 /// Answers requests from stored objects, and remembers the requests.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct FakeApi {
     pub(super) ensemble: Arc<Mutex<Value>>,
     pub(super) pods: Arc<Mutex<Vec<Value>>>,
@@ -56,11 +61,22 @@ pub(super) struct FakeApi {
     pub(super) objects: Arc<Mutex<BTreeMap<String, Value>>>,
     pub(super) refusals: Arc<Mutex<BTreeMap<String, u16>>>,
     pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(super) looks: Looks,
+    /// Events about the StatefulSet.
+    pub(super) events: Arc<Mutex<Vec<Value>>>,
 }
 
 impl FakeApi {
     pub(super) fn new() -> Self {
-        let api = Self::default();
+        let api = Self {
+            ensemble: Arc::default(),
+            pods: Arc::default(),
+            objects: Arc::default(),
+            refusals: Arc::default(),
+            seen: Arc::default(),
+            looks: Looks::new(Instant::now()),
+            events: Arc::default(),
+        };
         *api.ensemble.lock().unwrap() = serde_json::to_value(sample("zk", 3)).unwrap();
         *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-old")).collect();
         api
@@ -105,6 +121,7 @@ impl FakeApi {
         let refusal = self.refusals.lock().unwrap().get(&seen.line()).copied();
         self.seen.lock().unwrap().push(seen.clone());
         let (code, answer) = match refusal {
+            Some(NEVER) => std::future::pending().await,
             Some(code) => (code, refusal_of(code)),
             None => self.stored(&seen, body),
         };
@@ -120,6 +137,10 @@ impl FakeApi {
                 200,
                 json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": *self.pods.lock().unwrap() }),
             ),
+            ("list", "events.k8s.io/events") => (
+                200,
+                json!({ "kind": "EventList", "apiVersion": "events.k8s.io/v1", "metadata": {}, "items": *self.events.lock().unwrap() }),
+            ),
             ("get", "quorate.dev/zookeeperensembles") => {
                 (200, self.ensemble.lock().unwrap().clone())
             }
@@ -128,7 +149,7 @@ impl FakeApi {
                 ensemble["status"] = body["status"].clone();
                 (200, ensemble.clone())
             }
-            ("delete", "/pods") => (
+            ("delete", "/pods" | "networking.k8s.io/networkpolicies") => (
                 200,
                 json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }),
             ),
@@ -218,8 +239,9 @@ impl FakeApi {
             FakeAdmin,
             "quorate/quorate:test".to_owned(),
             Metrics::new(),
+            self.looks.clone(),
         );
-        let cached: Guarded =
+        let cached: Watched =
             serde_json::from_value(serde_json::to_value(sample("zk", 3)).unwrap()).unwrap();
         reconcile::reconcile(Arc::new(cached), Arc::new(context)).await
     }

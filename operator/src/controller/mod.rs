@@ -1,6 +1,7 @@
 //! The shell: reads from and writes to the Kubernetes API and asks servers. Decisions are made elsewhere.
 
 mod act;
+mod clients;
 mod error;
 mod error_policy;
 mod events;
@@ -11,8 +12,10 @@ mod observe;
 mod ownership;
 mod permissions;
 mod pod_facts;
+mod problem;
 mod reconcile;
 mod silence;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -22,9 +25,11 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use kube::Client;
 
+pub use clients::{Clients, ClientsError};
 pub use error::ReconcileError;
 pub use permissions::{PERMISSIONS, Permission};
 
+use crate::looks::Looks;
 use crate::metrics::Metrics;
 use crate::quorum_client::QuorumAdmin;
 use error_policy::Failures;
@@ -36,7 +41,10 @@ pub struct Context<A> {
     client: Client,
     admin: A,
     default_image: String,
+    /// Namespace of the operator's pods, absent outside the cluster.
+    operator_namespace: Option<String>,
     metrics: Metrics,
+    looks: Looks,
     announcer: Announcer,
     failures: Failures,
     silence: Silence,
@@ -52,13 +60,21 @@ impl<A> std::fmt::Debug for Context<A> {
 
 impl<A: QuorumAdmin> Context<A> {
     /// `default_image` serves ensembles that name no image.
-    pub fn new(client: Client, admin: A, default_image: String, metrics: Metrics) -> Self {
+    pub fn new(
+        client: Client,
+        admin: A,
+        default_image: String,
+        metrics: Metrics,
+        looks: Looks,
+    ) -> Self {
         let announcer = Announcer::new(client.clone());
         Self {
             client,
             admin,
             default_image,
+            operator_namespace: None,
             metrics,
+            looks,
             announcer,
             failures: Failures::default(),
             silence: Silence::default(),
@@ -66,22 +82,30 @@ impl<A: QuorumAdmin> Context<A> {
     }
 }
 
+impl<A> Context<A> {
+    /// Names the namespace whose pods are the operator's; NetworkPolicies let them in.
+    #[must_use]
+    pub fn with_operator_namespace(mut self, namespace: Option<String>) -> Self {
+        self.operator_namespace = namespace;
+        self
+    }
+}
+
 /// Reconciles ensembles of one namespace, or of all, until the process is asked to stop.
-pub async fn run<A: QuorumAdmin>(context: Context<A>, namespace: Option<&str>) {
-    let controller = watches::controller(&context.client, namespace);
-    controller
+pub async fn run<A: QuorumAdmin>(context: Context<A>, watches: Client, namespace: Option<&str>) {
+    let controller = watches::controller(&watches, namespace);
+    let (client, looks) = (context.client.clone(), context.looks.clone());
+    let reconciles = controller
         .shutdown_on_signal()
         .run(
             reconcile::reconcile,
             error_policy::error_policy,
             Arc::new(context),
         )
-        .for_each(|result| {
-            // Errors of a reconcile are logged by the error policy; what is left are those of the watches.
-            if let Err(kube::runtime::controller::Error::QueueError(error)) = &result {
-                tracing::warn!(%error, "watch interrupted, starting it again");
-            }
-            std::future::ready(())
-        })
-        .await;
+        // Errors of a reconcile are logged by the error policy, those of a watch where it begins again.
+        .for_each(|_result| std::future::ready(()));
+    tokio::select! {
+        () = reconciles => {}
+        () = sweep::sweep(client, namespace, &looks) => {}
+    }
 }

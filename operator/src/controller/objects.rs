@@ -3,15 +3,17 @@
 
 use futures::future;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::ReconcileError;
-use super::ownership::{Ownership, ownership};
+use super::ownership::{Ownership, is_controlled_by, ownership};
 use crate::resources::{MANAGED_BY_VALUE, Resources};
+use crate::validated::ValidatedEnsemble;
 
 /// One object as it shall be.
 pub(super) struct Wanted {
@@ -29,17 +31,24 @@ pub(super) fn wanted(resources: &Resources) -> Vec<Wanted> {
         config_map,
         headless_service,
         client_service,
+        network_policy,
         disruption_budget,
         stateful_set,
     } = resources;
-    vec![
+    let mut wanted = vec![
         Wanted::new("ServiceAccount", service_account),
         Wanted::new("ConfigMap", config_map),
         Wanted::new("headless Service", headless_service),
         Wanted::new("client Service", client_service),
-        Wanted::new("PodDisruptionBudget", disruption_budget),
-        Wanted::new("StatefulSet", stateful_set),
-    ]
+    ];
+    wanted.extend(
+        network_policy
+            .as_ref()
+            .map(|policy| Wanted::new("NetworkPolicy", policy)),
+    );
+    wanted.push(Wanted::new("PodDisruptionBudget", disruption_budget));
+    wanted.push(Wanted::new("StatefulSet", stateful_set));
+    wanted
 }
 
 impl Wanted {
@@ -113,6 +122,35 @@ pub(super) async fn apply(
         }
     }
     Ok(stateful_set_generation)
+}
+
+/// Removes the policy that the operator made before the spec turned it off. One of the same name that belongs to
+/// somebody else stays.
+pub(super) async fn remove_network_policy(
+    client: &Client,
+    ensemble: &ValidatedEnsemble,
+) -> Result<(), ReconcileError> {
+    let failed = |source| ReconcileError::Apply {
+        kind: "NetworkPolicy",
+        source: Box::new(source),
+    };
+    let api: Api<NetworkPolicy> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let found = api.get_opt(&ensemble.name).await.map_err(failed)?;
+    let Some(policy) =
+        found.filter(|policy| is_controlled_by(&policy.metadata, &ensemble.owner.uid))
+    else {
+        return Ok(());
+    };
+    let exactly_this = DeleteParams::default().preconditions(Preconditions {
+        uid: policy.metadata.uid,
+        resource_version: policy.metadata.resource_version,
+    });
+    match api.delete(&ensemble.name, &exactly_this).await {
+        Ok(_) => Ok(()),
+        // Gone or changed in the meantime: the next look sees.
+        Err(kube::Error::Api(refusal)) if refusal.is_not_found() || refusal.is_conflict() => Ok(()),
+        Err(source) => Err(failed(source)),
+    }
 }
 
 async fn find(

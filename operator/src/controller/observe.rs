@@ -5,15 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use futures::future;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::ReconcileError;
 use super::ownership::is_controlled_by;
 use super::pod_facts::pod_facts;
+use super::problem::problem;
 use super::silence::Silence;
 use crate::ensemble::{Answer, Member, Observation, StatefulSetFacts};
 use crate::quorum_client::QuorumAdmin;
@@ -72,10 +74,16 @@ pub(super) async fn observe<A: QuorumAdmin>(
                     None => None,
                 },
                 unheard: false,
+                problem: pod.and_then(problem),
             }
         }
     });
     let mut members = future::join_all(members).await;
+    if members.iter().any(|member| member.pod.is_none()) {
+        let refusal = why_no_pod(client, ensemble).await;
+        let absent = members.iter_mut().filter(|member| member.pod.is_none());
+        absent.for_each(|member| member.problem.clone_from(&refusal));
+    }
     let asked = Instant::now();
     for member in &mut members {
         member.unheard = silence.is_long(member, asked);
@@ -85,6 +93,40 @@ pub(super) async fn observe<A: QuorumAdmin>(
         stateful_set: set.as_ref().map(stateful_set_facts),
         members,
     })
+}
+
+/// Why the StatefulSet controller cannot make a pod, such as a quota, which it tells in Events only. Not to know it
+/// must not stop the look.
+async fn why_no_pod(client: &Client, ensemble: &Subject) -> Option<String> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let name = &ensemble.name;
+    let fields = format!("regarding.kind=StatefulSet,regarding.name={name},reason=FailedCreate");
+    let params = ListParams::default().fields(&fields).limit(EVENTS_MAX);
+    let events = match api.list(&params).await {
+        Ok(events) => events.items,
+        Err(error) => {
+            tracing::debug!(ensemble = name, %error, "Events not read");
+            return None;
+        }
+    };
+    let now = Timestamp::now();
+    let newest = events.into_iter().max_by_key(last_seen)?;
+    let age = now.duration_since(last_seen(&newest));
+    newest
+        .note
+        .filter(|_| age < EVENT_AGE_MAX)
+        .map(|note| format!("FailedCreate: {note}"))
+}
+
+fn last_seen(event: &Event) -> Timestamp {
+    let series = event
+        .series
+        .as_ref()
+        .map(|series| series.last_observed_time.0);
+    let last = event.deprecated_last_timestamp.as_ref().map(|time| time.0);
+    let first = event.event_time.as_ref().map(|time| time.0);
+    let times = [series, last, first];
+    times.into_iter().flatten().max().unwrap_or_default()
 }
 
 fn failed(what: &'static str, source: kube::Error) -> ReconcileError {
@@ -124,5 +166,16 @@ fn stateful_set_facts(set: &StatefulSet) -> StatefulSetFacts {
         update_revision: status
             .and_then(|status| status.update_revision.clone())
             .unwrap_or_default(),
+        image: image(set).unwrap_or_default(),
     }
 }
+
+fn image(set: &StatefulSet) -> Option<String> {
+    let pod = set.spec.as_ref()?.template.spec.as_ref()?;
+    pod.containers.first()?.image.clone()
+}
+
+/// The StatefulSet controller repeats an Event instead of making many.
+const EVENTS_MAX: u32 = 50;
+/// It tries again within this time, and an older Event speaks of something that has passed.
+const EVENT_AGE_MAX: SignedDuration = SignedDuration::from_mins(20);

@@ -11,8 +11,10 @@ pub struct Permission {
     pub verbs: &'static [&'static str],
 }
 
-/// Rights used by the stages: `watches` (list, watch), `reconcile` (get and status), `objects` (get, then create and
-/// patch: server-side apply is both), `observe` (get, list), `act` (delete a pod), `events` (create).
+/// Rights used by the stages: `watches` (list, watch), `sweep` (list), `reconcile` (get and status), `objects` (get,
+/// then create and patch: server-side apply is both; a NetworkPolicy that is turned off is deleted), `observe` (get,
+/// list), `act` (delete a pod), `events` (create; list, to
+/// learn why a pod cannot be made).
 pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "",
@@ -42,7 +44,12 @@ pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "events.k8s.io",
         resource: "events",
-        verbs: &["create"],
+        verbs: &["create", "list"],
+    },
+    Permission {
+        group: "networking.k8s.io",
+        resource: "networkpolicies",
+        verbs: &["create", "delete", "get", "list", "patch", "watch"],
     },
     Permission {
         group: "policy",

@@ -9,14 +9,15 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use zk_operator_api::{ZookeeperEnsemble, ZookeeperEnsembleStatus};
 
 use super::act::Outcome;
 use super::observe::{self, Subject};
-use super::watches::Guarded;
+use super::watches::Watched;
 use super::{Context, ReconcileError, act, objects};
 use crate::ensemble::{Desired, Observation, Step, next_step};
+use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
 use crate::resources;
 use crate::status::{self, Failure};
@@ -24,11 +25,14 @@ use crate::validated::ValidatedEnsemble;
 
 /// Brings one ensemble a step closer to its spec.
 pub(super) async fn reconcile<A: QuorumAdmin>(
-    cached: Arc<Guarded>,
+    cached: Arc<Watched>,
     context: Arc<Context<A>>,
 ) -> Result<Action, ReconcileError> {
     let started = Instant::now();
-    let result = reconcile_fresh(&cached, &context).await;
+    let look = tokio::time::timeout(LOOK_TIMEOUT, reconcile_fresh(&cached, &context));
+    let result = look
+        .await
+        .unwrap_or(Err(ReconcileError::Deadline(LOOK_TIMEOUT.as_secs())));
     context
         .metrics
         .observe_reconcile(result.is_ok(), started.elapsed());
@@ -37,14 +41,14 @@ pub(super) async fn reconcile<A: QuorumAdmin>(
 
 /// The cached object only says which ensemble to look at: an old spec must not steer a restart.
 async fn reconcile_fresh<A: QuorumAdmin>(
-    cached: &Guarded,
+    cached: &Watched,
     context: &Context<A>,
 ) -> Result<Action, ReconcileError> {
     let Some(fetched) = fetch(&context.client, cached).await? else {
         // Owner references let the garbage collector remove what belongs to a deleted ensemble.
         context
             .failures
-            .clear(cached.meta().uid.as_deref().unwrap_or_default());
+            .clear(cached.metadata.uid.as_deref().unwrap_or_default());
         return Ok(Action::await_change());
     };
     let result = look(&fetched, context).await;
@@ -69,9 +73,9 @@ async fn look<A: QuorumAdmin>(
     } = fetched;
     let (previous, client) = (previous.as_ref(), &context.client);
     let valid = match ensemble {
-        Ok(ensemble) => {
-            ValidatedEnsemble::new(ensemble, &context.default_image).map_err(ReconcileError::from)
-        }
+        Ok(ensemble) => ValidatedEnsemble::new(ensemble, &context.default_image)
+            .map(|valid| valid.reached_from(context.operator_namespace.clone()))
+            .map_err(ReconcileError::from),
         Err(text) => Err(ReconcileError::Undecodable(text.clone())),
     };
     let started = Instant::now();
@@ -104,6 +108,11 @@ async fn look<A: QuorumAdmin>(
         Err(error) => Err(failure(error, &message)),
     };
     let status = status::observed(previous, *generation, &observation, told, Timestamp::now());
+    note(context, reference, &status);
+    context
+        .announcer
+        .availability(reference, previous, &status)
+        .await;
     write_status(client, reference, previous, &status).await?;
     outcome.map(|(step, outcome)| requeue(&step, outcome))
 }
@@ -135,7 +144,7 @@ struct Fetched {
 }
 
 /// Reads the ensemble; `None` when it is gone or going.
-async fn fetch(client: &Client, cached: &Guarded) -> Result<Option<Fetched>, ReconcileError> {
+async fn fetch(client: &Client, cached: &Watched) -> Result<Option<Fetched>, ReconcileError> {
     let failed = |source| ReconcileError::Fetch(Box::new(source));
     let kind = ApiResource::erase::<ZookeeperEnsemble>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(
@@ -156,13 +165,58 @@ async fn fetch(client: &Client, cached: &Guarded) -> Result<Option<Fetched>, Rec
     let reference = object.object_ref(&kind);
     let whole =
         serde_json::to_value(object).map_err(|error| failed(kube::Error::SerdeError(error)))?;
-    let ensemble = serde_json::from_value(whole).map_err(|error| error.to_string());
+    let ensemble = whole_ensemble(whole);
     Ok(Some(Fetched {
         reference,
         generation,
         status,
         ensemble,
     }))
+}
+
+/// The ensemble, if every field of its spec is one that this operator knows. The definition leaves parts of a spec
+/// open, such as an affinity, and a slip in them would silently have no effect.
+fn whole_ensemble(whole: Value) -> Result<ZookeeperEnsemble, String> {
+    let ensemble: ZookeeperEnsemble =
+        serde_json::from_value(whole.clone()).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(&ensemble.spec).map_err(|error| error.to_string())?;
+    match unknown_field(&whole["spec"], &known) {
+        Some(path) => Err(format!("spec{path} is no field that the operator knows")),
+        None => Ok(ensemble),
+    }
+}
+
+/// Path of a field of `given` that is lost in `known`. Empty values count as absent.
+fn unknown_field(given: &Value, known: &Value) -> Option<String> {
+    match (given, known) {
+        (Value::Object(given), known) => given.iter().find_map(|(name, given)| {
+            let inner = match known.get(name) {
+                Some(known) => unknown_field(given, known),
+                None => (!is_empty(given)).then(String::new),
+            };
+            inner.map(|path| format!(".{name}{path}"))
+        }),
+        (Value::Array(given), Value::Array(known)) => {
+            given
+                .iter()
+                .zip(known)
+                .enumerate()
+                .find_map(|(at, (given, known))| {
+                    unknown_field(given, known).map(|path| format!("[{at}]{path}"))
+                })
+        }
+        (Value::Array(_), _) => None,
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => None,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Applies what the spec asks for, and then takes the step that the observation calls for.
@@ -174,9 +228,13 @@ async fn step_once<A: QuorumAdmin>(
     context: &Context<A>,
 ) -> Result<(Step, Outcome), ReconcileError> {
     let client = &context.client;
-    let wanted = objects::wanted(&resources::build(ensemble));
+    let resources = resources::build(ensemble);
+    let wanted = objects::wanted(&resources);
     let stateful_set_generation =
         objects::apply(client, &ensemble.namespace, &ensemble.owner, &wanted).await?;
+    if resources.network_policy.is_none() {
+        objects::remove_network_policy(client, ensemble).await?;
+    }
     let desired = Desired {
         replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
         stateful_set_generation,
@@ -187,18 +245,38 @@ async fn step_once<A: QuorumAdmin>(
     };
     let step = next_step(&desired, &observation);
 
-    log(ensemble, &step);
+    log(ensemble, &step, &observation);
     context.metrics.count_step(step.name());
     context
         .announcer
-        .step(&fetched.reference, fetched.status.as_ref(), &step)
+        .step(
+            &fetched.reference,
+            fetched.status.as_ref(),
+            &step,
+            &observation,
+        )
         .await;
     let outcome = act::act(client, &ensemble.namespace, &step).await?;
     Ok((step, outcome))
 }
 
-fn log(ensemble: &ValidatedEnsemble, step: &Step) {
-    let (reason, detail) = status::describe(step);
+/// Remembers what a finished look saw, for the gauges and `/healthz`.
+fn note<A>(context: &Context<A>, reference: &ObjectReference, status: &ZookeeperEnsembleStatus) {
+    let key = (
+        reference.namespace.clone().unwrap_or_default(),
+        reference.name.clone().unwrap_or_default(),
+    );
+    let seen = Seen {
+        phase: status.phase.clone().unwrap_or_default(),
+        members: status.replicas.unwrap_or_default(),
+        ready: status.ready_replicas.unwrap_or_default(),
+        has_leader: status.leader.is_some(),
+    };
+    context.looks.finished(key, seen, Instant::now());
+}
+
+fn log(ensemble: &ValidatedEnsemble, step: &Step, observation: &Observation) {
+    let (reason, detail) = status::describe(step, observation);
     let (namespace, name, generation) = (&ensemble.namespace, &ensemble.name, ensemble.generation);
     match step {
         Step::RestartPod { .. } | Step::RestartLeader { .. } => {
@@ -216,11 +294,11 @@ async fn write_status(
     previous: Option<&ZookeeperEnsembleStatus>,
     status: &ZookeeperEnsembleStatus,
 ) -> Result<(), ReconcileError> {
-    if previous == Some(status) {
+    if previous.is_some_and(|previous| status::says_the_same(previous, status)) {
         return Ok(());
     }
     let (name, namespace) = (reference.name.as_deref(), reference.namespace.as_deref());
-    let api: Api<Guarded> = Api::namespaced(client.clone(), namespace.unwrap_or_default());
+    let api: Api<Watched> = Api::namespaced(client.clone(), namespace.unwrap_or_default());
     let object = json!({
         "apiVersion": ZookeeperEnsemble::api_version(&()),
         "kind": ZookeeperEnsemble::kind(&()),
@@ -250,6 +328,8 @@ fn requeue(step: &Step, outcome: Outcome) -> Action {
     })
 }
 
+/// Time for a whole look. Each request in it has less; this is for a server that answers each of them slowly.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(40);
 /// A pod changed between look and act.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(200);
 /// Something is awaited that may cause no watch event, such as a follower catching up.

@@ -65,6 +65,7 @@ mod tests {
                 synced_followers: None,
             }),
             unheard: false,
+            problem: None,
         }
     }
 

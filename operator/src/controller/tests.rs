@@ -1,9 +1,12 @@
 //! The controller against an API server made of a table: which requests it sends, in which order, with what.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::PERMISSIONS;
-use super::fake_api::{FakeApi, pod};
+use super::fake_api::{FakeApi, NEVER, pod};
+use crate::testing::sample;
 
 #[tokio::test]
 async fn nothing_is_written_before_all_was_looked_at_and_tried() {
@@ -15,22 +18,26 @@ async fn nothing_is_written_before_all_was_looked_at_and_tried() {
             "get quorate.dev/zookeeperensembles zk",
             "get apps/statefulsets zk",
             "list /pods",
+            "list events.k8s.io/events",
             "get /serviceaccounts zk-server",
             "get /configmaps zk-config",
             "get /services zk-headless",
             "get /services zk-client",
+            "get networking.k8s.io/networkpolicies zk",
             "get policy/poddisruptionbudgets zk",
             "get apps/statefulsets zk",
             "try /serviceaccounts zk-server",
             "try /configmaps zk-config",
             "try /services zk-headless",
             "try /services zk-client",
+            "try networking.k8s.io/networkpolicies zk",
             "try policy/poddisruptionbudgets zk",
             "try apps/statefulsets zk",
             "patch /serviceaccounts zk-server",
             "patch /configmaps zk-config",
             "patch /services zk-headless",
             "patch /services zk-client",
+            "patch networking.k8s.io/networkpolicies zk",
             "patch policy/poddisruptionbudgets zk",
             "patch apps/statefulsets zk",
             "create events.k8s.io/events",
@@ -150,11 +157,12 @@ async fn an_ensemble_that_cannot_be_looked_at_claims_nothing() {
     );
 }
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "/serviceaccounts zk-server",
     "/configmaps zk-config",
     "/services zk-headless",
     "/services zk-client",
+    "networking.k8s.io/networkpolicies zk",
     "policy/poddisruptionbudgets zk",
     "apps/statefulsets zk",
 ];
@@ -303,6 +311,125 @@ async fn an_object_that_cannot_be_read_is_still_observed_and_says_so_once() {
         api.lines()
     );
     assert!(api.find("patch apps").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_ends_although_a_request_is_never_answered() {
+    for line in [
+        "get quorate.dev/zookeeperensembles zk",
+        "try /configmaps zk-config",
+        "list /pods",
+        "create events.k8s.io/events",
+        "patch quorate.dev/zookeeperensembles/status zk",
+    ] {
+        let api = FakeApi::new().refuse(line, NEVER);
+        let look = tokio::time::timeout(Duration::from_secs(60), api.reconcile()).await;
+        let error = look.expect("the look ends by itself").unwrap_err();
+        assert_eq!(error.reason(), "DeadlineExceeded", "{line}");
+        assert!(error.got_no_answer());
+    }
+}
+
+#[tokio::test]
+async fn only_a_look_that_saw_the_ensemble_counts_as_finished() {
+    let looked = |api: &FakeApi| api.looks.shown(Instant::now());
+    let blind = FakeApi::new().refuse("list /pods", 403);
+    blind.reconcile().await.unwrap_err();
+    assert!(looked(&blind).is_empty());
+    let api = FakeApi::new();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    let shown = looked(&api);
+    assert_eq!(shown[0].key, ("default".to_owned(), "zk".to_owned()));
+    assert_eq!((shown[0].seen.ready, shown[0].seen.has_leader), (3, true));
+}
+
+#[tokio::test]
+async fn a_field_that_nobody_knows_is_refused_by_its_path() {
+    let spec = |affinity: Value| {
+        let api = FakeApi::new();
+        api.ensemble.lock().unwrap()["spec"]["affinity"] = affinity;
+        api
+    };
+    let slip = |field: &str| {
+        let term = json!({ "topologyKey": "zone", field: { "matchLabels": { "a": "b" } } });
+        json!({ "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [
+            { "weight": 1, "podAffinityTerm": term },
+        ] } })
+    };
+    spec(slip("labelSelector")).reconcile().await.unwrap();
+    let error = spec(slip("labelSelektor")).reconcile().await.unwrap_err();
+    assert_eq!(error.reason(), "ObjectUndecodable");
+    let path = "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelektor";
+    assert!(error.chain().contains(path), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_network_policy_goes_when_it_is_turned_off_if_it_is_ours() {
+    let own = sample("zk", 3).metadata.uid.unwrap();
+    for (owner, deleted) in [(own.as_str(), true), ("somebody-else", false)] {
+        let api = FakeApi::new();
+        api.ensemble.lock().unwrap()["spec"]["networkPolicy"] = json!({ "enabled": false });
+        let policy = json!({
+            "metadata": {
+                "name": "zk", "namespace": "default", "uid": "policy-uid", "resourceVersion": "9",
+                "ownerReferences": [{
+                    "apiVersion": "quorate.dev/v1alpha1", "kind": "ZookeeperEnsemble", "name": "zk", "uid": owner,
+                    "controller": true,
+                }],
+            },
+        });
+        api.put("networking.k8s.io/networkpolicies zk", policy);
+        api.reconcile().await.unwrap();
+        assert_eq!(api.find("delete networking").is_some(), deleted);
+        assert!(api.find("patch networking").is_none());
+    }
+}
+
+#[tokio::test]
+async fn why_a_pod_cannot_be_made_reaches_the_row_and_is_a_warning() {
+    let api = FakeApi::new();
+    api.settle().await;
+    api.pods.lock().unwrap().remove(0);
+    let note = "create Pod zk-0 in StatefulSet zk failed error: pods \"zk-0\" is forbidden: exceeded quota";
+    *api.events.lock().unwrap() = vec![json!({
+        "metadata": { "name": "e" }, "note": note, "reason": "FailedCreate",
+        "deprecatedLastTimestamp": jiff::Timestamp::now().to_string(),
+    })];
+    api.reconcile().await.unwrap();
+    let status = api.status();
+    let problem = status["members"][0]["problem"].as_str().unwrap();
+    assert_eq!(problem, format!("FailedCreate: {note}"));
+    let event = api.find("create events.k8s.io/events").unwrap().body;
+    assert_eq!(event["type"], "Warning");
+    assert!(event["note"].as_str().unwrap().contains("exceeded quota"));
+}
+
+#[tokio::test]
+async fn a_lost_majority_is_a_warning_and_its_return_is_not() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    let types = |api: &FakeApi, reason: &str| -> Vec<String> {
+        let seen = api.seen.lock().unwrap();
+        let events = seen
+            .iter()
+            .filter(|seen| seen.line().starts_with("create events"));
+        let events = events.filter(|seen| seen.body["reason"] == reason);
+        events
+            .map(|seen| seen.body["type"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = api.pods.lock().unwrap().split_off(1);
+    api.reconcile().await.unwrap();
+    assert_eq!(types(&api, "Unavailable"), ["Warning"]);
+    api.reconcile().await.unwrap();
+    assert_eq!(types(&api, "Unavailable").len(), 1, "it is told once");
+    api.pods.lock().unwrap().extend(all);
+    api.seen.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    assert_eq!(types(&api, "Serving"), ["Normal"]);
 }
 
 #[tokio::test]

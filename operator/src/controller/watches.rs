@@ -1,45 +1,85 @@
 //! What wakes a reconcile: the ensemble's spec, the objects made from it, and its pods.
 
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::DeserializeGuard;
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{WatchStreamExt as _, predicates, watcher};
+use kube::runtime::{PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use zk_operator_api::ZookeeperEnsemble;
+
+use super::clients::{WATCH_SECONDS, WatchBackoff};
 
 use crate::resources::{INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE};
 
-/// An ensemble, or what is left of an object that cannot be read as one.
-pub(super) type Guarded = DeserializeGuard<ZookeeperEnsemble>;
+/// What is watched of an ensemble. The rest is read afresh at every look.
+pub(super) type Watched = PartialObjectMeta<ZookeeperEnsemble>;
 
 /// A controller that is ready to run.
-pub(super) fn controller(client: &Client, namespace: Option<&str>) -> Controller<Guarded> {
-    let ensembles: Api<Guarded> = api(client, namespace);
+pub(super) fn controller(client: &Client, namespace: Option<&str>) -> Controller<Watched> {
     let (reader, writer) = reflector::store();
-    // The status is written by the operator itself; only a new generation is news.
-    let changed = watcher(ensembles, watcher::Config::default())
-        .default_backoff()
+    let ensembles = watcher(api::<Watched>(client, namespace), config())
+        .backoff(WatchBackoff::default())
         .reflect(writer)
-        .applied_objects()
-        .predicate_filter(predicates::generation, predicates_config());
-    let ours =
-        || watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY_VALUE}"));
+        .applied_objects();
+    // The status is written by the operator itself; only a new generation is news.
+    let changed = without_errors(ensembles)
+        .predicate_filter(predicates::generation, PredicateConfig::default());
     Controller::for_stream(changed, reader)
         .with_config(Config::default().concurrency(RECONCILES_AT_ONCE_MAX))
-        .owns::<ServiceAccount>(api(client, namespace), ours())
-        .owns::<ConfigMap>(api(client, namespace), ours())
-        .owns::<Service>(api(client, namespace), ours())
-        .owns::<PodDisruptionBudget>(api(client, namespace), ours())
-        .owns::<StatefulSet>(api(client, namespace), ours())
-        .watches::<Pod, _>(api(client, namespace), ours(), |pod| ensemble_of(&pod))
+        .owns_stream(ours::<ServiceAccount>(client, namespace))
+        .owns_stream(ours::<ConfigMap>(client, namespace))
+        .owns_stream(ours::<Service>(client, namespace))
+        .owns_stream(ours::<NetworkPolicy>(client, namespace))
+        .owns_stream(ours::<PodDisruptionBudget>(client, namespace))
+        .owns_stream(ours::<StatefulSet>(client, namespace))
+        .watches_stream(ours::<Pod>(client, namespace), |pod| ensemble_of(&pod))
 }
 
-fn predicates_config() -> kube::runtime::PredicateConfig {
-    kube::runtime::PredicateConfig::default()
+/// Changes of the objects of one kind that carry the operator's label, as metadata.
+fn ours<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = Result<PartialObjectMeta<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let labelled = config().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY_VALUE}"));
+    without_errors(
+        watcher(api::<PartialObjectMeta<K>>(client, namespace), labelled)
+            .backoff(WatchBackoff::default())
+            .touched_objects(),
+    )
+}
+
+/// An error has been answered by the pause before the watch begins again; passed on, it would hold up the others.
+fn without_errors<K: Send + 'static>(
+    stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
+    stream.filter(|item| {
+        if let Err(error) = item {
+            tracing::warn!(%error, "watch interrupted, starting it again");
+        }
+        std::future::ready(item.is_ok())
+    })
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -53,7 +93,7 @@ where
 }
 
 /// Pods belong to the StatefulSet, so their ensemble is found by label.
-fn ensemble_of(pod: &Pod) -> Option<ObjectRef<Guarded>> {
+fn ensemble_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Watched>> {
     let name = pod.labels().get(INSTANCE_LABEL)?;
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
@@ -67,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_pod_wakes_the_ensemble_named_by_its_label() {
-        let mut pod = Pod::default();
+        let mut pod = PartialObjectMeta::<Pod>::default();
         assert_eq!(ensemble_of(&pod), None);
         pod.metadata.namespace = Some("shop".to_owned());
         pod.labels_mut()

@@ -22,6 +22,8 @@ pub struct StatefulSetFacts {
     pub observed_generation: i64,
     /// Revision that pods get when they are created now; empty before the controller has looked at all.
     pub update_revision: String,
+    /// Image of the server in the pod template; empty if there is none.
+    pub image: String,
 }
 
 /// One member.
@@ -38,6 +40,8 @@ pub struct Member {
     /// Its pod has been ready for so long without an answer that the operator must be cut off from it: a pod on a
     /// Kubernetes node that is gone stops being ready within a minute. Never set together with an answer.
     pub unheard: bool,
+    /// Why it does not serve, in one line for people, as far as Kubernetes tells. The planner does not look at it.
+    pub problem: Option<String>,
 }
 
 /// What Kubernetes says of a member.

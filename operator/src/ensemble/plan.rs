@@ -194,6 +194,23 @@ impl WaitReason {
     }
 }
 
+impl WaitReason {
+    /// The one member that is waited for, if it is one.
+    pub fn member(&self) -> Option<&str> {
+        match self {
+            Self::MemberAbsent(name)
+            | Self::MemberNotServing(name)
+            | Self::OutdatedMemberNotServing(name) => Some(name),
+            Self::StaleObservation(_)
+            | Self::StatefulSetNotObserved
+            | Self::MembersUnheard(_)
+            | Self::NoLeader
+            | Self::SeveralLeaders
+            | Self::OthersNotInStep { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -208,7 +225,7 @@ impl fmt::Display for WaitReason {
             Self::MemberAbsent(name) => {
                 write!(f, "{name} has no pod, or one that is being deleted")
             }
-            Self::MemberNotServing(name) => write!(f, "{name} does not serve yet"),
+            Self::MemberNotServing(name) => write!(f, "waiting for {name} to become ready"),
             Self::OutdatedMemberNotServing(name) => {
                 write!(
                     f,

@@ -11,6 +11,7 @@ use super::{
     sid_of_ordinal,
 };
 use crate::validated::ValidatedEnsemble;
+use crate::zoo_cfg_keys;
 
 pub(super) fn build(ensemble: &ValidatedEnsemble, zoo_cfg: &str) -> ConfigMap {
     ConfigMap {
@@ -25,8 +26,15 @@ pub(super) fn build(ensemble: &ValidatedEnsemble, zoo_cfg: &str) -> ConfigMap {
 
 /// Text of zoo.cfg, the same for every member: a server learns its own id from its pod's name.
 pub(super) fn zoo_cfg(ensemble: &ValidatedEnsemble) -> String {
+    let user_sets = |key: &str| {
+        ensemble
+            .config
+            .keys()
+            .any(|set| zoo_cfg_keys::bare(set) == key)
+    };
     let mut keys: BTreeMap<&str, String> = DEFAULTS
         .iter()
+        .filter(|(key, _)| !user_sets(key))
         .map(|(key, value)| (*key, (*value).to_owned()))
         .collect();
     keys.extend(
@@ -87,8 +95,10 @@ fn decided() -> [(&'static str, String); 8] {
 
 /// File name of the configuration inside the ConfigMap.
 const ZOO_CFG_KEY: &str = "zoo.cfg";
-/// Values a user may replace. Ticks are 2 s; limits count ticks.
-const DEFAULTS: [(&str, &str); 3] = [
+/// Values a user may replace. Ticks are 2 s; limits count ticks; old snapshots and logs are purged every hour.
+const DEFAULTS: [(&str, &str); 5] = [
+    ("autopurge.purgeInterval", "1"),
+    ("autopurge.snapRetainCount", "3"),
     ("tickTime", "2000"),
     ("initLimit", "10"),
     ("syncLimit", "5"),
@@ -130,6 +140,21 @@ mod tests {
         let text = zoo_cfg(&ensemble);
         assert!(text.contains("tickTime=500\n"));
         assert_eq!(text.matches("tickTime=").count(), 1);
+    }
+
+    #[test]
+    fn old_files_are_purged_unless_the_user_says_otherwise() {
+        let mut ensemble = valid(3);
+        assert!(zoo_cfg(&ensemble).contains("autopurge.purgeInterval=1\n"));
+        let key = "zookeeper.autopurge.purgeInterval".to_owned();
+        ensemble.config.insert(key, "0".to_owned());
+        let text = zoo_cfg(&ensemble);
+        assert_eq!(
+            text.matches("autopurge.purgeInterval=").count(),
+            1,
+            "{text}"
+        );
+        assert!(text.contains("zookeeper.autopurge.purgeInterval=0\n"));
     }
 
     #[test]

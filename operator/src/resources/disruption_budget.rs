@@ -14,7 +14,7 @@ pub(super) fn build(ensemble: &ValidatedEnsemble) -> PodDisruptionBudget {
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(LabelSelector {
-                match_labels: Some(labels::selector(&ensemble.name)),
+                match_labels: Some(labels::pods(&ensemble.name)),
                 ..LabelSelector::default()
             }),
             ..PodDisruptionBudgetSpec::default()

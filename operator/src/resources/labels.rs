@@ -1,4 +1,8 @@
-//! Labels by which objects of an ensemble are found. The selector never changes: a StatefulSet's is immutable.
+//! Labels by which objects of an ensemble are found.
+//!
+//! What selects pods asks for three labels: the first two are those that other charts for ZooKeeper set as well. A
+//! StatefulSet keeps the selector of two labels that it was made with, since it is immutable; that is harmless, as a
+//! StatefulSet owns the pods that it made and adopts only those that carry its name and a number.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +24,12 @@ pub(super) fn common(ensemble: &str) -> BTreeMap<String, String> {
     labels
 }
 
-/// The two labels that select an ensemble's pods.
+/// The labels that select an ensemble's pods and nobody else's.
+pub(super) fn pods(ensemble: &str) -> BTreeMap<String, String> {
+    common(ensemble)
+}
+
+/// The selector of the StatefulSet, and the labels of its volumes.
 pub(super) fn selector(ensemble: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (NAME_LABEL.to_owned(), NAME_VALUE.to_owned()),
@@ -30,5 +39,9 @@ pub(super) fn selector(ensemble: &str) -> BTreeMap<String, String> {
 
 /// The same selection in the form that list requests take.
 pub fn pod_selector(ensemble: &str) -> String {
-    format!("{NAME_LABEL}={NAME_VALUE},{INSTANCE_LABEL}={ensemble}")
+    let labels = pods(ensemble).into_iter();
+    let terms: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    terms.join(",")
 }

@@ -16,7 +16,7 @@ pub(super) fn headless(ensemble: &ValidatedEnsemble) -> Service {
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
-            selector: Some(labels::selector(&ensemble.name)),
+            selector: Some(labels::pods(&ensemble.name)),
             ports: Some(vec![
                 port("client", CLIENT_PORT),
                 port("quorum", QUORUM_PORT),
@@ -35,7 +35,7 @@ pub(super) fn client(ensemble: &ValidatedEnsemble) -> Service {
     Service {
         metadata: metadata(ensemble, names::client_service(&ensemble.name)),
         spec: Some(ServiceSpec {
-            selector: Some(labels::selector(&ensemble.name)),
+            selector: Some(labels::pods(&ensemble.name)),
             ports: Some(vec![port("client", CLIENT_PORT)]),
             ..ServiceSpec::default()
         }),

@@ -136,6 +136,8 @@ fn server_container(ensemble: &ValidatedEnsemble) -> Container {
             failure_threshold: Some(READINESS_FAILURES_MAX),
             ..http_probe("/ready")
         }),
+        // The last lines of the log of a server that ended, for the status.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         resources: compute_resources(&ensemble.resources),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -179,7 +181,7 @@ fn spread_over_hosts(ensemble: &str) -> Affinity {
                     weight: 100,
                     pod_affinity_term: PodAffinityTerm {
                         label_selector: Some(LabelSelector {
-                            match_labels: Some(labels::selector(ensemble)),
+                            match_labels: Some(labels::pods(ensemble)),
                             ..LabelSelector::default()
                         }),
                         topology_key: "kubernetes.io/hostname".to_owned(),

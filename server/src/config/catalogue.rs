@@ -114,4 +114,50 @@ mod tests {
         assert_table("docs/compatibility.md", "keys that must be off", &off);
         assert_table("docs/compatibility.md", "keys without effect", &ignored);
     }
+
+    /// The operator checks keys and values before it writes a zoo.cfg, against this table as a file of data.
+    /// `UPDATE=1` rewrites it.
+    #[test]
+    fn the_operators_table_is_this_one() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../operator/src/zoo_cfg_keys.tsv"
+        );
+        let mut table = String::new();
+        for key in KEYS {
+            let (kind, values) = as_data(key);
+            let (state, why) = match key.state {
+                State::Taken => ("taken", ""),
+                State::OffOnly => ("off", key.meaning),
+                State::Ignored => ("ignored", ""),
+            };
+            writeln!(table, "{}\t{state}\t{kind}\t{values}\t{why}", key.name).unwrap();
+        }
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &table).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(
+            written == table,
+            "{path} is out of date: run this test with UPDATE=1"
+        );
+    }
+
+    /// What a value must be to be used as it is written.
+    fn as_data(key: &Key) -> (&'static str, String) {
+        let range = |min: i64, max: i64| format!("{min}|{max}");
+        match (key.state, key.kind) {
+            (_, Kind::OneOf(words)) => ("words", words.join("|")),
+            (State::OffOnly, _) => ("words", key.default.to_owned()),
+            (_, Kind::Choice(words) | Kind::Word(words) | Kind::Class(words)) => {
+                ("words", words.join("|"))
+            }
+            (_, Kind::Int(min, max) | Kind::Nearest(min, max)) => ("int", range(min, max)),
+            (_, Kind::Property(min, max)) => ("property", range(min, max)),
+            (_, Kind::Port) => ("property", range(0, 65_535)),
+            (_, Kind::Decimal(min, max)) => ("decimal", format!("{min}|{max}")),
+            (_, Kind::Switch | Kind::Flag) => ("switch", String::new()),
+            (_, Kind::Text) => ("text", String::new()),
+        }
+    }
 }

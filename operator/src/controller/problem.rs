@@ -1,0 +1,142 @@
+//! Why a member does not serve, as far as Kubernetes tells, in one line for people.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+
+/// The cause that stands in the pod's status. Absent for a pod that is well or merely slow.
+pub(super) fn problem(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() == Some("Failed") {
+        let reason = status.reason.as_deref().unwrap_or("Failed");
+        return Some(with_message(reason, status.message.as_deref()));
+    }
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    let unschedulable = conditions.iter().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(condition) = unschedulable {
+        return Some(with_message("Unschedulable", condition.message.as_deref()));
+    }
+    let containers = status.container_statuses.as_deref().unwrap_or_default();
+    containers.iter().find_map(of_container)
+}
+
+fn of_container(container: &ContainerStatus) -> Option<String> {
+    if container.ready {
+        return None;
+    }
+    let ended = |state: &ContainerState| state.terminated.as_ref().map(how_it_ended);
+    let now = container.state.as_ref()?;
+    if let Some(ended) = ended(now) {
+        return Some(ended);
+    }
+    let last = container.last_state.as_ref().and_then(ended);
+    if let Some(waiting) = &now.waiting {
+        let reason = waiting.reason.as_deref()?;
+        return match (reason, last) {
+            ("ContainerCreating" | "PodInitializing", last) => last,
+            ("CrashLoopBackOff", Some(last)) => Some(last),
+            (reason, _) => Some(with_message(reason, waiting.message.as_deref())),
+        };
+    }
+    last
+}
+
+/// Such as "exit code 2: zoo.cfg:12: tickTime=abc must be a whole number".
+fn how_it_ended(ended: &ContainerStateTerminated) -> String {
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        return "OOMKilled: the server used more memory than its limit".to_owned();
+    }
+    let code = format!("exit code {}", ended.exit_code);
+    let last_line = ended.message.as_deref().and_then(|message| {
+        let mut lines = message.lines().rev().map(str::trim);
+        lines.find(|line| !line.is_empty())
+    });
+    match last_line {
+        Some(line) => format!("{code}: {}", line.replace(CONFIG_DIR, "")),
+        None => code,
+    }
+}
+
+fn with_message(reason: &str, message: Option<&str>) -> String {
+    let first_line = message.and_then(|message| message.lines().next());
+    match first_line.map(str::trim).filter(|line| !line.is_empty()) {
+        Some(line) => format!("{reason}: {line}"),
+        None => reason.to_owned(),
+    }
+}
+
+/// Where the configuration is mounted; people know the file by its name.
+const CONFIG_DIR: &str = "/etc/quorate/";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(status: Value) -> Option<String> {
+        let pod = json!({ "metadata": { "name": "zk-0" }, "status": status });
+        problem(&serde_json::from_value(pod).unwrap())
+    }
+
+    fn container(state: Value, last_state: Value, ready: bool) -> Option<String> {
+        told(json!({ "phase": "Running", "containerStatuses": [{
+            "name": "server", "image": "", "imageID": "", "ready": ready, "restartCount": 3,
+            "state": state, "lastState": last_state,
+        }] }))
+    }
+
+    fn crash_loop() -> Value {
+        json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 40s restarting" } })
+    }
+
+    #[test]
+    fn a_crash_loop_is_told_by_the_last_line_of_the_server() {
+        let last = json!({ "terminated": {
+            "exitCode": 2, "reason": "Error",
+            "message": "2026-01-01 INFO starting\n/etc/quorate/zoo.cfg:12: tickTime=abc must be a whole number\n\n",
+        } });
+        let expected = "exit code 2: zoo.cfg:12: tickTime=abc must be a whole number";
+        for state in [crash_loop(), last.clone(), json!({ "running": {} })] {
+            assert_eq!(container(state, last.clone(), false).unwrap(), expected);
+        }
+        assert_eq!(container(json!({ "running": {} }), last, true), None);
+    }
+
+    #[test]
+    fn a_server_that_ran_out_of_memory_is_told_as_such() {
+        let last = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+        assert_eq!(
+            container(crash_loop(), last, false).unwrap(),
+            "OOMKilled: the server used more memory than its limit"
+        );
+    }
+
+    #[test]
+    fn pulls_and_scheduling_are_told_in_the_words_of_kubernetes() {
+        let pull = json!({ "waiting": { "reason": "ImagePullBackOff", "message": "Back-off pulling image \"x:y\"" } });
+        assert_eq!(
+            container(pull, json!({}), false).unwrap(),
+            "ImagePullBackOff: Back-off pulling image \"x:y\""
+        );
+        let unschedulable = json!({ "phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": "0/3 nodes are available: 3 Insufficient memory.",
+        }] });
+        assert_eq!(
+            told(unschedulable).unwrap(),
+            "Unschedulable: 0/3 nodes are available: 3 Insufficient memory."
+        );
+        let evicted = json!({ "phase": "Failed", "reason": "Evicted", "message": "low on memory" });
+        assert_eq!(told(evicted).unwrap(), "Evicted: low on memory");
+    }
+
+    #[test]
+    fn a_pod_that_is_merely_slow_has_no_problem() {
+        let creating = json!({ "waiting": { "reason": "ContainerCreating" } });
+        assert_eq!(container(creating, json!({}), false), None);
+        assert_eq!(container(json!({ "running": {} }), json!({}), false), None);
+    }
+}
