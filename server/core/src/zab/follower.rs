@@ -59,7 +59,8 @@ pub(super) struct Follower {
     heard: Millis,
     /// Before it serves: committed as far as the leader has said.
     committed: Zxid,
-    /// Header of the last entry that this server keeps, as the leader has it.
+    /// Header of a transaction that the leader has and takes this server to
+    /// have, the last one that is to be kept.
     kept: Option<Bytes>,
     /// What came while the disk prepared the log.
     deferred: VecDeque<QuorumPacket>,
@@ -170,7 +171,11 @@ impl Follower {
             config_version: peer.config.ensemble.version,
         };
         let accepted = QuorumPacket::epoch_zxid(peer.history.accepted_epoch());
-        let packet = QuorumPacket::new(PacketKind::FollowerInfo, accepted, Some(info.encode()));
+        // The end of the log is for leaders of ours; the reference reads only
+        // what stands before it.
+        let end = peer.history.end().0.to_be_bytes();
+        let data = [info.encode().as_ref(), &end].concat().into();
+        let packet = QuorumPacket::new(PacketKind::FollowerInfo, accepted, Some(data));
         self.send(packet, fx);
     }
 
@@ -270,6 +275,9 @@ impl Follower {
         if epoch < Epoch(1) || !epochs::is_possible(epoch) {
             return Err(GiveUp("the leader's epoch is out of range"));
         }
+        let data = packet.data.as_ref();
+        self.kept = data.and_then(|data| Some(data.slice_ref(data.get(4..)?)));
+        self.check_kept(peer)?;
         let accepted = peer.history.accepted_epoch();
         if epoch < accepted {
             self.outdated(peer, now, epoch);

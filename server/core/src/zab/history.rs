@@ -102,10 +102,17 @@ impl History {
         self.committed.iter()
     }
 
+    /// The newest entry in memory up to and including this zxid.
+    pub(super) fn newest_through(&self, zxid: Zxid) -> Option<&LogEntry> {
+        let all = self.committed.iter().chain(&self.open);
+        all.take_while(|entry| entry.zxid <= zxid).last()
+    }
+
     /// The entry with this zxid, if it is still in memory.
     pub(super) fn find(&self, zxid: Zxid) -> Option<&LogEntry> {
         let all = self.committed.iter().chain(&self.open);
-        all.into_iter().find(|entry| entry.zxid == zxid)
+        all.take_while(|entry| entry.zxid <= zxid)
+            .find(|entry| entry.zxid == zxid)
     }
 
     /// Can an entry with this zxid come next?

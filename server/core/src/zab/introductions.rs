@@ -8,7 +8,7 @@ use super::epochs;
 use super::event::Effects;
 use super::heard::Turn;
 use super::leader::{Leader, Phase, propose_epoch};
-use super::learner_handler::{Learner, Stage, introduction};
+use super::learner_handler::{Learner, Stage, introduced_end, introduction};
 use super::peer::{GiveUp, Peer, Step};
 use crate::{LinkId, Millis, Now};
 
@@ -44,6 +44,7 @@ impl Leader {
         }
         let learner = self.learners.get_mut(&link).expect("its packet came");
         learner.claim = Some((sid, accepted));
+        learner.end = introduced_end(packet);
         learner.claimed = peer.heard.turn();
         learner.enter(Stage::Claimed, now.mono);
         match self.proved_at(peer, now, link) {
@@ -125,7 +126,7 @@ impl Leader {
             }
             Phase::SavingAccepted(_) => {}
             Phase::AckQuorum | Phase::SavingCurrent(_) | Phase::HistoryQuorum | Phase::Serving => {
-                propose_epoch(self.epoch, link, learner, now, fx)
+                propose_epoch(self.epoch, link, learner, peer, now, fx)
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::epochs::EPOCH_LAST;
 use super::event::{Effects, SyncToken, ZabEvent};
 use super::history::Ticket;
 use super::learner_handler::{Learner, Stage, epoch_ack};
-use super::past::Past;
+use super::past::{Past, header_of};
 use super::peer::{GiveUp, Peer, Step};
 use super::sync_plan::{Plan, plan};
 use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role, TreeCut};
@@ -192,7 +192,7 @@ impl Leader {
             self.phase_deadline = now.mono + peer.init_ms();
             for (link, learner) in &mut self.learners {
                 if learner.stage == Stage::Introduced {
-                    propose_epoch(self.epoch, *link, learner, now, fx);
+                    propose_epoch(self.epoch, *link, learner, peer, now, fx);
                 }
             }
             self.conclude_discovery(peer, fx);
@@ -552,20 +552,25 @@ impl Leader {
     }
 }
 
+/// LEADERINFO. After the version stands the header of the newest transaction
+/// that the learner has as well, going by the end of its log. The reference
+/// does not read it.
 pub(super) fn propose_epoch(
     epoch: Epoch,
     link: LinkId,
     learner: &mut Learner,
+    peer: &Peer,
     now: Now,
     fx: &mut Effects,
 ) {
-    let version = Bytes::copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+    let mut data = PROTOCOL_VERSION.to_be_bytes().to_vec();
+    let common = learner.end.and_then(|end| peer.history.newest_through(end));
+    if let Some(common) = common {
+        data.extend_from_slice(header_of(common));
+    }
     let start = QuorumPacket::epoch_zxid(epoch);
-    send(
-        link,
-        QuorumPacket::new(PacketKind::LeaderInfo, start, Some(version)),
-        fx,
-    );
+    let packet = QuorumPacket::new(PacketKind::LeaderInfo, start, Some(data.into()));
+    send(link, packet, fx);
     learner.enter(Stage::EpochProposed, now.mono);
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Learner {
     pub(super) sid: Option<Sid>,
     /// What it said of itself in FOLLOWERINFO.
     pub(super) claim: Option<(Sid, Epoch)>,
+    /// End of its log as of FOLLOWERINFO; none from a learner of the reference.
+    pub(super) end: Option<Zxid>,
     /// When its claim is proved if nobody comes after it.
     pub(super) admit_at: Option<Millis>,
     /// When it said so.
@@ -62,6 +64,7 @@ impl Learner {
             stage: Stage::Connected,
             sid: None,
             claim: None,
+            end: None,
             admit_at: None,
             claimed: Turn::NONE,
             introduced: Turn::NONE,
@@ -170,6 +173,13 @@ pub(super) fn introduction(
         return Err("the learner's epoch is out of range");
     }
     Ok((info.sid, accepted))
+}
+
+/// Where a learner's log ends, from what FOLLOWERINFO carries after the
+/// reference's twenty bytes.
+pub(super) fn introduced_end(packet: &QuorumPacket) -> Option<Zxid> {
+    let end = packet.data.as_deref()?.get(20..)?.first_chunk()?;
+    Some(Zxid(i64::from_be_bytes(*end)))
 }
 
 /// Epoch and end of the log in ACKEPOCH; no epoch when the learner had

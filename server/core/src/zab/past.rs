@@ -49,6 +49,12 @@ impl<'a> Past<'a> {
     /// data the reference leaves empty and does not read.
     pub(super) fn header_before(&self, from: usize) -> Option<Bytes> {
         let last = self.certain[..from].last()?;
-        Some(last.data.slice(..TXN_HEADER_BYTES.min(last.data.len())))
+        Some(last.data.slice_ref(header_of(last)))
     }
+}
+
+/// The header of a transaction. With the session and the time in it no two
+/// transactions have the same one.
+pub(super) fn header_of(entry: &LogEntry) -> &[u8] {
+    &entry.data[..TXN_HEADER_BYTES.min(entry.data.len())]
 }
