@@ -6,6 +6,7 @@ mod pod;
 mod process;
 mod status;
 mod tool;
+mod volume;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use zk_server::Failure;
 use zk_server::config::ServerConfig;
 
 use crate::process::{self, Logging};
+use crate::volume;
 
 /// Arguments of `quorate pod`.
 #[derive(clap::Args)]
@@ -15,6 +16,10 @@ pub(crate) struct Pod {
     /// Its zoo.cfg.
     #[arg(long, env = "QUORATE_CONFIG", default_value = "/etc/quorate/zoo.cfg")]
     config: PathBuf,
+    /// Ensemble that the pod belongs to, such as `default/zk`. The data volume keeps it, and the data of another
+    /// ensemble or of another number of voters is refused. Not checked when absent.
+    #[arg(long, env = "QUORATE_ENSEMBLE")]
+    ensemble: Option<String>,
 }
 
 impl Pod {
@@ -36,6 +41,12 @@ impl Pod {
             admin.is_required = true;
         }
         process::warn(&loaded.warnings);
+        if let Some(ensemble) = self.ensemble.as_deref().filter(|name| !name.is_empty()) {
+            let config = &loaded.config;
+            let voters = config.ensemble.members.len();
+            volume::belong(&config.data_dir, &config.data_log_dir, ensemble, voters)
+                .map_err(|error| Failure::Load(error.into()))?;
+        }
         process::serve(loaded.config, |_| {})
     }
 }
