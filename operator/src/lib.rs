@@ -13,10 +13,12 @@ pub mod ensemble;
 pub mod http;
 pub mod looks;
 pub mod metrics;
+pub mod quantity;
 pub mod quorum_client;
 pub mod resources;
 pub mod status;
 pub mod validated;
+pub mod volumes;
 pub mod zoo_cfg_keys;
 
 #[cfg(test)]

@@ -164,8 +164,11 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
                 WaitReason::StaleObservation(_)
                 | WaitReason::StatefulSetNotObserved
                 | WaitReason::MemberAbsent(_)
+                | WaitReason::MemberParted(_)
                 | WaitReason::OutdatedMemberNotServing(_)
                 | WaitReason::MembersUnheard(_)
+                | WaitReason::RevisionNotRecorded
+                | WaitReason::TriedBefore(_)
                 | WaitReason::NoLeader
                 | WaitReason::SeveralLeaders
                 | WaitReason::OthersNotInStep { .. } => format!("waiting: {why}"),
@@ -181,6 +184,14 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
         Step::RestartLeader { target, why } => (
             why.reason(),
             format!("restarting {}, the leader, last: {why}", target.name),
+        ),
+        Step::Release { next } => (
+            "Released",
+            format!("{next} is next: a pod that is created now gets the wanted revision"),
+        ),
+        Step::Protect => (
+            "Protected",
+            "a pod that is created now gets the revision that is known to work".to_owned(),
         ),
     }
 }
@@ -283,9 +294,11 @@ fn phase(
         (Availability::Serving | Availability::Forming, Err(_)) => PHASE_BLOCKED,
         (Availability::Serving, Ok(step)) => match step {
             Step::Done => "Serving",
-            Step::RestartPod { .. } | Step::RestartLeader { .. } => "Restarting",
-            Step::Wait { .. } if has_outdated(observation) => "Restarting",
-            Step::Wait { .. } => "Degraded",
+            Step::RestartPod { .. } | Step::RestartLeader { .. } | Step::Release { .. } => {
+                "Restarting"
+            }
+            Step::Wait { .. } | Step::Protect if has_outdated(observation) => "Restarting",
+            Step::Wait { .. } | Step::Protect => "Degraded",
         },
         (Availability::Unheard(_), _) => PHASE_UNKNOWN,
         (Availability::Forming | Availability::Electing | Availability::Unavailable, _) => {
@@ -319,13 +332,22 @@ fn member_status(member: &Member) -> MemberStatus {
         },
         zxid: answer.map(|answer| answer.zxid.to_string()),
         ready: member.is_serving(),
-        problem: member
-            .problem
-            .clone()
-            .or_else(|| member.pod.as_ref()?.defect.clone())
-            .filter(|_| !member.is_serving())
-            .map(|problem| shortened(&problem)),
+        problem: problem(member).map(|problem| shortened(&problem)),
     }
+}
+
+fn problem(member: &Member) -> Option<String> {
+    let mismatches = member.answer.map_or(0, |answer| answer.digest_mismatches);
+    if mismatches > 0 {
+        return Some(format!(
+            "TreeDiffers: its tree differed from the leader's after {mismatches} transactions"
+        ));
+    }
+    member
+        .problem
+        .clone()
+        .or_else(|| member.pod.as_ref()?.defect.clone())
+        .filter(|_| !member.is_serving())
 }
 
 /// Value of a condition.
@@ -418,7 +440,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ensemble::{Answer, PodFacts, StatefulSetFacts, Zxid};
+    use crate::ensemble::{Answer, PodFacts, Recreation, StatefulSetFacts, Zxid};
 
     fn observation(roles: &[Option<Role>]) -> Observation {
         let members = roles
@@ -439,6 +461,7 @@ mod tests {
                     role,
                     zxid: Zxid::new(2, 9),
                     synced_followers: (role == Role::Leader).then_some(2),
+                    digest_mismatches: 0,
                 }),
                 unheard: false,
                 problem: None,
@@ -447,9 +470,13 @@ mod tests {
         Observation {
             age: Duration::ZERO,
             stateful_set: Some(StatefulSetFacts {
+                uid: String::new(),
                 observed_generation: 1,
                 update_revision: "one".to_owned(),
                 image: "quorate/quorate:test".to_owned(),
+                current_revision: "one".to_owned(),
+                recreation: Recreation::Proven,
+                released: None,
             }),
             members,
         }
@@ -552,6 +579,39 @@ mod tests {
                 && available.message.contains("NetworkPolicy"),
             "{}",
             available.message
+        );
+    }
+
+    #[test]
+    fn a_member_whose_tree_differs_is_a_problem_and_never_serves() {
+        let mut seen = observation(&SERVING);
+        seen.members[0].answer.as_mut().unwrap().digest_mismatches = 18;
+        let step = crate::ensemble::next_step(
+            &crate::ensemble::Desired {
+                replicas: 3,
+                stateful_set_generation: 1,
+            },
+            &seen,
+        );
+        assert_eq!(
+            step,
+            Step::Wait {
+                why: WaitReason::MemberParted("zk-0".to_owned())
+            }
+        );
+        let status = observed(None, 1, &seen, Ok(&step), at(0));
+        assert_eq!(status.phase.as_deref(), Some("Degraded"));
+        assert_eq!(status.ready_replicas, Some(2));
+        assert!(!status.members[0].ready);
+        let problem = status.members[0].problem.as_deref().unwrap();
+        assert!(
+            problem.starts_with("TreeDiffers") && problem.contains("18"),
+            "{problem}"
+        );
+        let ready = find(&status.conditions, ConditionType::Ready).unwrap();
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("False", "MemberParted")
         );
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use zk_operator::ensemble::{
-    Answer, Desired, Member, Observation, PodFacts, RestartReason, Role, StatefulSetFacts, Step,
-    WaitReason, Zxid, health, next_step,
+    Answer, Desired, Member, Observation, PodFacts, Recreation, RestartReason, Role,
+    StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
 };
 
 const OLD: &str = "zk-old";
@@ -18,14 +18,23 @@ fn desired(replicas: usize) -> Desired {
     }
 }
 
+/// A StatefulSet whose pods get the wanted revision whenever they are created; tests/rollout.rs has the others.
+fn set(observed_generation: i64, update_revision: &str) -> StatefulSetFacts {
+    StatefulSetFacts {
+        uid: "set".to_owned(),
+        observed_generation,
+        update_revision: update_revision.to_owned(),
+        image: String::new(),
+        current_revision: update_revision.to_owned(),
+        recreation: Recreation::Proven,
+        released: None,
+    }
+}
+
 fn observed(members: Vec<Member>) -> Observation {
     Observation {
         age: Duration::from_millis(20),
-        stateful_set: Some(StatefulSetFacts {
-            observed_generation: 7,
-            update_revision: NEW.to_owned(),
-            image: String::new(),
-        }),
+        stateful_set: Some(set(7, NEW)),
         members,
     }
 }
@@ -54,6 +63,7 @@ fn follower(zxid: Zxid) -> Option<Answer> {
         role: Role::Follower,
         zxid,
         synced_followers: None,
+        digest_mismatches: 0,
     })
 }
 
@@ -62,6 +72,7 @@ fn leader(zxid: Zxid, synced: usize) -> Option<Answer> {
         role: Role::Leader,
         zxid,
         synced_followers: Some(synced),
+        digest_mismatches: 0,
     })
 }
 
@@ -85,7 +96,7 @@ fn healthy(revisions: &[&str], leads: usize) -> Vec<Member> {
 fn restarted(step: &Step) -> Option<&str> {
     match step {
         Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => Some(&target.name),
-        Step::Done | Step::Wait { .. } => None,
+        Step::Done | Step::Wait { .. } | Step::Release { .. } | Step::Protect => None,
     }
 }
 
@@ -174,6 +185,7 @@ fn an_election_is_waited_for_and_not_answered_with_restarts() {
             role: Role::Looking,
             zxid: Zxid::new(4, 17),
             synced_followers: None,
+            digest_mismatches: 0,
         });
         member.pod.as_mut().unwrap().ready = false;
     }
@@ -287,6 +299,7 @@ fn an_ensemble_of_one_is_restarted_although_nobody_remains() {
         role: Role::Standalone,
         zxid: Zxid::new(0, 3),
         synced_followers: None,
+        digest_mismatches: 0,
     });
     let step = next_step(&desired(1), &observed(vec![member(0, OLD, answer)]));
     assert!(matches!(
@@ -316,16 +329,8 @@ fn stale_facts_lead_to_waiting() {
         Some(WaitReason::StaleObservation(_))
     ));
 
-    let behind = StatefulSetFacts {
-        observed_generation: 6,
-        update_revision: NEW.to_owned(),
-        image: String::new(),
-    };
-    let unnamed = StatefulSetFacts {
-        observed_generation: 7,
-        update_revision: String::new(),
-        image: String::new(),
-    };
+    let behind = set(6, NEW);
+    let unnamed = set(7, "");
     for stateful_set in [None, Some(behind), Some(unnamed)] {
         let observation = Observation {
             stateful_set,
@@ -353,6 +358,7 @@ fn any_answer() -> impl Strategy<Value = Option<Answer>> {
             role,
             zxid,
             synced_followers,
+            digest_mismatches: 0,
         },
     );
     prop::option::weighted(0.9, answer)
@@ -381,13 +387,21 @@ fn any_pod() -> impl Strategy<Value = Option<PodFacts>> {
 fn any_observation() -> impl Strategy<Value = Observation> {
     let size = prop_oneof![Just(3usize), Just(5), Just(7), Just(9)];
     let members = size.prop_flat_map(|size| prop::collection::vec((any_pod(), any_answer()), size));
-    let facts = (6i64..9, prop_oneof![9 => Just(NEW), 1 => Just("")]).prop_map(
-        |(observed_generation, revision)| StatefulSetFacts {
-            observed_generation,
-            update_revision: revision.to_owned(),
-            image: String::new(),
-        },
-    );
+    let facts = (
+        6i64..9,
+        prop_oneof![9 => Just(NEW), 1 => Just("")],
+        prop_oneof![Just(NEW), Just(OLD)],
+        prop_oneof![Just(Recreation::Proven), Just(Recreation::Wanted)],
+        prop::option::of((0u64..400).prop_map(Duration::from_secs)),
+    )
+        .prop_map(
+            |(generation, revision, current, recreation, released)| StatefulSetFacts {
+                current_revision: current.to_owned(),
+                recreation,
+                released,
+                ..set(generation, revision)
+            },
+        );
     let set = prop::option::weighted(0.97, facts);
     (members, set, 0u64..12_000).prop_map(|(members, stateful_set, age_ms)| Observation {
         age: Duration::from_millis(age_ms),
@@ -455,7 +469,8 @@ proptest! {
             let target = observation.members.iter().find(|member| member.name == name).unwrap();
             let pod = target.pod.as_ref().unwrap();
             prop_assert!(!pod.terminating);
-            prop_assert_ne!(pod.revision.as_str(), NEW);
+            let goes_back = matches!(&step, Step::RestartPod { why: RestartReason::Unproven, .. });
+            prop_assert_eq!(pod.revision == NEW, goes_back);
             let may_serve = target.answer.is_some_and(|answer| answer.role != Role::Looking);
             let remaining = live_synced_voters_without(&observation, name);
             prop_assert!(!may_serve || remaining >= health::majority(size), "{remaining} of {size} remain");
@@ -475,7 +490,7 @@ proptest! {
                     prop_assert_eq!(other.pod.as_ref().unwrap().revision.as_str(), NEW);
                 }
             }
-            Step::Done | Step::Wait { .. } => {}
+            Step::Done | Step::Wait { .. } | Step::Release { .. } | Step::Protect => {}
         }
     }
 
@@ -586,6 +601,7 @@ impl FakeEnsemble {
             match next_step(&desired(size), &self.observe()) {
                 Step::Done => return order,
                 Step::Wait { .. } => {}
+                Step::Release { .. } | Step::Protect => panic!("the revisions are the same"),
                 Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => {
                     let ordinal = target.name.trim_start_matches("zk-").parse().unwrap();
                     order.push(ordinal);

@@ -218,7 +218,7 @@ pub enum ReclaimPolicy {
 }
 
 impl ReclaimPolicy {
-    /// The spelling that the StatefulSet's retention policy shares with ours.
+    /// The spelling that Kubernetes' retention policies share with ours.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retain => "Retain",

@@ -1,11 +1,18 @@
-//! Carries out a step. The only thing that the operator ever deletes is one pod, exactly the one it looked at.
+//! Carries out a step: takes away one pod, exactly the one that was looked at, or says which revision a pod gets
+//! that is created now.
 
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::{Api, Client};
+use serde_json::{Value, json};
 
 use super::ReconcileError;
-use crate::ensemble::{Step, Target};
+use crate::ensemble::{StatefulSetFacts, Step, Target};
+use crate::resources::{self, MANAGED_BY_VALUE, ON_DELETE, RELEASED_ANNOTATION};
+use crate::validated::ValidatedEnsemble;
 
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,39 +21,96 @@ pub(super) enum Outcome {
     Idle,
     /// The pod is being deleted.
     Restarting,
+    /// New pods get another revision from now on.
+    Changed,
+    /// The disruption budget lets no pod go at present.
+    Refused,
     /// The pod has changed since it was observed, so it was left alone.
     Superseded,
 }
 
-/// Restarts the pod that `step` names, if it names one.
+/// Does what `step` says.
 pub(super) async fn act(
     client: &Client,
-    namespace: &str,
+    ensemble: &ValidatedEnsemble,
+    stateful_set: Option<&StatefulSetFacts>,
     step: &Step,
 ) -> Result<Outcome, ReconcileError> {
-    match step {
-        Step::Done | Step::Wait { .. } => Ok(Outcome::Idle),
-        Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => {
-            delete_pod(client, namespace, target).await
+    match (step, stateful_set) {
+        (Step::RestartPod { target, why } | Step::RestartLeader { target, why }, _) => {
+            take_away(client, &ensemble.namespace, target, why.takes_a_server()).await
+        }
+        (Step::Release { .. }, Some(set)) => {
+            let note = format!("{} {:.0}", set.update_revision, Timestamp::now());
+            let change = json!({
+                "metadata": { "uid": set.uid, "annotations": { RELEASED_ANNOTATION: note } },
+                "spec": { "updateStrategy": { "type": ON_DELETE, "rollingUpdate": null } },
+            });
+            change_stateful_set(client, ensemble, change).await
+        }
+        (Step::Protect, Some(set)) => {
+            let strategy = resources::protected_strategy(ensemble.replicas);
+            let change = json!({
+                "metadata": { "uid": set.uid },
+                "spec": { "updateStrategy": strategy },
+            });
+            change_stateful_set(client, ensemble, change).await
+        }
+        (Step::Done | Step::Wait { .. }, _) | (Step::Release { .. } | Step::Protect, None) => {
+            Ok(Outcome::Idle)
         }
     }
 }
 
-async fn delete_pod(
+/// Changes the StatefulSet that was just applied, and no other of its name.
+async fn change_stateful_set(
     client: &Client,
-    namespace: &str,
-    target: &Target,
+    ensemble: &ValidatedEnsemble,
+    change: Value,
 ) -> Result<Outcome, ReconcileError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let exactly_this = DeleteParams::default().preconditions(Preconditions {
-        uid: Some(target.uid.clone()),
-        resource_version: Some(target.resource_version.clone()),
-    });
-    match pods.delete(&target.name, &exactly_this).await {
-        Ok(_) => Ok(Outcome::Restarting),
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let params = PatchParams {
+        field_manager: Some(MANAGED_BY_VALUE.to_owned()),
+        ..PatchParams::default()
+    };
+    match sets
+        .patch(&ensemble.name, &params, &Patch::Merge(change))
+        .await
+    {
+        Ok(_) => Ok(Outcome::Changed),
         Err(kube::Error::Api(status)) if status.code == CONFLICT || status.code == NOT_FOUND => {
             Ok(Outcome::Superseded)
         }
+        Err(source) => Err(ReconcileError::Strategy(Box::new(source))),
+    }
+}
+
+/// Evicts a server that serves, so that a drain at the same moment and the operator count against the same
+/// disruption budget. A pod that serves nobody is deleted: the budget would keep it for ever.
+async fn take_away(
+    client: &Client,
+    namespace: &str,
+    target: &Target,
+    serves: bool,
+) -> Result<Outcome, ReconcileError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let exactly_this = Preconditions {
+        uid: Some(target.uid.clone()),
+        resource_version: Some(target.resource_version.clone()),
+    };
+    let result = if serves {
+        evict(&pods, target, exactly_this).await
+    } else {
+        let params = DeleteParams::default().preconditions(exactly_this);
+        pods.delete(&target.name, &params).await.map(|_| ())
+    };
+    match result {
+        Ok(()) => Ok(Outcome::Restarting),
+        Err(kube::Error::Api(status)) if status.code == CONFLICT || status.code == NOT_FOUND => {
+            Ok(Outcome::Superseded)
+        }
+        // The budget is used up, or its controller has not counted the pod that came back last.
+        Err(kube::Error::Api(status)) if status.code == TOO_MANY_REQUESTS => Ok(Outcome::Refused),
         Err(source) => Err(ReconcileError::Act {
             pod: target.name.clone(),
             source: Box::new(source),
@@ -54,5 +118,24 @@ async fn delete_pod(
     }
 }
 
+/// `kube` has this request, too, but spells the field with the preconditions so that Kubernetes ignores it.
+async fn evict(
+    pods: &Api<Pod>,
+    target: &Target,
+    exactly_this: Preconditions,
+) -> Result<(), kube::Error> {
+    let eviction = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": target.name },
+        "deleteOptions": { "preconditions": exactly_this },
+    });
+    let done: Result<Status, kube::Error> = pods
+        .create_subresource("eviction", &target.name, &PostParams::default(), &eviction)
+        .await;
+    done.map(|_| ())
+}
+
 const CONFLICT: u16 = 409;
 const NOT_FOUND: u16 = 404;
+const TOO_MANY_REQUESTS: u16 = 429;

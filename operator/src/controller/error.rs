@@ -22,6 +22,9 @@ pub enum ReconcileError {
         "nothing is applied, because objects of these names are there and are not this ensemble's: {0}. Delete or rename them, or give the ensemble another name"
     )]
     NameTaken(String),
+    /// Volumes are there over which the ensemble must not be made.
+    #[error("nothing is applied: {0}")]
+    VolumesUnfit(String),
     /// Objects of a deleted ensemble of the same name have not been removed yet.
     #[error("waiting until the objects of the deleted ensemble of this name are removed: {0}")]
     FormerEnsemble(String),
@@ -52,6 +55,12 @@ pub enum ReconcileError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The StatefulSet could not be told which revision new pods get.
+    #[error("changing the update strategy of the StatefulSet")]
+    Strategy(#[source] Box<kube::Error>),
+    /// ConfigMaps that no pod uses any more could not be listed or deleted.
+    #[error("removing old ConfigMaps")]
+    Collect(#[source] Box<kube::Error>),
     /// The status could not be written.
     #[error("writing the status")]
     Status(#[source] Box<kube::Error>),
@@ -68,10 +77,13 @@ impl ReconcileError {
             Self::Invalid(_) => "SpecInvalid",
             Self::Fetch(_) => "FetchFailed",
             Self::NameTaken(_) => "NameTaken",
+            Self::VolumesUnfit(_) => "VolumesUnfit",
             Self::FormerEnsemble(_) => "FormerEnsemble",
             Self::Apply { .. } => "ApplyFailed",
             Self::Observe { .. } => "ObserveFailed",
             Self::Act { .. } => "RestartFailed",
+            Self::Strategy(_) => "StrategyFailed",
+            Self::Collect(_) => "CollectFailed",
             Self::Status(_) => "StatusFailed",
             Self::Deadline(_) => "DeadlineExceeded",
         }
@@ -93,12 +105,15 @@ impl ReconcileError {
             Self::Undecodable(_)
             | Self::Invalid(_)
             | Self::NameTaken(_)
+            | Self::VolumesUnfit(_)
             | Self::FormerEnsemble(_) => false,
             Self::Deadline(_) => true,
             Self::Fetch(source)
             | Self::Apply { source, .. }
             | Self::Observe { source, .. }
             | Self::Act { source, .. }
+            | Self::Strategy(source)
+            | Self::Collect(source)
             | Self::Status(source) => !matches!(source.as_ref(), kube::Error::Api(_)),
         }
     }
@@ -115,6 +130,7 @@ impl ReconcileError {
         match self {
             Self::Undecodable(_)
             | Self::NameTaken(_)
+            | Self::VolumesUnfit(_)
             | Self::FormerEnsemble(_)
             | Self::Deadline(_) => None,
             Self::Invalid(error) => Some(error.to_string()),
@@ -125,6 +141,8 @@ impl ReconcileError {
             Self::Fetch(source)
             | Self::Observe { source, .. }
             | Self::Act { source, .. }
+            | Self::Strategy(source)
+            | Self::Collect(source)
             | Self::Status(source) => Some(text(source)),
         }
     }

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use zk_operator_api::{ConditionType, ZookeeperEnsembleStatus};
 
 use super::ReconcileError;
-use crate::ensemble::{Observation, Step};
+use crate::ensemble::{Observation, Step, WaitReason};
 use crate::resources::MANAGED_BY_VALUE;
 use crate::status;
 
@@ -36,10 +36,20 @@ impl Announcer {
         step: &Step,
         observation: &Observation,
     ) {
+        // These two only prepare a restart, or end it.
+        if matches!(step, Step::Release { .. } | Step::Protect) {
+            return;
+        }
         let (reason, message) = status::describe(step, observation);
         let is_restart = matches!(step, Step::RestartPod { .. } | Step::RestartLeader { .. });
         if is_restart || is_news(previous, ConditionType::Progressing, reason, &message) {
-            let hurts = status::problem_of_awaited(step, observation).is_some();
+            let is_grave = matches!(
+                step,
+                Step::Wait {
+                    why: WaitReason::MemberParted(_) | WaitReason::TriedBefore(_),
+                }
+            );
+            let hurts = is_grave || status::problem_of_awaited(step, observation).is_some();
             let type_ = if hurts { WARNING } else { NORMAL };
             self.publish(ensemble, type_, step.name(), reason, &message)
                 .await;

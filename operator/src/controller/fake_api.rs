@@ -133,6 +133,22 @@ impl FakeApi {
 
     fn stored(&self, seen: &Seen, body: Value) -> (u16, Value) {
         match (seen.verb, seen.kind.as_str()) {
+            ("list", kind @ ("/configmaps" | "/persistentvolumeclaims")) => {
+                let objects = self.objects.lock().unwrap();
+                let found = objects.iter().filter(|(key, _)| key.starts_with(kind));
+                let items: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
+                (
+                    200,
+                    json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items }),
+                )
+            }
+            ("delete", "/configmaps") => {
+                self.objects.lock().unwrap().remove(&seen.object());
+                (
+                    200,
+                    json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }),
+                )
+            }
             ("list", "/pods") => (
                 200,
                 json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": *self.pods.lock().unwrap() }),
@@ -149,7 +165,8 @@ impl FakeApi {
                 ensemble["status"] = body["status"].clone();
                 (200, ensemble.clone())
             }
-            ("delete", "/pods" | "networking.k8s.io/networkpolicies") => (
+            ("create", "/pods/eviction")
+            | ("delete", "/pods" | "networking.k8s.io/networkpolicies") => (
                 200,
                 json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }),
             ),
@@ -157,9 +174,21 @@ impl FakeApi {
                 Some(object) => (200, object.clone()),
                 None => (404, refusal_of(404)),
             },
-            ("patch", _) => self.applied(seen, body),
+            ("patch", _) if seen.query.contains("force=true") => self.applied(seen, body),
+            ("patch", _) => self.merged(seen, &body),
             _ => (200, body),
         }
+    }
+
+    /// A merge patch of the StatefulSet.
+    fn merged(&self, seen: &Seen, body: &Value) -> (u16, Value) {
+        let mut objects = self.objects.lock().unwrap();
+        let object = objects.get_mut(&seen.object()).unwrap();
+        assert_eq!(body["metadata"]["uid"], object["metadata"]["uid"]);
+        merge(object, body);
+        let strategy = object["spec"]["updateStrategy"].as_object_mut().unwrap();
+        strategy.retain(|_, value| !value.is_null());
+        (200, object.clone())
     }
 
     /// Server-side apply, as far as the operator can tell it from the real one.
@@ -178,6 +207,9 @@ impl FakeApi {
         }
         let mut object = found.cloned().unwrap_or_else(|| json!({ "metadata": {} }));
         let before = object.clone();
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.remove("updateStrategy");
+        }
         merge(&mut object, &body);
         let metadata = &mut object["metadata"];
         metadata.as_object_mut().unwrap().remove("resourceVersion");
@@ -202,6 +234,51 @@ impl FakeApi {
             .insert(kind_and_name.to_owned(), object);
     }
 
+    /// Lets the StatefulSet controller look at what was applied.
+    pub(super) fn seen_by_controller(&self) {
+        let mut objects = self.objects.lock().unwrap();
+        let set = objects.get_mut("apps/statefulsets zk").unwrap();
+        let generation = set["metadata"]["generation"].clone();
+        set["status"]["observedGeneration"] = generation;
+    }
+
+    /// Makes the claims of an ensemble of this uid and size, as the StatefulSet controller does from the template.
+    pub(super) fn keep_claims(&self, ordinals: &[i32], uid: &str, voters: i32) {
+        for ordinal in ordinals {
+            let name = format!("data-zk-{ordinal}");
+            let claim = json!({
+                "metadata": {
+                    "name": name, "uid": format!("uid of {name}"),
+                    "annotations": { "quorate.dev/ensemble-uid": uid, "quorate.dev/voters": voters.to_string() },
+                },
+                "spec": { "volumeName": "pv", "resources": { "requests": { "storage": "1Gi" } } },
+            });
+            self.put(&format!("/persistentvolumeclaims {name}"), claim);
+        }
+    }
+
+    /// Sets a field of the StatefulSet's status.
+    pub(super) fn set(&self, field: &str, value: &str) {
+        let mut objects = self.objects.lock().unwrap();
+        let set = objects.get_mut("apps/statefulsets zk").unwrap();
+        set["status"][field] = json!(value);
+    }
+
+    /// A pod was evicted or deleted.
+    pub(super) fn took_a_pod(&self) -> bool {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().any(|seen| {
+            ["create /pods/eviction", "delete /pods"]
+                .iter()
+                .any(|taken| seen.line().starts_with(taken))
+        })
+    }
+
+    pub(super) fn strategy(&self) -> Value {
+        let objects = self.objects.lock().unwrap();
+        objects["apps/statefulsets zk"]["spec"]["updateStrategy"].clone()
+    }
+
     /// Stores all objects of a serving ensemble, and the StatefulSet as its controller has seen it.
     pub(super) async fn settle(&self) {
         self.reconcile().await.unwrap();
@@ -209,7 +286,7 @@ impl FakeApi {
         let set = objects.get_mut("apps/statefulsets zk").unwrap();
         set["metadata"]["uid"] = json!("set-uid");
         set["status"] = json!({
-            "replicas": 3, "updateRevision": "zk-new",
+            "replicas": 3, "updateRevision": "zk-new", "currentRevision": "zk-new",
             "observedGeneration": set["metadata"]["generation"],
         });
         drop(objects);
@@ -271,6 +348,7 @@ fn refusal_of(code: u16) -> Value {
         403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
+        429 => "TooManyRequests",
         other => panic!("no reason for {other}"),
     };
     json!({
@@ -319,6 +397,7 @@ impl QuorumAdmin for FakeAdmin {
             role: if leads { Role::Leader } else { Role::Follower },
             zxid: Zxid::new(1, 5),
             synced_followers: leads.then_some(2),
+            digest_mismatches: 0,
         })
     }
 }

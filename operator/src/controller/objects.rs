@@ -3,16 +3,19 @@
 
 use futures::future;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::{Api, Client, Resource};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::ReconcileError;
 use super::ownership::{Ownership, is_controlled_by, ownership};
-use crate::resources::{MANAGED_BY_VALUE, Resources};
+use super::{ReconcileError, claims};
+use crate::resources::{MANAGED_BY_VALUE, ON_DELETE, Resources, object_selector};
 use crate::validated::ValidatedEnsemble;
 
 /// One object as it shall be.
@@ -71,19 +74,46 @@ impl Wanted {
     fn request(&self, found: Option<&DynamicObject>) -> Value {
         let mut body = self.body.clone();
         match found {
-            Some(object) => body["metadata"]["uid"] = json!(object.metadata.uid),
+            Some(object) => {
+                body["metadata"]["uid"] = json!(object.metadata.uid);
+                // Which revision new pods get is a step of the planner, not a part of the spec.
+                if object.data["spec"]["updateStrategy"]["type"] == ON_DELETE {
+                    body["spec"]["updateStrategy"] = json!({ "type": ON_DELETE });
+                }
+                // Kubernetes lets nobody change it, and an older operator may have written another one.
+                let claims = &object.data["spec"]["volumeClaimTemplates"];
+                if self.is_stateful_set() && !claims.is_null() {
+                    body["spec"]["volumeClaimTemplates"] = claims.clone();
+                }
+            }
             None => body["metadata"]["resourceVersion"] = json!(VERSION_OF_NO_OBJECT),
         }
         body
     }
 
+    /// The request that is made after it was tried. A new template is proven by nobody yet: with it, and not a
+    /// moment later, pods that are created get the revision that is known to work.
+    fn final_request(&self, found: Option<&DynamicObject>, tried: &DynamicObject) -> Value {
+        let mut body = self.request(found);
+        let is_new = found
+            .is_some_and(|found| found.data["spec"]["template"] != tried.data["spec"]["template"]);
+        if is_new && self.is_stateful_set() {
+            body["spec"]["updateStrategy"] = self.body["spec"]["updateStrategy"].clone();
+        }
+        body
+    }
+
+    fn is_stateful_set(&self) -> bool {
+        self.resource == ApiResource::erase::<StatefulSet>(&())
+    }
+
     async fn patch(
         &self,
         api: &Api<DynamicObject>,
-        found: Option<&DynamicObject>,
+        body: Value,
         params: &PatchParams,
     ) -> Result<DynamicObject, ReconcileError> {
-        api.patch(&self.name, params, &Patch::Apply(self.request(found)))
+        api.patch(&self.name, params, &Patch::Apply(body))
             .await
             .map_err(|source| ReconcileError::Apply {
                 kind: self.kind,
@@ -96,16 +126,23 @@ impl Wanted {
 /// generation of the StatefulSet as stored.
 pub(super) async fn apply(
     client: &Client,
-    namespace: &str,
-    owner: &OwnerReference,
+    ensemble: &ValidatedEnsemble,
     wanted: &[Wanted],
 ) -> Result<i64, ReconcileError> {
+    let namespace = ensemble.namespace.as_str();
     let found = find(client, namespace, wanted).await?;
-    check_owners(owner, wanted, &found)?;
+    check_owners(&ensemble.owner, wanted, &found)?;
+    let is_new = |(object, found): (&Wanted, &Option<DynamicObject>)| {
+        object.is_stateful_set() && found.is_none()
+    };
+    if wanted.iter().zip(&found).any(is_new) {
+        claims::check(client, ensemble).await?;
+    }
     let tries = wanted.iter().zip(&found).map(|(object, found)| async move {
         let api = object.api(client, namespace);
         let params = field_manager().dry_run();
-        object.patch(&api, found.as_ref(), &params).await
+        let body = object.request(found.as_ref());
+        object.patch(&api, body, &params).await
     });
     let tried = future::try_join_all(tries).await?;
 
@@ -115,9 +152,10 @@ pub(super) async fn apply(
             tried
         } else {
             let api = object.api(client, namespace);
-            object.patch(&api, found.as_ref(), &field_manager()).await?
+            let body = object.final_request(found.as_ref(), &tried);
+            object.patch(&api, body, &field_manager()).await?
         };
-        if object.resource == ApiResource::erase::<StatefulSet>(&()) {
+        if object.is_stateful_set() {
             stateful_set_generation = stored.metadata.generation.unwrap_or_default();
         }
     }
@@ -151,6 +189,35 @@ pub(super) async fn remove_network_policy(
         Err(kube::Error::Api(refusal)) if refusal.is_not_found() || refusal.is_conflict() => Ok(()),
         Err(source) => Err(failed(source)),
     }
+}
+
+/// Deletes ConfigMaps of the ensemble other than `current`. Called when every pod has the wanted revision, which is
+/// then also the one that new pods get.
+pub(super) async fn collect_config_maps(
+    client: &Client,
+    ensemble: &ValidatedEnsemble,
+    current: &ConfigMap,
+) -> Result<(), ReconcileError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let selected = ListParams::default().labels(&object_selector(&ensemble.name));
+    let failed = |source| ReconcileError::Collect(Box::new(source));
+    for found in api.list(&selected).await.map_err(failed)? {
+        let is_current = found.metadata.name == current.metadata.name;
+        if is_current || ownership(&found.metadata, &ensemble.owner) != Ownership::Ours {
+            continue;
+        }
+        let exactly_this = DeleteParams::default().preconditions(Preconditions {
+            uid: found.metadata.uid.clone(),
+            resource_version: found.metadata.resource_version.clone(),
+        });
+        match api.delete(&found.name_any(), &exactly_this).await {
+            Ok(_) => {}
+            // Gone or changed in between: the next look sees what is left.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(source) => return Err(failed(source)),
+        }
+    }
+    Ok(())
 }
 
 async fn find(

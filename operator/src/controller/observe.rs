@@ -2,7 +2,7 @@
 //! asked for its role.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future;
 use jiff::{SignedDuration, Timestamp};
@@ -17,9 +17,11 @@ use super::ownership::is_controlled_by;
 use super::pod_facts::pod_facts;
 use super::problem::problem;
 use super::silence::Silence;
-use crate::ensemble::{Answer, Member, Observation, StatefulSetFacts};
+use crate::ensemble::{Answer, Member, Observation, Recreation, StatefulSetFacts};
 use crate::quorum_client::QuorumAdmin;
-use crate::resources::{ADMIN_PORT, member_of_pod, pod_name, pod_selector};
+use crate::resources::{
+    ADMIN_PORT, ON_DELETE, RELEASED_ANNOTATION, member_of_pod, pod_name, pod_selector,
+};
 
 /// What is looked at. It is known also of an ensemble whose spec cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ pub(super) async fn observe<A: QuorumAdmin>(
     }
     Ok(Observation {
         age: started.elapsed(),
-        stateful_set: set.as_ref().map(stateful_set_facts),
+        stateful_set: set.as_ref().map(|set| stateful_set_facts(set, now)),
         members,
     })
 }
@@ -157,15 +159,22 @@ async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> 
     }
 }
 
-fn stateful_set_facts(set: &StatefulSet) -> StatefulSetFacts {
+fn stateful_set_facts(set: &StatefulSet, now: Timestamp) -> StatefulSetFacts {
     let status = set.status.as_ref();
+    let update_revision = status
+        .and_then(|status| status.update_revision.clone())
+        .unwrap_or_default();
     StatefulSetFacts {
+        uid: set.uid().unwrap_or_default(),
         observed_generation: status
             .and_then(|status| status.observed_generation)
             .unwrap_or(0),
-        update_revision: status
-            .and_then(|status| status.update_revision.clone())
+        current_revision: status
+            .and_then(|status| status.current_revision.clone())
             .unwrap_or_default(),
+        recreation: recreation(set),
+        released: released(set, &update_revision, now),
+        update_revision,
         image: image(set).unwrap_or_default(),
     }
 }
@@ -173,6 +182,27 @@ fn stateful_set_facts(set: &StatefulSet) -> StatefulSetFacts {
 fn image(set: &StatefulSet) -> Option<String> {
     let pod = set.spec.as_ref()?.template.spec.as_ref()?;
     pod.containers.first()?.image.clone()
+}
+
+/// `RollingUpdate` is only ever set with a partition that keeps the StatefulSet controller from restarting pods.
+fn recreation(set: &StatefulSet) -> Recreation {
+    let strategy = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.update_strategy.as_ref());
+    match strategy.and_then(|strategy| strategy.type_.as_deref()) {
+        Some(ON_DELETE) => Recreation::Wanted,
+        Some(_) | None => Recreation::Proven,
+    }
+}
+
+/// Time since pods were let in on this revision.
+fn released(set: &StatefulSet, update_revision: &str, now: Timestamp) -> Option<Duration> {
+    let note = set.annotations().get(RELEASED_ANNOTATION)?;
+    let (revision, time) = note.split_once(' ')?;
+    let since: Timestamp = time.parse().ok()?;
+    let ago = now.duration_since(since);
+    (revision == update_revision).then(|| Duration::try_from(ago).unwrap_or_default())
 }
 
 /// The StatefulSet controller repeats an Event instead of making many.

@@ -12,19 +12,29 @@ pub struct Permission {
 }
 
 /// Rights used by the stages: `watches` (list, watch), `sweep` (list), `reconcile` (get and status), `objects` (get,
-/// then create and patch: server-side apply is both; a NetworkPolicy that is turned off is deleted), `observe` (get,
-/// list), `act` (delete a pod), `events` (create; list, to
-/// learn why a pod cannot be made).
+/// then create and patch: server-side apply is both; a NetworkPolicy that is turned off and ConfigMaps that nobody
+/// needs are deleted), `claims` (list, patch), `observe` (get, list), `act` (delete or evict a pod, patch the
+/// StatefulSet), `events` (create; list, to learn why a pod cannot be made).
 pub const PERMISSIONS: &[Permission] = &[
     Permission {
         group: "",
         resource: "configmaps",
-        verbs: APPLY_AND_WATCH,
+        verbs: &["create", "delete", "get", "list", "patch", "watch"],
+    },
+    Permission {
+        group: "",
+        resource: "persistentvolumeclaims",
+        verbs: &["list", "patch"],
     },
     Permission {
         group: "",
         resource: "pods",
         verbs: &["delete", "list", "watch"],
+    },
+    Permission {
+        group: "",
+        resource: "pods/eviction",
+        verbs: &["create"],
     },
     Permission {
         group: "",

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt as _;
 
-use crate::ensemble::PodFacts;
+use crate::ensemble::{NOT_READY_FOR_LONG, PodFacts};
 
 /// Facts of `pod` at the time `now`.
 pub(super) fn pod_facts(pod: &Pod, now: Timestamp) -> PodFacts {
@@ -53,7 +53,7 @@ fn container_defect(container: &ContainerStatus) -> Option<String> {
 fn stuck(pod: &Pod, now: Timestamp) -> Option<String> {
     let ready = condition(pod, "Ready").filter(|condition| condition.status == "False")?;
     let since = ready.last_transition_time.as_ref()?.0;
-    (now.duration_since(since) > STUCK_AFTER).then(|| "NotReadyForLong".to_owned())
+    (now.duration_since(since) > STUCK_AFTER).then(|| NOT_READY_FOR_LONG.to_owned())
 }
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {

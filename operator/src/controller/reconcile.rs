@@ -15,7 +15,7 @@ use zk_operator_api::{ZookeeperEnsemble, ZookeeperEnsembleStatus};
 use super::act::Outcome;
 use super::observe::{self, Subject};
 use super::watches::Watched;
-use super::{Context, ReconcileError, act, objects};
+use super::{Context, ReconcileError, act, claims, objects};
 use crate::ensemble::{Desired, Observation, Step, next_step};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
@@ -230,11 +230,11 @@ async fn step_once<A: QuorumAdmin>(
     let client = &context.client;
     let resources = resources::build(ensemble);
     let wanted = objects::wanted(&resources);
-    let stateful_set_generation =
-        objects::apply(client, &ensemble.namespace, &ensemble.owner, &wanted).await?;
+    let stateful_set_generation = objects::apply(client, ensemble, &wanted).await?;
     if resources.network_policy.is_none() {
         objects::remove_network_policy(client, ensemble).await?;
     }
+    claims::mark(client, ensemble).await?;
     let desired = Desired {
         replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
         stateful_set_generation,
@@ -256,7 +256,10 @@ async fn step_once<A: QuorumAdmin>(
             &observation,
         )
         .await;
-    let outcome = act::act(client, &ensemble.namespace, &step).await?;
+    let outcome = act::act(client, ensemble, observation.stateful_set.as_ref(), &step).await?;
+    if step == Step::Done {
+        objects::collect_config_maps(client, ensemble, &resources.config_map).await?;
+    }
     Ok((step, outcome))
 }
 
@@ -282,7 +285,7 @@ fn log(ensemble: &ValidatedEnsemble, step: &Step, observation: &Observation) {
         Step::RestartPod { .. } | Step::RestartLeader { .. } => {
             tracing::info!(%namespace, ensemble = %name, generation, step = step.name(), reason, detail, "restarting a pod");
         }
-        Step::Wait { .. } | Step::Done => {
+        Step::Wait { .. } | Step::Done | Step::Release { .. } | Step::Protect => {
             tracing::debug!(%namespace, ensemble = %name, generation, step = step.name(), reason, detail, "planned");
         }
     }
@@ -322,7 +325,7 @@ async fn write_status(
 
 fn requeue(step: &Step, outcome: Outcome) -> Action {
     Action::requeue(match (step, outcome) {
-        (_, Outcome::Superseded) => LOOK_AGAIN_SOON,
+        (_, Outcome::Superseded) | (Step::Release { .. } | Step::Protect, _) => LOOK_AGAIN_SOON,
         (Step::Done, _) => LOOK_AGAIN_SETTLED,
         _ => LOOK_AGAIN_UNSETTLED,
     })
@@ -331,6 +334,7 @@ fn requeue(step: &Step, outcome: Outcome) -> Action {
 /// Time for a whole look. Each request in it has less; this is for a server that answers each of them slowly.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(40);
 /// A pod changed between look and act.
+/// A pod changed between look and act, or the next step is prepared.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(200);
 /// Something is awaited that may cause no watch event, such as a follower catching up.
 const LOOK_AGAIN_UNSETTLED: Duration = Duration::from_secs(3);

@@ -63,6 +63,7 @@ mod tests {
                 role: Role::Follower,
                 zxid: Zxid::default(),
                 synced_followers: None,
+                digest_mismatches: 0,
             }),
             unheard: false,
             problem: None,

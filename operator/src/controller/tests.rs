@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::PERMISSIONS;
 use super::fake_api::{FakeApi, NEVER, pod};
+use crate::resources;
 use crate::testing::sample;
+use crate::validated::ValidatedEnsemble;
 
 #[tokio::test]
 async fn nothing_is_written_before_all_was_looked_at_and_tried() {
@@ -20,26 +22,28 @@ async fn nothing_is_written_before_all_was_looked_at_and_tried() {
             "list /pods",
             "list events.k8s.io/events",
             "get /serviceaccounts zk-server",
-            "get /configmaps zk-config",
+            &format!("get {}", config_map()),
             "get /services zk-headless",
             "get /services zk-client",
             "get networking.k8s.io/networkpolicies zk",
             "get policy/poddisruptionbudgets zk",
             "get apps/statefulsets zk",
+            "list /persistentvolumeclaims",
             "try /serviceaccounts zk-server",
-            "try /configmaps zk-config",
+            &format!("try {}", config_map()),
             "try /services zk-headless",
             "try /services zk-client",
             "try networking.k8s.io/networkpolicies zk",
             "try policy/poddisruptionbudgets zk",
             "try apps/statefulsets zk",
             "patch /serviceaccounts zk-server",
-            "patch /configmaps zk-config",
+            &format!("patch {}", config_map()),
             "patch /services zk-headless",
             "patch /services zk-client",
             "patch networking.k8s.io/networkpolicies zk",
             "patch policy/poddisruptionbudgets zk",
             "patch apps/statefulsets zk",
+            "list /persistentvolumeclaims",
             "create events.k8s.io/events",
             "patch quorate.dev/zookeeperensembles/status zk",
         ]
@@ -61,24 +65,24 @@ async fn objects_are_applied_by_one_field_manager() {
 }
 
 #[tokio::test]
-async fn a_pod_is_deleted_only_as_it_was_observed() {
+async fn a_pod_is_evicted_only_as_it_was_observed() {
     let api = FakeApi::new();
     api.settle().await;
     api.reconcile().await.unwrap();
-    let delete = api.find("delete /pods zk-1").unwrap();
+    let eviction = api.find("create /pods/eviction zk-1").unwrap();
     assert_eq!(
-        delete.body["preconditions"],
+        eviction.body["deleteOptions"]["preconditions"],
         json!({ "uid": "uid-1", "resourceVersion": "101" })
     );
 }
 
 #[tokio::test]
 async fn a_pod_that_changed_in_the_meantime_is_left_alone() {
-    for code in [404, 409] {
-        let api = FakeApi::new().refuse("delete /pods zk-1", code);
+    for code in [404, 409, 429] {
+        let api = FakeApi::new().refuse("create /pods/eviction zk-1", code);
         api.settle().await;
         api.reconcile().await.unwrap();
-        assert!(api.find("delete /pods zk-1").is_some());
+        assert!(api.find("create /pods/eviction zk-1").is_some());
         assert!(
             api.find("patch quorate.dev/zookeeperensembles/status")
                 .is_some()
@@ -94,7 +98,7 @@ async fn pods_of_a_former_stateful_set_are_no_members() {
         pod["metadata"]["ownerReferences"][0]["uid"] = json!("former-uid");
     }
     api.reconcile().await.unwrap();
-    assert!(api.find("delete").is_none());
+    assert!(!api.took_a_pod());
     assert_eq!(api.status()["readyReplicas"], 0);
 }
 
@@ -157,15 +161,24 @@ async fn an_ensemble_that_cannot_be_looked_at_claims_nothing() {
     );
 }
 
-const NAMES: [&str; 7] = [
-    "/serviceaccounts zk-server",
-    "/configmaps zk-config",
-    "/services zk-headless",
-    "/services zk-client",
-    "networking.k8s.io/networkpolicies zk",
-    "policy/poddisruptionbudgets zk",
-    "apps/statefulsets zk",
-];
+fn names() -> [String; 7] {
+    [
+        "/serviceaccounts zk-server".to_owned(),
+        config_map(),
+        "/services zk-headless".to_owned(),
+        "/services zk-client".to_owned(),
+        "networking.k8s.io/networkpolicies zk".to_owned(),
+        "policy/poddisruptionbudgets zk".to_owned(),
+        "apps/statefulsets zk".to_owned(),
+    ]
+}
+
+/// Kind and name of the ConfigMap of the sample.
+fn config_map() -> String {
+    let valid = ValidatedEnsemble::new(&sample("zk", 3), "image").unwrap();
+    let name = resources::build(&valid).config_map.metadata.name;
+    format!("/configmaps {}", name.unwrap())
+}
 
 /// Objects that an ensemble must not touch: without a controller, with another's, with one of another ensemble.
 fn foreign(name: &str) -> Vec<Value> {
@@ -185,7 +198,8 @@ fn foreign(name: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_name_that_is_taken_stops_everything_whatever_its_kind() {
-    for taken in NAMES {
+    for taken in names() {
+        let taken = taken.as_str();
         let name = taken.split(' ').nth(1).unwrap();
         for object in foreign(name) {
             let api = FakeApi::new();
@@ -196,7 +210,7 @@ async fn a_name_that_is_taken_stops_everything_whatever_its_kind() {
             let stored = api.objects.lock().unwrap().clone();
             assert_eq!(stored.len(), 1, "{taken}: {stored:?}");
             assert_eq!(stored[taken], object);
-            for verb in ["try", "delete"] {
+            for verb in ["try", "delete", "create /pods"] {
                 assert!(api.find(verb).is_none(), "{taken}: {:?}", api.lines());
             }
             let event = api.find("create events.k8s.io/events").unwrap().body;
@@ -215,7 +229,8 @@ async fn a_name_that_is_taken_stops_everything_whatever_its_kind() {
 
 #[tokio::test]
 async fn an_object_that_is_taken_away_from_a_serving_ensemble_is_not_taken_back() {
-    for taken in NAMES {
+    for taken in names() {
+        let taken = taken.as_str();
         let api = FakeApi::new();
         *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-old")).collect();
         api.settle().await;
@@ -224,17 +239,17 @@ async fn an_object_that_is_taken_away_from_a_serving_ensemble_is_not_taken_back(
         let before = api.objects.lock().unwrap().clone();
         assert_eq!(api.reconcile().await.unwrap_err().reason(), "NameTaken");
         assert_eq!(*api.objects.lock().unwrap(), before);
-        assert!(api.find("delete").is_none(), "no restart meanwhile");
+        assert!(!api.took_a_pod());
     }
 }
 
 #[tokio::test]
 async fn objects_of_a_deleted_ensemble_of_the_same_name_are_waited_for() {
     let api = FakeApi::new();
-    let former = json!({ "metadata": { "name": "zk-config", "uid": "old", "ownerReferences": [{
+    let former = json!({ "metadata": { "uid": "old", "ownerReferences": [{
         "apiVersion": "quorate.dev/v1alpha1", "kind": "ZookeeperEnsemble", "name": "zk", "uid": "former", "controller": true,
     }] } });
-    api.put("/configmaps zk-config", former);
+    api.put(&config_map(), former);
     assert_eq!(
         api.reconcile().await.unwrap_err().reason(),
         "FormerEnsemble"
@@ -246,14 +261,14 @@ async fn objects_of_a_deleted_ensemble_of_the_same_name_are_waited_for() {
     );
     api.objects.lock().unwrap().clear();
     api.reconcile().await.unwrap();
-    assert_eq!(api.objects.lock().unwrap().len(), NAMES.len());
+    assert_eq!(api.objects.lock().unwrap().len(), names().len());
 }
 
 #[tokio::test]
 async fn a_write_can_only_create_what_was_absent_and_only_change_what_was_found() {
     let api = FakeApi::new();
     api.settle().await;
-    api.objects.lock().unwrap().remove("/configmaps zk-config");
+    api.objects.lock().unwrap().remove(&config_map());
     api.reconcile().await.unwrap();
     let absent = api.find("try /configmaps").unwrap().body;
     assert_eq!(absent["metadata"]["resourceVersion"], "1");
@@ -315,9 +330,10 @@ async fn an_object_that_cannot_be_read_is_still_observed_and_says_so_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_look_ends_although_a_request_is_never_answered() {
+    let tried = format!("try {}", config_map());
     for line in [
         "get quorate.dev/zookeeperensembles zk",
-        "try /configmaps zk-config",
+        tried.as_str(),
         "list /pods",
         "create events.k8s.io/events",
         "patch quorate.dev/zookeeperensembles/status zk",
@@ -470,7 +486,7 @@ async fn a_status_that_says_nothing_new_is_not_written() {
 async fn no_request_goes_beyond_the_declared_rights() {
     let api = FakeApi::new();
     api.settle().await;
-    api.objects.lock().unwrap().remove("/configmaps zk-config");
+    api.objects.lock().unwrap().remove(&config_map());
     api.reconcile().await.unwrap();
     for seen in api.seen.lock().unwrap().iter() {
         let granted = PERMISSIONS.iter().any(|permission| {
@@ -479,4 +495,185 @@ async fn no_request_goes_beyond_the_declared_rights() {
         });
         assert!(granted, "{} is used, but not declared", seen.line());
     }
+}
+
+/// An ensemble of which a new template was applied, as the StatefulSet controller has seen it.
+async fn changed() -> FakeApi {
+    let api = FakeApi::new();
+    api.settle().await;
+    api.ensemble.lock().unwrap()["spec"]["config"] = json!({ "tickTime": "500" });
+    api.reconcile().await.unwrap();
+    api.seen_by_controller();
+    api.seen.lock().unwrap().clear();
+    api
+}
+
+#[tokio::test]
+async fn a_pod_is_restarted_only_after_new_pods_get_the_wanted_revision() {
+    let api = changed().await;
+    api.set("currentRevision", "zk-old");
+    api.reconcile().await.unwrap();
+    assert!(!api.took_a_pod());
+    let strategy = api.strategy();
+    assert_eq!(strategy, json!({ "type": "OnDelete" }));
+
+    api.seen_by_controller();
+    api.reconcile().await.unwrap();
+    assert!(api.find("create /pods/eviction zk-1").is_some());
+    assert_eq!(
+        api.strategy(),
+        strategy,
+        "applying leaves the strategy as it is"
+    );
+}
+
+#[tokio::test]
+async fn a_new_template_and_the_strategy_that_protects_are_one_write() {
+    let api = changed().await;
+    api.set("currentRevision", "zk-old");
+    api.reconcile().await.unwrap();
+    assert_eq!(api.strategy()["type"], "OnDelete");
+    api.ensemble.lock().unwrap()["spec"]["config"] = json!({ "tickTime": "600" });
+    api.seen.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    let written = api.find("patch apps/statefulsets zk").unwrap().body;
+    let protecting = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 3 } });
+    assert_eq!(written["spec"]["updateStrategy"], protecting);
+    assert_eq!(api.strategy(), protecting);
+}
+
+fn configurations(api: &FakeApi) -> Vec<String> {
+    let objects = api.objects.lock().unwrap();
+    let names = objects.keys().filter(|key| key.starts_with("/configmaps"));
+    names.cloned().collect()
+}
+
+#[tokio::test]
+async fn configurations_of_older_revisions_stay_until_every_pod_serves_on_the_wanted_one() {
+    let api = changed().await;
+    let foreign = json!({ "metadata": { "name": "mine", "uid": "foreign" } });
+    api.put("/configmaps mine", foreign);
+    api.reconcile().await.unwrap();
+    assert_eq!(configurations(&api).len(), 3);
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.reconcile().await.unwrap();
+    assert_eq!(configurations(&api).len(), 2);
+    assert!(configurations(&api).contains(&"/configmaps mine".to_owned()));
+    assert!(
+        !configurations(&api).contains(&config_map()),
+        "the former one is gone"
+    );
+}
+
+fn claims(api: &FakeApi) -> Vec<Value> {
+    let objects = api.objects.lock().unwrap();
+    let found = objects
+        .iter()
+        .filter(|(key, _)| key.starts_with("/persistentvolumeclaims"));
+    found.map(|(_, claim)| claim.clone()).collect()
+}
+
+#[tokio::test]
+async fn volumes_of_another_size_of_ensemble_stop_everything() {
+    for (ordinals, voters) in [(vec![0], 1), (vec![0, 1, 2, 3, 4], 5), (vec![0, 2], 3)] {
+        let api = FakeApi::new();
+        api.keep_claims(&ordinals, "former", voters);
+        let before = api.objects.lock().unwrap().clone();
+        let error = api.reconcile().await.unwrap_err();
+        assert_eq!(error.reason(), "VolumesUnfit");
+        assert!(error.chain().contains("data-zk-0"), "{}", error.chain());
+        assert_eq!(*api.objects.lock().unwrap(), before);
+        assert_eq!(
+            api.find("create events.k8s.io/events").unwrap().body["type"],
+            "Warning"
+        );
+        assert_eq!(api.status()["phase"], "Blocked");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_of_somebody_else_is_a_name_that_is_taken() {
+    let api = FakeApi::new();
+    let claim = json!({ "metadata": { "name": "data-zk-1", "uid": "u" }, "spec": {} });
+    api.put("/persistentvolumeclaims data-zk-1", claim);
+    let error = api.reconcile().await.unwrap_err();
+    assert_eq!(error.reason(), "NameTaken");
+    assert_eq!(api.objects.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn kept_volumes_become_the_new_ensembles() {
+    let api = FakeApi::new();
+    api.keep_claims(&[0, 1, 2], "former", 3);
+    api.reconcile().await.unwrap();
+    let uid = sample("zk", 3).metadata.uid.unwrap();
+    for claim in claims(&api) {
+        assert_eq!(
+            claim["metadata"]["annotations"]["quorate.dev/ensemble-uid"],
+            uid.as_str()
+        );
+        assert_eq!(claim["metadata"]["ownerReferences"], json!([]));
+    }
+    api.seen.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    assert!(
+        api.find("patch /persistentvolumeclaims").is_none(),
+        "once is enough"
+    );
+}
+
+#[tokio::test]
+async fn volumes_go_with_the_ensemble_alone_and_only_if_its_spec_says_so() {
+    let api = FakeApi::new();
+    let uid = sample("zk", 3).metadata.uid.unwrap();
+    api.settle().await;
+    api.keep_claims(&[0, 1, 2, 3], &uid, 3);
+    api.ensemble.lock().unwrap()["spec"]["storage"]["reclaimPolicy"] = json!("Delete");
+    api.reconcile().await.unwrap();
+    let owners: Vec<Value> = claims(&api)
+        .iter()
+        .map(|claim| claim["metadata"]["ownerReferences"].clone())
+        .collect();
+    for owners in &owners[..3] {
+        assert_eq!(owners.as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&owners[0]["uid"], &owners[0]["controller"]),
+            (&json!(uid), &Value::Null)
+        );
+    }
+    assert_eq!(owners[3], Value::Null, "no member has it");
+    let set = api.find("try apps/statefulsets").unwrap().body;
+    let asked = api.find("list /persistentvolumeclaims").unwrap().query;
+    let on_claims = &set["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"];
+    assert_eq!(
+        asked.matches("%3D").count(),
+        on_claims.as_object().unwrap().len()
+    );
+    let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
+    assert_eq!(
+        *policy,
+        json!({ "whenDeleted": "Retain", "whenScaled": "Retain" })
+    );
+
+    api.ensemble.lock().unwrap()["spec"]["storage"]["reclaimPolicy"] = json!("Retain");
+    api.reconcile().await.unwrap();
+    for claim in &claims(&api)[..3] {
+        assert_eq!(claim["metadata"]["ownerReferences"], json!([]));
+    }
+    assert!(api.find("delete /persistentvolumeclaims").is_none());
+}
+
+#[tokio::test]
+async fn a_pod_that_serves_nobody_is_deleted_whatever_the_budget_says() {
+    let api = FakeApi::new();
+    api.settle().await;
+    {
+        let mut pods = api.pods.lock().unwrap();
+        pods[0]["status"] = json!({ "conditions": [{ "type": "Ready", "status": "False" }], "containerStatuses": [{
+            "name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 9,
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+        }] });
+    }
+    api.reconcile().await.unwrap();
+    assert!(api.find("delete /pods zk-0").is_some(), "{:?}", api.lines());
 }

@@ -4,8 +4,11 @@ pub mod health;
 mod observation;
 mod plan;
 mod restart;
+pub mod rollout;
 mod zxid;
 
-pub use observation::{Answer, Member, Observation, PodFacts, Role, StatefulSetFacts};
+pub use observation::{
+    Answer, Member, NOT_READY_FOR_LONG, Observation, PodFacts, Recreation, Role, StatefulSetFacts,
+};
 pub use plan::{Desired, RestartReason, Step, Target, UNHEARD_CAUSE, WaitReason, next_step};
 pub use zxid::{ParseZxidError, Zxid};

@@ -18,12 +18,29 @@ pub struct Observation {
 /// What the StatefulSet controller has made of the StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatefulSetFacts {
+    /// Identity of the object.
+    pub uid: String,
     /// Generation up to which the controller has looked.
     pub observed_generation: i64,
-    /// Revision that pods get when they are created now; empty before the controller has looked at all.
+    /// Revision made from the template as it is now; empty before the controller has looked at all.
     pub update_revision: String,
     /// Image of the server in the pod template; empty if there is none.
     pub image: String,
+    /// Revision that every pod had, and was ready on, when that was last so; at the beginning the first.
+    pub current_revision: String,
+    /// Which of the two a pod gets that is created now.
+    pub recreation: Recreation,
+    /// Time since pods were last let in on the update revision; absent if that was never so for this revision.
+    pub released: Option<Duration>,
+}
+
+/// Which revision a pod gets that is created now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recreation {
+    /// The current revision: the StatefulSet's strategy is `RollingUpdate` with all ordinals below the partition.
+    Proven,
+    /// The update revision: the strategy is `OnDelete`.
+    Wanted,
 }
 
 /// One member.
@@ -70,6 +87,8 @@ pub struct Answer {
     pub zxid: Zxid,
     /// Followers that are synchronized with it, if it is the leader and says so.
     pub synced_followers: Option<usize>,
+    /// Transactions after which its tree differed from the leader's, since it started.
+    pub digest_mismatches: u64,
 }
 
 /// Role of a server that answers.
@@ -85,6 +104,16 @@ pub enum Role {
     Looking,
 }
 
+impl PodFacts {
+    /// It cannot come up, and Kubernetes itself says so. Not being ready for long is no such defect: a server may
+    /// be waiting for others.
+    pub fn has_definite_defect(&self) -> bool {
+        self.defect
+            .as_deref()
+            .is_some_and(|defect| defect != NOT_READY_FOR_LONG)
+    }
+}
+
 impl Member {
     /// The server has a part in a quorum and clients are led to it.
     pub fn is_serving(&self) -> bool {
@@ -92,7 +121,14 @@ impl Member {
             .pod
             .as_ref()
             .is_some_and(|pod| pod.ready && !pod.terminating);
-        pod_serves && self.has_serving_role()
+        pod_serves && self.has_serving_role() && !self.has_parted()
+    }
+
+    /// The server says that its tree differs from the leader's. What its clients read is not what others read, so
+    /// it does not count as serving.
+    pub fn has_parted(&self) -> bool {
+        self.answer
+            .is_some_and(|answer| answer.digest_mismatches > 0)
     }
 
     /// The server counts itself part of a quorum, whatever Kubernetes thinks of its pod.
@@ -116,3 +152,6 @@ impl Member {
             .is_some_and(|answer| matches!(answer.role, Role::Leader | Role::Standalone))
     }
 }
+
+/// Defect of a pod that runs, but has not been ready for longer than any election takes.
+pub const NOT_READY_FOR_LONG: &str = "NotReadyForLong";

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Member, Observation, PodFacts, restart};
+use super::{Member, Observation, PodFacts, restart, rollout};
 
 /// What the ensemble shall be, as far as the planner needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,13 @@ pub enum Step {
         /// Why.
         why: RestartReason,
     },
+    /// Let pods that are created now get the wanted revision, for the restart that comes next.
+    Release {
+        /// Pod that is to be restarted.
+        next: String,
+    },
+    /// Let pods that are created now get the revision that is known to work.
+    Protect,
 }
 
 /// A pod exactly as it was when the decision was made. Any change since then voids the decision.
@@ -62,6 +69,8 @@ pub enum RestartReason {
     OutdatedAndDefective(String),
     /// It is on an old revision and there is no other member to wait for.
     OnlyMember,
+    /// It cannot come up on the wanted revision, on which nobody serves yet; it goes back to the one that works.
+    Unproven,
     /// It is on an old revision; the operator is cut off from some members, but every pod is ready.
     OutdatedAndAllReady,
 }
@@ -77,10 +86,16 @@ pub enum WaitReason {
     MemberAbsent(String),
     /// A member on the wanted revision does not serve. During a rolling restart this stops it.
     MemberNotServing(String),
+    /// The tree of this member differs from the leader's.
+    MemberParted(String),
     /// A member on an old revision does not serve, and without it there may be no majority.
     OutdatedMemberNotServing(String),
     /// The operator is cut off from these members, whose pods are ready.
     MembersUnheard(Vec<String>),
+    /// The StatefulSet controller has not recorded yet that every pod has the wanted revision.
+    RevisionNotRecorded,
+    /// Pods were let in on the wanted revision this long ago, and none is there.
+    TriedBefore(Duration),
     /// Nobody leads.
     NoLeader,
     /// More than one member says that it leads.
@@ -117,7 +132,9 @@ pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
             why: WaitReason::StatefulSetNotObserved,
         };
     }
-    restart::next_step(&stateful_set.update_revision, observation)
+    let step = rollout::put_back(stateful_set, observation)
+        .unwrap_or_else(|| restart::next_step(stateful_set, observation));
+    rollout::guard(step, stateful_set, observation)
 }
 
 impl Step {
@@ -128,6 +145,8 @@ impl Step {
             Self::Wait { .. } => "Wait",
             Self::RestartPod { .. } => "RestartPod",
             Self::RestartLeader { .. } => "RestartLeader",
+            Self::Release { .. } => "Release",
+            Self::Protect => "Protect",
         }
     }
 }
@@ -143,6 +162,14 @@ impl Target {
 }
 
 impl RestartReason {
+    /// The pod may serve clients when it is restarted for this reason.
+    pub fn takes_a_server(&self) -> bool {
+        match self {
+            Self::Outdated | Self::OnlyMember | Self::OutdatedAndAllReady => true,
+            Self::OutdatedAndNotServing | Self::OutdatedAndDefective(_) | Self::Unproven => false,
+        }
+    }
+
     /// Short constant for Events and conditions.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -150,6 +177,7 @@ impl RestartReason {
             Self::OutdatedAndNotServing => "OutdatedAndNotServing",
             Self::OutdatedAndDefective(_) => "OutdatedAndDefective",
             Self::OnlyMember => "OnlyMember",
+            Self::Unproven => "Unproven",
             Self::OutdatedAndAllReady => "OutdatedAndAllReady",
         }
     }
@@ -170,6 +198,9 @@ impl fmt::Display for RestartReason {
             Self::OnlyMember => {
                 f.write_str("its revision is old and the ensemble has no other member")
             }
+            Self::Unproven => f.write_str(
+                "it cannot come up on the wanted revision, and goes back to the one that works",
+            ),
             Self::OutdatedAndAllReady => f.write_str(
                 "its revision is old and every member is ready, though some do not answer the operator",
             ),
@@ -185,8 +216,11 @@ impl WaitReason {
             Self::StatefulSetNotObserved => "StatefulSetNotObserved",
             Self::MemberAbsent(_) => "MemberAbsent",
             Self::MemberNotServing(_) => "MemberNotServing",
+            Self::MemberParted(_) => "MemberParted",
             Self::OutdatedMemberNotServing(_) => "OutdatedMemberNotServing",
             Self::MembersUnheard(_) => "MembersUnheard",
+            Self::RevisionNotRecorded => "RevisionNotRecorded",
+            Self::TriedBefore(_) => "TriedBefore",
             Self::NoLeader => "NoLeader",
             Self::SeveralLeaders => "SeveralLeaders",
             Self::OthersNotInStep { .. } => "OthersNotInStep",
@@ -200,10 +234,13 @@ impl WaitReason {
         match self {
             Self::MemberAbsent(name)
             | Self::MemberNotServing(name)
+            | Self::MemberParted(name)
             | Self::OutdatedMemberNotServing(name) => Some(name),
             Self::StaleObservation(_)
             | Self::StatefulSetNotObserved
             | Self::MembersUnheard(_)
+            | Self::RevisionNotRecorded
+            | Self::TriedBefore(_)
             | Self::NoLeader
             | Self::SeveralLeaders
             | Self::OthersNotInStep { .. } => None,
@@ -226,6 +263,10 @@ impl fmt::Display for WaitReason {
                 write!(f, "{name} has no pod, or one that is being deleted")
             }
             Self::MemberNotServing(name) => write!(f, "waiting for {name} to become ready"),
+            Self::MemberParted(name) => write!(
+                f,
+                "the tree of {name} differs from the leader's, so that its clients read something else; see docs/operator.md"
+            ),
             Self::OutdatedMemberNotServing(name) => {
                 write!(
                     f,
@@ -236,6 +277,15 @@ impl fmt::Display for WaitReason {
                 f,
                 "{} ready, but no answer comes from the admin port: {UNHEARD_CAUSE}",
                 are(names)
+            ),
+            Self::RevisionNotRecorded => f.write_str(
+                "the StatefulSet controller has not recorded yet that every pod has the wanted revision",
+            ),
+            Self::TriedBefore(ago) => write!(
+                f,
+                "{} s ago a pod was to get the wanted revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last",
+                ago.as_secs(),
+                rollout::RETRY_AFTER.as_secs()
             ),
             Self::NoLeader => f.write_str("no member says that it leads"),
             Self::SeveralLeaders => f.write_str("more than one member says that it leads"),

@@ -5,9 +5,12 @@
 //! was restarted has not come back.
 
 use super::health::{self, Leadership};
-use super::{Member, Observation, PodFacts, RestartReason, Step, Target, WaitReason};
+use super::{
+    Member, Observation, PodFacts, RestartReason, StatefulSetFacts, Step, Target, WaitReason,
+    rollout,
+};
 
-pub(super) fn next_step(update_revision: &str, observation: &Observation) -> Step {
+pub(super) fn next_step(set: &StatefulSetFacts, observation: &Observation) -> Step {
     let mut present = Vec::with_capacity(observation.members.len());
     for member in &observation.members {
         match &member.pod {
@@ -19,7 +22,7 @@ pub(super) fn next_step(update_revision: &str, observation: &Observation) -> Ste
     let all_ready = present.iter().all(|(_, pod)| pod.ready);
     let (current, outdated): (Vec<Present<'_>>, Vec<Present<'_>>) = present
         .into_iter()
-        .partition(|(_, pod)| pod.revision == update_revision);
+        .partition(|(_, pod)| pod.revision == set.update_revision);
     let not_serving = current
         .iter()
         .find(|(member, _)| !member.is_serving() && !member.unheard);
@@ -31,9 +34,15 @@ pub(super) fn next_step(update_revision: &str, observation: &Observation) -> Ste
         };
     }
     if let Some((member, _)) = not_serving {
-        let blocked = outdated.iter().all(|(_, pod)| pod.defect.is_none());
+        let blocked = outdated.iter().all(|(_, pod)| pod.defect.is_none())
+            || (rollout::is_known_to_work(set, observation)
+                && !rollout::is_proven(set, observation));
         if blocked || health::has_serving_majority(observation) {
-            return wait(WaitReason::MemberNotServing(member.name.clone()));
+            return wait(if member.has_parted() {
+                WaitReason::MemberParted(member.name.clone())
+            } else {
+                WaitReason::MemberNotServing(member.name.clone())
+            });
         }
     }
     if let Some(step) = restart_defective(&outdated) {

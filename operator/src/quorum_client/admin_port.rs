@@ -48,17 +48,23 @@ impl QuorumAdmin for AdminPort {
 
 async fn ask(server: SocketAddr) -> Result<Answer, AskError> {
     let (role, zxid) = report::parse_server_stats(&get(server, "server_stats").await?)?;
-    let synced_followers = match role {
-        Role::Leader => Some(report::parse_synced_followers(
-            &get(server, "monitor").await?,
-        )?),
-        Role::Follower | Role::Standalone | Role::Looking => None,
-    };
-    Ok(Answer {
+    let answer = Answer {
         role,
         zxid,
-        synced_followers,
-    })
+        synced_followers: None,
+        digest_mismatches: 0,
+    };
+    match role {
+        Role::Looking => Ok(answer),
+        Role::Leader | Role::Follower | Role::Standalone => {
+            let monitor = report::parse_monitor(&get(server, "monitor").await?, role)?;
+            Ok(Answer {
+                synced_followers: monitor.synced_followers,
+                digest_mismatches: monitor.digest_mismatches,
+                ..answer
+            })
+        }
+    }
 }
 
 /// The body of the answer. The status code tells nothing that the body does not.
@@ -140,24 +146,28 @@ mod tests {
                 role: Role::Leader,
                 zxid: Zxid::new(2, 1),
                 synced_followers: Some(4),
+                digest_mismatches: 0,
             }
         );
     }
 
     #[tokio::test]
-    async fn a_follower_is_asked_once() {
+    async fn a_follower_is_asked_whether_its_tree_is_the_leaders() {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let router = Router::new().fallback(move || {
             count.fetch_add(1, Ordering::Relaxed);
-            async { r#"{"server_stats":{"server_state":"follower","last_processed_zxid":7},"error":null}"# }
+            async {
+                r#"{"server_stats":{"server_state":"follower","last_processed_zxid":7},"digest_mismatches_count":18.0,"error":null}"#
+            }
         });
         let answer = AdminPort::default().ask(serve(router).await).await.unwrap();
         assert_eq!(
             (answer.role, answer.zxid),
             (Role::Follower, Zxid::new(0, 7))
         );
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(answer.digest_mismatches, 18);
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

@@ -27,26 +27,47 @@ pub(super) fn parse_server_stats(body: &[u8]) -> Result<(Role, Zxid), AskError> 
     Ok((role, Zxid(zxid.cast_unsigned())))
 }
 
-/// Number of synchronized followers from a leader's answer to `monitor`.
-///
-/// A whole number, but a server with the Prometheus provider prints every gauge with a decimal point: `2.0`.
-pub(super) fn parse_synced_followers(body: &[u8]) -> Result<usize, AskError> {
-    let malformed = || AskError::Malformed {
+/// What the answer to `monitor` adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Monitor {
+    /// Followers that are synchronized with a leader; absent for other roles.
+    pub(super) synced_followers: Option<usize>,
+    /// Transactions after which the tree differed from the leader's; 0 if the server does not count them.
+    pub(super) digest_mismatches: u64,
+}
+
+/// Reads the answer of a server with this role to `monitor`.
+pub(super) fn parse_monitor(body: &[u8], role: Role) -> Result<Monitor, AskError> {
+    let malformed = |field| AskError::Malformed {
         command: "monitor",
-        field: "synced_followers",
+        field,
     };
-    let answer: Value = serde_json::from_slice(body).map_err(|_error| malformed())?;
-    let text = match &answer["synced_followers"] {
+    let answer: Value = serde_json::from_slice(body).map_err(|_error| malformed("JSON"))?;
+    let synced_followers = match role {
+        Role::Leader => {
+            let count = whole_number(&answer["synced_followers"]);
+            Some(
+                count
+                    .and_then(|count| usize::try_from(count).ok())
+                    .ok_or_else(|| malformed("synced_followers"))?,
+            )
+        }
+        Role::Follower | Role::Standalone | Role::Looking => None,
+    };
+    Ok(Monitor {
+        synced_followers,
+        digest_mismatches: whole_number(&answer["digest_mismatches_count"]).unwrap_or(0),
+    })
+}
+
+/// A whole number, but a server with the Prometheus provider prints every gauge with a decimal point: `2.0`.
+fn whole_number(value: &Value) -> Option<u64> {
+    let text = match value {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            return Err(malformed());
-        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    text.strip_suffix(".0")
-        .unwrap_or(&text)
-        .parse()
-        .map_err(|_error| malformed())
+    text.strip_suffix(".0").unwrap_or(&text).parse().ok()
 }
 
 fn role(mode: &str) -> Option<Role> {
@@ -122,14 +143,26 @@ mod tests {
     #[test]
     fn synced_followers_are_read_from_monitor() {
         let parse = |value: &str| {
-            parse_synced_followers(format!("{{\"synced_followers\":{value}}}").as_bytes())
+            let text = format!("{{\"synced_followers\":{value}}}");
+            parse_monitor(text.as_bytes(), Role::Leader)
         };
         for value in ["2", "2.0", "\"2\"", "\"2.0\""] {
-            assert_eq!(parse(value).unwrap(), 2, "{value}");
+            assert_eq!(parse(value).unwrap().synced_followers, Some(2), "{value}");
         }
         for value in ["\"many\"", "\"\"", "2.5", "-1", "null", "\"NaN\""] {
             assert!(parse(value).is_err(), "{value}");
         }
-        assert!(parse_synced_followers(br#"{"server_state":"follower"}"#).is_err());
+        assert!(parse_monitor(br#"{"server_state":"leader"}"#, Role::Leader).is_err());
+    }
+
+    #[test]
+    fn digest_mismatches_are_read_from_every_role_and_may_be_absent() {
+        let parse = |text: &str| parse_monitor(text.as_bytes(), Role::Follower).unwrap();
+        let counted = parse(r#"{"digest_mismatches_count":18.0}"#);
+        assert_eq!(
+            (counted.digest_mismatches, counted.synced_followers),
+            (18, None)
+        );
+        assert_eq!(parse("{}").digest_mismatches, 0);
     }
 }

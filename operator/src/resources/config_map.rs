@@ -15,7 +15,8 @@ use crate::zoo_cfg_keys;
 
 pub(super) fn build(ensemble: &ValidatedEnsemble, zoo_cfg: &str) -> ConfigMap {
     ConfigMap {
-        metadata: metadata(ensemble, names::config_map(&ensemble.name)),
+        metadata: metadata(ensemble, names::config_map(&ensemble.name, &hash(zoo_cfg))),
+        immutable: Some(true),
         data: Some(BTreeMap::from([(
             ZOO_CFG_KEY.to_owned(),
             zoo_cfg.to_owned(),
@@ -58,7 +59,8 @@ pub(super) fn zoo_cfg(ensemble: &ValidatedEnsemble) -> String {
     text
 }
 
-/// Short hash of zoo.cfg. It goes into the pod template, so that a change of configuration is a new revision.
+/// Short hash of zoo.cfg. It is part of the ConfigMap's name, so that a change of configuration is a new revision
+/// of the pod template, too.
 pub(super) fn hash(zoo_cfg: &str) -> String {
     let digest = Sha256::digest(zoo_cfg.as_bytes());
     digest

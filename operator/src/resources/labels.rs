@@ -37,10 +37,24 @@ pub(super) fn selector(ensemble: &str) -> BTreeMap<String, String> {
     ])
 }
 
-/// The same selection in the form that list requests take.
+/// Selects every object that the operator made for an ensemble, in the form that list requests take.
+pub fn object_selector(ensemble: &str) -> String {
+    terms(common(ensemble))
+}
+
+/// Selects the claims of an ensemble, in the form that list requests take.
+pub fn claim_selector(ensemble: &str) -> String {
+    terms(selector(ensemble))
+}
+
+/// Selects the pods of an ensemble, in the form that list requests take.
 pub fn pod_selector(ensemble: &str) -> String {
-    let labels = pods(ensemble).into_iter();
+    terms(pods(ensemble))
+}
+
+fn terms(labels: BTreeMap<String, String>) -> String {
     let terms: Vec<String> = labels
+        .into_iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     terms.join(",")

@@ -16,9 +16,14 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ObjectMeta;
 
 pub use labels::{
-    INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE, NAME_LABEL, NAME_VALUE, pod_selector,
+    INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE, NAME_LABEL, NAME_VALUE, claim_selector,
+    object_selector, pod_selector,
 };
-pub use names::{member_of_pod, pod_name, sid_of_ordinal};
+pub use names::{claim_name, member_of_claim, member_of_pod, pod_name, sid_of_ordinal};
+pub use stateful_set::{
+    ENSEMBLE_ANNOTATION, ON_DELETE, RELEASED_ANNOTATION, VOTERS_ANNOTATION, claim_annotations,
+    protected_strategy,
+};
 
 use crate::validated::ValidatedEnsemble;
 

@@ -1,11 +1,12 @@
 //! The pods. All start at once (a quorum needs several) and none is replaced by the StatefulSet controller
-//! itself (`OnDelete`): which pod restarts when is decided by the planner.
+//! itself: which pod restarts when is decided by the planner. The partition leaves no ordinal to the controller,
+//! so a pod that is created anew gets the revision that is known to work.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{
-    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
-    StatefulSetUpdateStrategy,
+    RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy,
+    StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
@@ -25,23 +26,17 @@ use super::{
 use crate::validated::ValidatedEnsemble;
 
 pub(super) fn build(ensemble: &ValidatedEnsemble, config_hash: &str) -> StatefulSet {
-    let when_deleted = ensemble
-        .storage
-        .reclaim_policy
-        .unwrap_or(ReclaimPolicy::Retain);
     StatefulSet {
         metadata: metadata(ensemble, ensemble.name.clone()),
         spec: Some(StatefulSetSpec {
             replicas: Some(ensemble.replicas),
             service_name: Some(names::headless_service(&ensemble.name)),
             pod_management_policy: Some("Parallel".to_owned()),
-            update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("OnDelete".to_owned()),
-                ..StatefulSetUpdateStrategy::default()
-            }),
+            update_strategy: Some(protected_strategy(ensemble.replicas)),
+            // The StatefulSet may be deleted by hand and is made again; volumes go with the ensemble or stay.
             persistent_volume_claim_retention_policy: Some(
                 StatefulSetPersistentVolumeClaimRetentionPolicy {
-                    when_deleted: Some(when_deleted.as_str().to_owned()),
+                    when_deleted: Some(ReclaimPolicy::Retain.as_str().to_owned()),
                     when_scaled: Some(ReclaimPolicy::Retain.as_str().to_owned()),
                 },
             ),
@@ -57,15 +52,26 @@ pub(super) fn build(ensemble: &ValidatedEnsemble, config_hash: &str) -> Stateful
     }
 }
 
+/// Strategy with which the controller restarts no pod, and one that is created now gets the revision that all pods
+/// had last: every ordinal is below the partition.
+pub fn protected_strategy(replicas: i32) -> StatefulSetUpdateStrategy {
+    StatefulSetUpdateStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateStatefulSetStrategy {
+            partition: Some(replicas),
+            ..RollingUpdateStatefulSetStrategy::default()
+        }),
+    }
+}
+
 fn pod_template(ensemble: &ValidatedEnsemble, config_hash: &str) -> PodTemplateSpec {
     let mut pod_labels = ensemble.pod_labels.clone();
     pod_labels.extend(labels::common(&ensemble.name));
-    let mut annotations = ensemble.pod_annotations.clone();
-    annotations.insert(CONFIG_HASH_ANNOTATION.to_owned(), config_hash.to_owned());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels),
-            annotations: Some(annotations),
+            annotations: (!ensemble.pod_annotations.is_empty())
+                .then(|| ensemble.pod_annotations.clone()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
@@ -88,7 +94,7 @@ fn pod_template(ensemble: &ValidatedEnsemble, config_hash: &str) -> PodTemplateS
             volumes: Some(vec![Volume {
                 name: CONFIG_VOLUME.to_owned(),
                 config_map: Some(ConfigMapVolumeSource {
-                    name: names::config_map(&ensemble.name),
+                    name: names::config_map(&ensemble.name, config_hash),
                     ..ConfigMapVolumeSource::default()
                 }),
                 ..Volume::default()
@@ -106,17 +112,25 @@ fn server_container(ensemble: &ValidatedEnsemble) -> Container {
             .image_pull_policy
             .map(PullPolicy::as_str)
             .map(str::to_owned),
-        env: Some(vec![EnvVar {
-            name: "POD_NAME".to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    api_version: Some("v1".to_owned()),
-                    field_path: "metadata.name".to_owned(),
+        env: Some(vec![
+            EnvVar {
+                // The data volume keeps this name, and is refused to pods of others.
+                name: "QUORATE_ENSEMBLE".to_owned(),
+                value: Some(format!("{}/{}", ensemble.namespace, ensemble.name)),
+                ..EnvVar::default()
+            },
+            EnvVar {
+                name: "POD_NAME".to_owned(),
+                value_from: Some(EnvVarSource {
+                    field_ref: Some(ObjectFieldSelector {
+                        api_version: Some("v1".to_owned()),
+                        field_path: "metadata.name".to_owned(),
+                    }),
+                    ..EnvVarSource::default()
                 }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        }]),
+                ..EnvVar::default()
+            },
+        ]),
         ports: Some(vec![
             port("client", CLIENT_PORT),
             port("quorum", QUORUM_PORT),
@@ -150,7 +164,7 @@ fn server_container(ensemble: &ValidatedEnsemble) -> Container {
         }),
         volume_mounts: Some(vec![
             mount(CONFIG_VOLUME, CONFIG_DIR, true),
-            mount(DATA_VOLUME, DATA_DIR, false),
+            mount(names::DATA_VOLUME, DATA_DIR, false),
         ]),
         ..Container::default()
     }
@@ -195,11 +209,20 @@ fn spread_over_hosts(ensemble: &str) -> Affinity {
     }
 }
 
+/// What a claim belongs to. It has them from the moment of its creation.
+pub fn claim_annotations(ensemble: &ValidatedEnsemble) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (ENSEMBLE_ANNOTATION.to_owned(), ensemble.owner.uid.clone()),
+        (VOTERS_ANNOTATION.to_owned(), ensemble.replicas.to_string()),
+    ])
+}
+
 fn volume_claim(ensemble: &ValidatedEnsemble) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(DATA_VOLUME.to_owned()),
+            name: Some(names::DATA_VOLUME.to_owned()),
             labels: Some(labels::selector(&ensemble.name)),
+            annotations: Some(claim_annotations(ensemble)),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
@@ -268,10 +291,16 @@ fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
 /// Where the volume is mounted, and `dataDir` of zoo.cfg.
 pub(super) const DATA_DIR: &str = "/data";
 const CONFIG_DIR: &str = "/etc/quorate";
-const DATA_VOLUME: &str = "data";
 const CONFIG_VOLUME: &str = "config";
 const SERVER_CONTAINER: &str = "server";
-const CONFIG_HASH_ANNOTATION: &str = "quorate.dev/config-hash";
+/// Strategy with which a pod that is created now gets the newest template.
+pub const ON_DELETE: &str = "OnDelete";
+/// Annotation of a claim: uid of the ensemble that made it or used it last.
+pub const ENSEMBLE_ANNOTATION: &str = "quorate.dev/ensemble-uid";
+/// Annotation of a claim: number of members of that ensemble.
+pub const VOTERS_ANNOTATION: &str = "quorate.dev/voters";
+/// Annotation of the StatefulSet: revision on which pods were last let in, and when.
+pub const RELEASED_ANNOTATION: &str = "quorate.dev/released";
 /// The user and group in the server's image.
 const SERVER_UID: i64 = 65532;
 const TERMINATION_GRACE_SECONDS: i64 = 30;

@@ -1,0 +1,233 @@
+//! Volumes that are there before their ensemble is: which of them it may take over, and what to do about others.
+//!
+//! A claim says on itself what it belongs to. An ensemble is made over none at all, or over the complete volumes of
+//! one former ensemble of the same name and number of members: a quorum of empty volumes beside old ones would
+//! drop what the old ones hold.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::quantity::amount;
+use crate::resources::claim_name;
+use crate::validated::ValidatedEnsemble;
+
+/// What is known of one PersistentVolumeClaim whose name is that of a member's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimFacts {
+    /// Number of the pod that would mount it.
+    pub ordinal: i32,
+    /// Uid of the ensemble that it was made for or used by last, absent if no ensemble ever had it.
+    pub ensemble: Option<String>,
+    /// Number of members that this ensemble had.
+    pub voters: Option<i32>,
+    /// Storage class.
+    pub class: Option<String>,
+    /// Requested capacity.
+    pub size: String,
+    /// It has a volume, and so may hold data.
+    pub bound: bool,
+}
+
+/// Why an ensemble cannot be made over the claims that are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// They were never an ensemble's.
+    Foreign(String),
+    /// They are an ensemble's, but not the complete and fitting ones.
+    Unfit(String),
+}
+
+/// Says whether `ensemble` may be made over `claims`.
+pub fn check(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts]) -> Result<(), Refusal> {
+    let name = |claim: &ClaimFacts| claim_name(&ensemble.name, claim.ordinal);
+    let foreign: Vec<String> = claims
+        .iter()
+        .filter(|claim| claim.ensemble.is_none())
+        .map(name)
+        .collect();
+    if !foreign.is_empty() {
+        return Err(Refusal::Foreign(foreign.join(", ")));
+    }
+    for claim in claims {
+        check_storage(ensemble, claim)?;
+    }
+    let former: BTreeSet<&str> = claims
+        .iter()
+        .filter_map(|claim| claim.ensemble.as_deref())
+        .collect();
+    // Claims of this very ensemble, whose StatefulSet was deleted by hand, perhaps while they were being made.
+    if former.iter().all(|uid| *uid == ensemble.owner.uid) {
+        return Ok(());
+    }
+    let wanted: BTreeSet<i32> = (0..ensemble.replicas).collect();
+    let found: BTreeSet<i32> = claims.iter().map(|claim| claim.ordinal).collect();
+    let same_voters = claims
+        .iter()
+        .all(|claim| claim.voters == Some(ensemble.replicas));
+    if same_voters && former.len() == 1 && found == wanted {
+        return Ok(());
+    }
+    Err(Refusal::Unfit(difference(ensemble, claims, former.len())))
+}
+
+fn check_storage(ensemble: &ValidatedEnsemble, claim: &ClaimFacts) -> Result<(), Refusal> {
+    let name = claim_name(&ensemble.name, claim.ordinal);
+    let wanted = &ensemble.storage;
+    let other_class = wanted
+        .storage_class_name
+        .as_ref()
+        .is_some_and(|class| claim.class.as_ref() != Some(class));
+    let smaller = match (amount(&claim.size), amount(&wanted.size.0)) {
+        (Some(found), Some(wanted)) => found < wanted,
+        (_, None) | (None, _) => false,
+    };
+    if !other_class && !smaller {
+        return Ok(());
+    }
+    let mut text = format!(
+        "{name} is there with {} of storage class {}, but the spec asks for {} of storage class {}",
+        claim.size,
+        claim.class.as_deref().unwrap_or("(none)"),
+        wanted.size.0,
+        wanted.storage_class_name.as_deref().unwrap_or("(any)"),
+    );
+    text.push_str(if claim.bound {
+        ". If its data is of no use any more, delete it; otherwise ask for the storage that is there"
+    } else {
+        ". It never had a volume and holds no data: delete it"
+    });
+    Err(Refusal::Unfit(text))
+}
+
+/// What is there, and what to do.
+fn difference(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts], former: usize) -> String {
+    let mut text = String::from("volumes of a former ensemble of this name are there: ");
+    let listed: Vec<String> = claims
+        .iter()
+        .map(|claim| {
+            let voters = claim.voters.map_or_else(
+                || "an unknown number of members".to_owned(),
+                |voters| format!("{voters} members"),
+            );
+            format!(
+                "{} (of {voters})",
+                claim_name(&ensemble.name, claim.ordinal)
+            )
+        })
+        .collect();
+    text.push_str(&listed.join(", "));
+    if former > 1 {
+        write!(text, "; they come from {former} different ensembles")
+            .expect("writing to a String cannot fail");
+    }
+    write!(
+        text,
+        ". An ensemble of {} needs none of them, or all {} of one ensemble of {}; with others it could lose what they hold. Create it with the former number of members, or delete these claims if their data is of no use any more",
+        ensemble.replicas, ensemble.replicas, ensemble.replicas
+    )
+    .expect("writing to a String cannot fail");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+    use super::*;
+    use crate::testing::sample;
+
+    fn ensemble(replicas: i32) -> ValidatedEnsemble {
+        ValidatedEnsemble::new(&sample("zk", replicas), "image").unwrap()
+    }
+
+    fn claim(ordinal: i32, uid: &str, voters: i32) -> ClaimFacts {
+        ClaimFacts {
+            ordinal,
+            ensemble: Some(uid.to_owned()),
+            voters: Some(voters),
+            class: Some("standard".to_owned()),
+            size: "1Gi".to_owned(),
+            bound: true,
+        }
+    }
+
+    fn kept(uid: &str, ordinals: &[i32], voters: i32) -> Vec<ClaimFacts> {
+        ordinals
+            .iter()
+            .map(|ordinal| claim(*ordinal, uid, voters))
+            .collect()
+    }
+
+    fn unfit(replicas: i32, claims: &[ClaimFacts]) -> String {
+        match check(&ensemble(replicas), claims) {
+            Err(Refusal::Unfit(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn none_or_all_of_one_former_ensemble_of_this_size_are_taken() {
+        assert_eq!(check(&ensemble(3), &[]), Ok(()));
+        assert_eq!(check(&ensemble(3), &kept("old", &[0, 1, 2], 3)), Ok(()));
+        assert_eq!(check(&ensemble(1), &kept("old", &[0], 1)), Ok(()));
+    }
+
+    #[test]
+    fn volumes_of_another_size_are_refused_with_what_is_there_and_what_to_do() {
+        for (replicas, claims) in [
+            (3, kept("old", &[0], 1)),
+            (1, kept("old", &[0, 1, 2, 3, 4], 5)),
+            (3, kept("old", &[0, 1, 2, 3, 4], 5)),
+            (5, kept("old", &[0, 1, 2], 3)),
+            (3, kept("old", &[0, 1, 2], 5)),
+        ] {
+            let text = unfit(replicas, &claims);
+            assert!(text.contains("data-zk-0 (of "), "{text}");
+            assert!(text.contains("or delete these claims"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mixture_is_refused() {
+        unfit(3, &kept("old", &[0, 1], 3));
+        let mut mixed = kept("old", &[0, 1], 3);
+        mixed.push(claim(2, "older", 3));
+        assert!(unfit(3, &mixed).contains("2 different ensembles"));
+    }
+
+    #[test]
+    fn claims_of_the_ensemble_itself_are_its_own_although_some_are_missing() {
+        let uid = ensemble(3).owner.uid;
+        assert_eq!(check(&ensemble(3), &kept(&uid, &[0, 2], 3)), Ok(()));
+    }
+
+    #[test]
+    fn a_claim_that_was_never_an_ensembles_is_foreign() {
+        let mut claims = kept("old", &[0, 1, 2], 3);
+        claims[1].ensemble = None;
+        assert_eq!(
+            check(&ensemble(3), &claims),
+            Err(Refusal::Foreign("data-zk-1".to_owned()))
+        );
+    }
+
+    #[test]
+    fn smaller_volumes_and_other_classes_are_named() {
+        let mut wanted = ensemble(1);
+        wanted.storage.size = Quantity("10Gi".to_owned());
+        let text = |wanted: &ValidatedEnsemble, claim| match check(wanted, &[claim]) {
+            Err(Refusal::Unfit(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let kept = claim(0, "old", 1);
+        assert!(text(&wanted, kept.clone()).contains("data-zk-0 is there with 1Gi"));
+        wanted.storage.size = Quantity("1024Mi".to_owned());
+        assert_eq!(check(&wanted, std::slice::from_ref(&kept)), Ok(()));
+        wanted.storage.storage_class_name = Some("fast".to_owned());
+        let pending = ClaimFacts {
+            bound: false,
+            ..kept
+        };
+        assert!(text(&wanted, pending).ends_with("holds no data: delete it"));
+    }
+}

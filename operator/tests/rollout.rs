@@ -1,0 +1,420 @@
+//! One bad change takes one member, whatever else restarts meanwhile: the planner against a StatefulSet controller
+//! that makes pods anew, and against pods that are taken away by others.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use zk_operator::ensemble::rollout::{RELEASE_MAX, RETRY_AFTER};
+use zk_operator::ensemble::{
+    Answer, Desired, Member, Observation, PodFacts, Recreation, RestartReason, Role,
+    StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
+};
+
+/// A revision of the pod template, and what becomes of a pod that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Revision {
+    /// Serves as soon as a majority is there.
+    Good(&'static str),
+    /// Crashes, cannot be pulled or cannot be scheduled.
+    Bad(&'static str),
+    /// Its pods are refused by a quota or by admission, so that none exists.
+    Refused(&'static str),
+}
+
+const OLD: Revision = Revision::Good("zk-old");
+const NEW: Revision = Revision::Good("zk-new");
+const BAD: Revision = Revision::Bad("zk-bad");
+const REFUSED: Revision = Revision::Refused("zk-refused");
+
+impl Revision {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good(name) | Self::Bad(name) | Self::Refused(name) => name,
+        }
+    }
+}
+
+/// What Kubernetes and the servers do, in steps of one second.
+#[derive(Clone, Debug)]
+struct FakeCluster {
+    pods: Vec<Option<FakePod>>,
+    current: Revision,
+    update: Revision,
+    recreation: Recreation,
+    /// Second of the last release, and the revision that was let in.
+    released: Option<(u64, Revision)>,
+    now: u64,
+    leader: usize,
+    epoch: u32,
+    uids: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FakePod {
+    revision: Revision,
+    uid: u64,
+    /// Seconds since it was created; it takes two to come up.
+    age: u64,
+}
+
+impl FakeCluster {
+    fn new(size: usize, leader: usize) -> Self {
+        let pods = (0..size).map(|ordinal| {
+            Some(FakePod {
+                revision: OLD,
+                uid: ordinal as u64,
+                age: 100,
+            })
+        });
+        Self {
+            pods: pods.collect(),
+            current: OLD,
+            update: OLD,
+            recreation: Recreation::Proven,
+            released: None,
+            now: 1_000,
+            leader,
+            epoch: 1,
+            uids: 100,
+        }
+    }
+
+    /// The operator applies a new template, and with it the strategy that protects.
+    fn change(&mut self, revision: Revision) {
+        self.update = revision;
+        self.recreation = Recreation::Proven;
+    }
+
+    fn serves(&self, ordinal: usize) -> bool {
+        self.is_up(ordinal) && self.up() >= health::majority(self.pods.len())
+    }
+
+    fn is_up(&self, ordinal: usize) -> bool {
+        self.pods[ordinal]
+            .is_some_and(|pod| matches!(pod.revision, Revision::Good(_)) && pod.age >= 2)
+    }
+
+    fn up(&self) -> usize {
+        (0..self.pods.len())
+            .filter(|ordinal| self.is_up(*ordinal))
+            .count()
+    }
+
+    fn on(&self, revision: Revision) -> usize {
+        self.pods
+            .iter()
+            .flatten()
+            .filter(|pod| pod.revision == revision)
+            .count()
+    }
+
+    /// A pod goes, whoever took it.
+    fn lose(&mut self, ordinal: usize) {
+        self.pods[ordinal] = None;
+    }
+
+    /// One second of Kubernetes: missing pods are made, the others grow older, a leader is elected.
+    fn pass_time(&mut self) {
+        self.now += 1;
+        for pod in self.pods.iter_mut().flatten() {
+            pod.age += 1;
+        }
+        let revision = match self.recreation {
+            Recreation::Proven => self.current,
+            Recreation::Wanted => self.update,
+        };
+        for pod in &mut self.pods {
+            if pod.is_none() && !matches!(revision, Revision::Refused(_)) {
+                self.uids += 1;
+                *pod = Some(FakePod {
+                    revision,
+                    uid: self.uids,
+                    age: 0,
+                });
+            }
+        }
+        if !self.is_up(self.leader) && self.up() >= health::majority(self.pods.len()) {
+            self.leader = (0..self.pods.len())
+                .rfind(|ordinal| self.is_up(*ordinal))
+                .unwrap();
+            self.epoch += 1;
+        }
+        // What the StatefulSet controller does with `RollingUpdate`, whatever the partition.
+        let settled = (0..self.pods.len()).all(|ordinal| self.serves(ordinal));
+        if self.recreation == Recreation::Proven
+            && settled
+            && self.on(self.update) == self.pods.len()
+        {
+            self.current = self.update;
+        }
+    }
+
+    fn observe(&self) -> Observation {
+        let synced = (0..self.pods.len())
+            .filter(|ordinal| self.serves(*ordinal) && *ordinal != self.leader)
+            .count();
+        let zxid = Zxid::new(self.epoch, 5);
+        let members = self.pods.iter().enumerate().map(|(ordinal, pod)| {
+            let role = match (
+                self.is_up(ordinal),
+                self.serves(ordinal),
+                ordinal == self.leader,
+            ) {
+                (false, _, _) => None,
+                (true, false, _) => Some(Role::Looking),
+                (true, true, true) => Some(Role::Leader),
+                (true, true, false) => Some(Role::Follower),
+            };
+            Member {
+                name: format!("zk-{ordinal}"),
+                ordinal: i32::try_from(ordinal).unwrap(),
+                pod: pod.map(|pod| PodFacts {
+                    uid: pod.uid.to_string(),
+                    resource_version: "1".to_owned(),
+                    revision: pod.revision.name().to_owned(),
+                    ready: self.serves(ordinal),
+                    terminating: false,
+                    defect: (matches!(pod.revision, Revision::Bad(_)) && pod.age % 7 > 2)
+                        .then(|| "CrashLoopBackOff".to_owned()),
+                }),
+                answer: role.map(|role| Answer {
+                    role,
+                    zxid,
+                    synced_followers: (role == Role::Leader).then_some(synced),
+                    digest_mismatches: 0,
+                }),
+                unheard: false,
+                problem: None,
+            }
+        });
+        let released = self
+            .released
+            .filter(|(_, revision)| *revision == self.update);
+        Observation {
+            age: Duration::from_millis(20),
+            stateful_set: Some(StatefulSetFacts {
+                uid: "set".to_owned(),
+                observed_generation: 7,
+                update_revision: self.update.name().to_owned(),
+                image: String::new(),
+                current_revision: self.current.name().to_owned(),
+                recreation: self.recreation,
+                released: released.map(|(at, _)| Duration::from_secs(self.now - at)),
+            }),
+            members: members.collect(),
+        }
+    }
+
+    /// One look of the operator.
+    fn look(&mut self) -> Step {
+        let desired = Desired {
+            replicas: self.pods.len(),
+            stateful_set_generation: 7,
+        };
+        let step = next_step(&desired, &self.observe());
+        match &step {
+            Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => {
+                let gone = |pod: &Option<FakePod>| {
+                    pod.is_some_and(|pod| pod.uid.to_string() == target.uid)
+                };
+                let ordinal = self.pods.iter().position(gone).unwrap();
+                self.lose(ordinal);
+            }
+            Step::Release { .. } => {
+                self.recreation = Recreation::Wanted;
+                self.released = Some((self.now, self.update));
+            }
+            Step::Protect => self.recreation = Recreation::Proven,
+            Step::Done | Step::Wait { .. } => {}
+        }
+        step
+    }
+
+    /// Looks and passes time for so many seconds.
+    fn run(&mut self, seconds: u64) -> Vec<Step> {
+        (0..seconds)
+            .map(|_| {
+                let step = self.look();
+                self.pass_time();
+                step
+            })
+            .collect()
+    }
+
+    fn has_quorum(&self) -> bool {
+        self.up() >= health::majority(self.pods.len())
+    }
+}
+
+fn restarts(steps: &[Step]) -> Vec<&str> {
+    steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => {
+                Some(target.name.as_str())
+            }
+            Step::Done | Step::Wait { .. } | Step::Release { .. } | Step::Protect => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_good_change_reaches_every_member_once_and_becomes_what_new_pods_get() {
+    let mut cluster = FakeCluster::new(3, 1);
+    cluster.change(NEW);
+    let steps = cluster.run(40);
+    assert_eq!(restarts(&steps), ["zk-2", "zk-0", "zk-1"]);
+    assert_eq!(steps.last(), Some(&Step::Done));
+    assert_eq!(
+        (cluster.current, cluster.recreation),
+        (NEW, Recreation::Proven)
+    );
+}
+
+#[test]
+fn a_pod_that_is_lost_while_a_bad_change_stands_comes_back_on_the_revision_that_works() {
+    for lost in 0..3 {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.change(BAD);
+        cluster.run(20);
+        assert_eq!(cluster.on(BAD), 1);
+        cluster.lose(lost);
+        cluster.run(20);
+        assert!(cluster.has_quorum(), "{lost}: {cluster:?}");
+        assert!(cluster.on(BAD) <= 1);
+    }
+}
+
+#[test]
+fn a_pod_that_is_lost_in_the_moment_of_the_restart_goes_back() {
+    for lost in [0, 1] {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.change(BAD);
+        while cluster.pods.iter().all(Option::is_some) {
+            cluster.look();
+        }
+        cluster.lose(lost);
+        cluster.run(30);
+        assert!(cluster.has_quorum(), "{lost}: {cluster:?}");
+        assert_eq!(cluster.on(BAD), 1, "one stays for people to look at");
+    }
+}
+
+#[test]
+fn a_member_on_a_bad_revision_goes_back_where_the_majority_needs_it() {
+    let mut cluster = FakeCluster::new(3, 0);
+    cluster.change(BAD);
+    cluster.run(20);
+    let bad = cluster
+        .pods
+        .iter()
+        .position(|pod| pod.unwrap().revision == BAD)
+        .unwrap();
+    // The node of another member is gone for good: its pod cannot be scheduled any more.
+    let other = (0..3)
+        .find(|ordinal| *ordinal != bad && *ordinal != cluster.leader)
+        .unwrap();
+    cluster.pods[other].as_mut().unwrap().revision = Revision::Bad("zk-old");
+    cluster.run(20);
+    assert!(cluster.has_quorum(), "{cluster:?}");
+}
+
+#[test]
+fn a_revision_that_no_pod_can_be_made_of_catches_one_member_and_for_a_minute() {
+    let mut cluster = FakeCluster::new(3, 0);
+    cluster.change(REFUSED);
+    let steps = cluster.run(RELEASE_MAX.as_secs() + 10);
+    assert_eq!(restarts(&steps), ["zk-2"]);
+    assert_eq!(cluster.up(), 3);
+    let quiet = cluster.run(RETRY_AFTER.as_secs() - RELEASE_MAX.as_secs() - 20);
+    assert_eq!(restarts(&quiet), Vec::<&str>::new());
+    assert!(matches!(
+        quiet[0],
+        Step::Wait {
+            why: WaitReason::TriedBefore(_)
+        }
+    ));
+    let again = cluster.run(40);
+    assert_eq!(restarts(&again), ["zk-2"], "and is tried again");
+    cluster.change(NEW);
+    cluster.run(40);
+    assert_eq!(cluster.on(NEW), 3, "a correction does not wait");
+}
+
+#[test]
+fn a_bad_change_that_is_taken_back_or_corrected_heals_the_broken_member_first() {
+    for cure in [OLD, NEW] {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.change(BAD);
+        cluster.run(20);
+        cluster.change(cure);
+        let steps = cluster.run(40);
+        assert_eq!(restarts(&steps).first(), Some(&"zk-2"));
+        assert_eq!(cluster.on(cure), 3);
+        assert_eq!(steps.last(), Some(&Step::Done));
+    }
+}
+
+#[test]
+fn an_ensemble_that_never_came_up_is_corrected_although_nothing_is_known_to_work() {
+    let mut cluster = FakeCluster::new(3, 0);
+    for pod in cluster.pods.iter_mut().flatten() {
+        pod.revision = BAD;
+    }
+    (cluster.current, cluster.update) = (BAD, BAD);
+    cluster.change(NEW);
+    cluster.run(60);
+    assert_eq!(cluster.on(NEW), 3, "{cluster:?}");
+}
+
+#[test]
+fn putting_back_names_its_reason() {
+    let mut cluster = FakeCluster::new(3, 0);
+    cluster.change(BAD);
+    while cluster.pods.iter().all(Option::is_some) {
+        cluster.look();
+    }
+    cluster.lose(1);
+    let steps = cluster.run(30);
+    let reasons = steps.iter().filter(|step| {
+        matches!(
+            step,
+            Step::RestartPod {
+                why: RestartReason::Unproven,
+                ..
+            }
+        )
+    });
+    assert_eq!(reasons.count(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// Pods are lost at any time, one at a time, each after the one before has come back or has had its chance.
+    #[test]
+    fn a_bad_change_never_costs_the_quorum_for_long(
+        size in prop_oneof![Just(3usize), Just(5), Just(7)],
+        leads in 0usize..7,
+        bad in prop_oneof![Just(BAD), Just(REFUSED)],
+        losses in prop::collection::vec((0usize..7, 15u64..40), 0..12),
+        first in 0u64..12,
+    ) {
+        let mut cluster = FakeCluster::new(size, leads % size);
+        cluster.change(bad);
+        cluster.run(first);
+        for (lost, pause) in losses {
+            cluster.lose(lost % size);
+            cluster.run(pause);
+            prop_assert!(cluster.on(BAD) <= 1, "{cluster:?}");
+            if bad == BAD {
+                prop_assert!(cluster.has_quorum(), "{cluster:?}");
+            }
+        }
+        cluster.run(RELEASE_MAX.as_secs() + 10);
+        prop_assert!(cluster.has_quorum(), "{cluster:?}");
+        cluster.change(NEW);
+        cluster.run(40 * size as u64);
+        prop_assert_eq!(cluster.on(NEW), size);
+    }
+}
