@@ -18,6 +18,7 @@ MONITORED = {"monitoring": [{"podSelector": {}}]}
 HELM_NAMESPACES = ("e2e-helm", "e2e-helm-operator")
 # The shared ensemble is made by the first; Helm replaces the operator, so it is last.
 ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_operator", "test_helm"]
+ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_safety", "test_helm"]
 
 
 def pytest_collection_modifyitems(items):
@@ -30,7 +31,7 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed and call.when in ("setup", "call"):
         try:
-            diagnostics.save(item.name.replace("/", "-"), ["quorate-system", NAMESPACE, *HELM_NAMESPACES])
+            diagnostics.save(item.name.replace("/", "-"), ["quorate-system", NAMESPACE, "e2e-safety", *HELM_NAMESPACES])
         except Exception as error:  # the test's own failure must stay the one that is reported
             cluster.say(f"diagnostics failed: {error}")
 

@@ -1,0 +1,200 @@
+"""What is not the ensemble's stays as it is, no hand loses data, and one bad change takes one member."""
+
+import json
+
+import pytest
+
+import cluster
+from cluster import apply, kubectl, kubectl_json, say, until
+from ensemble import Ensemble
+from test_bad_input import ABSENT_IMAGE
+from test_faults import is_ready
+
+NAMESPACE = "e2e-safety"
+
+
+@pytest.fixture(scope="module")
+def namespace(operator):
+    cluster.make_namespace(NAMESPACE)
+    yield NAMESPACE
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def test_objects_of_others_are_left_alone_and_stop_the_ensemble(namespace):
+    foreign = foreign_objects("shop")
+    for last in foreign:
+        apply(last)
+        before = stored(foreign_objects("shop"))
+        shop = Ensemble(namespace, "shop", 1).create()
+        condition = until(lambda: refused(shop, "NameTaken"), 30, shop.status)
+        assert f"{last['metadata']['name']}" in condition["message"]
+        assert set(warnings(shop)) == {"NameTaken"}
+        assert shop.status()["phase"] == "Blocked" and not shop.pods()
+        shop.delete()
+        assert stored(foreign_objects("shop")) == before, "somebody else's object was changed"
+        made = ours(namespace, "shop")
+        assert not made, f"{made} was made beside what is taken"
+        kubectl("-n", namespace, "delete", last["kind"].lower(), last["metadata"]["name"], "--wait=true")
+
+
+def test_an_ensemble_called_default_leaves_the_namespaces_own_account_alone(namespace):
+    account = until(lambda: kubectl_json("-n", namespace, "get", "serviceaccount", "default"), 30)
+    ensemble = Ensemble(namespace, "default", 1).create(storage={"size": "64Mi", "reclaimPolicy": "Delete"})
+    ensemble.wait_serving()
+    assert kubectl_json("-n", namespace, "get", "serviceaccount", "default") == account
+    ensemble.delete()
+    assert kubectl_json("-n", namespace, "get", "serviceaccount", "default") == account
+
+
+def test_no_object_that_is_deleted_by_hand_takes_data_with_it(namespace):
+    ensemble = Ensemble(namespace, "kept", 1).create(storage={"size": "64Mi", "reclaimPolicy": "Delete"})
+    ensemble.wait_serving()
+    ensemble.with_client(lambda client: client.create("/kept", b"1"))
+    until(lambda: owners(namespace, "data-kept-0") == ["ZookeeperEnsemble"], 30)
+    volumes, old = claims(namespace, "kept"), ensemble.uids()
+    for kind in ("statefulset", "configmap", "service", "poddisruptionbudget", "serviceaccount", "pod"):
+        kubectl("-n", namespace, "delete", kind, "-l", "app.kubernetes.io/instance=kept", "--wait=true")
+    until(lambda: ensemble.uids() and ensemble.uids() != old, 60, ensemble.uids)
+    until(lambda: all(is_ready(pod) for pod in ensemble.pods().values()), 60, ensemble.status)
+    ensemble.wait_serving()
+    assert claims(namespace, "kept") == volumes
+    assert ensemble.with_client(lambda client: client.get("/kept")[0]) == b"1"
+    ensemble.delete()
+    until(lambda: not claims(namespace, "kept"), 60, lambda: claims(namespace, "kept"))
+
+
+def test_kept_volumes_of_another_size_are_refused_and_of_the_same_are_taken(namespace):
+    one = Ensemble(namespace, "grown", 1).create()
+    one.wait_serving()
+    one.with_client(lambda client: client.create("/grown", b"1"))
+    one.delete()
+    volumes = claims(namespace, "grown")
+    assert len(volumes) == 1
+    three = Ensemble(namespace, "grown", 3).create()
+    condition = until(lambda: refused(three, "VolumesUnfit"), 30, three.status)
+    say(condition["message"])
+    assert "data-grown-0 (of 1 members)" in condition["message"]
+    assert "VolumesUnfit" in warnings(three) and not three.pods()
+    three.delete()
+    assert claims(namespace, "grown") == volumes
+    again = Ensemble(namespace, "grown", 1).create()
+    again.wait_serving()
+    assert again.with_client(lambda client: client.get("/grown")[0]) == b"1"
+    again.delete()
+
+
+@pytest.mark.parametrize("bad", ["image", "resources"])
+def test_a_bad_change_takes_one_member_whatever_else_restarts(ensemble, bad):
+    image = next(iter(ensemble.pods().values()))["spec"]["containers"][0]["image"]
+    old = ensemble.uids()
+    change = {"image": {"image": ABSENT_IMAGE}, "resources": {"resources": {"requests": {"memory": "900Gi"}}}}[bad]
+    cure = {"image": {"image": image}, "resources": {"resources": None}}[bad]
+    ensemble.patch(change)
+
+    def stuck():
+        return [name for name, row in ensemble.members().items() if row.get("problem") and ensemble.uids().get(name) != old[name]]
+
+    broken, = until(stuck, 90, ensemble.status)
+    for name in [name for name in old if name != broken]:
+        uid = ensemble.uids()[name]
+        say(f"{broken} cannot come up; {name} is taken away")
+        ensemble.kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
+        until(lambda: ensemble.uids().get(name, uid) != uid, 60, ensemble.uids)
+        until(lambda: ensemble.members()[name]["ready"], 60, ensemble.status)
+        assert on_change(ensemble, change) <= 1, "a pod that was made anew got what does not work"
+    assert ensemble.condition("Available")["status"] == "True"
+    ensemble.patch(cure)
+    ensemble.wait_serving()
+    assert on_change(ensemble, change) == 0
+
+
+def test_a_refused_object_does_not_blind_the_operator(ensemble):
+    ensemble.patch({"podLabels": {"bad key": "x"}})
+    until(lambda: refused(ensemble, "ApplyFailed"), 30, ensemble.status)
+    assert ensemble.condition("Ready")["status"] == "False"
+    leader = ensemble.leader()
+    old = ensemble.uids()[leader]
+    ensemble.kubectl("delete", "pod", leader, "--grace-period=0", "--force", "--wait=false")
+    until(lambda: ensemble.leader() not in (None, leader), 60, ensemble.status)
+    until(lambda: ensemble.uids().get(leader, old) != old, 60, ensemble.uids)
+    ensemble.patch({"podLabels": None})
+    ensemble.wait_serving()
+
+
+def foreign_objects(name):
+    """One object of each kind that an ensemble of this name would make, as somebody else has them."""
+    labels = {"app": "shop"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "none"}]}}
+    return [
+        named("v1", "ServiceAccount", f"{name}-server"),
+        named("v1", "Service", f"{name}-headless", spec={"selector": labels, "ports": [{"port": 80}]}),
+        named("v1", "Service", f"{name}-client", spec={"selector": labels, "ports": [{"port": 80}]}),
+        named("policy/v1", "PodDisruptionBudget", name, spec={"maxUnavailable": 1, "selector": {"matchLabels": labels}}),
+        named("apps/v1", "StatefulSet", name, spec={
+            "replicas": 0, "serviceName": name, "selector": {"matchLabels": labels}, "template": pod,
+        }),
+        named("v1", "PersistentVolumeClaim", f"data-{name}-0", spec={
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}},
+        }),
+    ]
+
+
+def named(version, kind, name, **content):
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, **content}
+
+
+def stored(objects):
+    """What is stored under the names of these objects, without what Kubernetes itself keeps changing."""
+    found = {}
+    for wanted in objects:
+        kind, name = wanted["kind"].lower(), wanted["metadata"]["name"]
+        text = kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json", "--ignore-not-found")
+        if text.strip():
+            seen = json.loads(text)
+            seen["metadata"] = {key: seen["metadata"].get(key) for key in ("uid", "labels", "annotations", "ownerReferences")}
+            found[f"{kind} {name}"] = {key: seen.get(key) for key in ("metadata", "spec", "data", "automountServiceAccountToken")}
+    return found
+
+
+def ours(namespace, name):
+    kinds = "serviceaccount,configmap,service,poddisruptionbudget,statefulset"
+    found = kubectl_json("-n", namespace, "get", kinds, "-l", f"app.kubernetes.io/instance={name}")
+    return [item["metadata"]["name"] for item in found["items"]]
+
+
+def refused(ensemble, reason):
+    condition = ensemble.condition("Reconciled")
+    return condition if condition.get("reason") == reason and condition["status"] == "False" else None
+
+
+def warnings(ensemble):
+    found = kubectl_json(
+        "-n", ensemble.namespace, "get", "events", "--field-selector",
+        f"involvedObject.kind=ZookeeperEnsemble,involvedObject.uid={ensemble.object()['metadata']['uid']},type=Warning",
+    )
+    return [event["reason"] for event in found["items"]]
+
+
+def claims(namespace, name):
+    """{name: uid} of the claims of an ensemble."""
+    found = kubectl_json("-n", namespace, "get", "pvc")["items"]
+    return {
+        claim["metadata"]["name"]: claim["metadata"]["uid"]
+        for claim in found if claim["metadata"]["name"].startswith(f"data-{name}-")
+    }
+
+
+def owners(namespace, claim):
+    seen = kubectl_json("-n", namespace, "get", "pvc", claim)
+    return [owner["kind"] for owner in seen["metadata"].get("ownerReferences", [])]
+
+
+def on_change(ensemble, change):
+    """Number of pods that have the image or the requests of a change."""
+    def has(pod):
+        container = pod["spec"]["containers"][0]
+        if "image" in change:
+            return container["image"] == change["image"]
+        return container["resources"].get("requests") == change["resources"]["requests"]
+
+    return sum(has(pod) for pod in ensemble.pods().values())
