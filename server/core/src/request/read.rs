@@ -183,7 +183,10 @@ impl ReadGuard<'_> {
                 ReadOutcome::Answered
             }
             Err(Refusal::TooManyWatches) => {
-                tracing::warn!(conn = read.conn.0, "too many watches of one connection");
+                tracing::warn!(
+                    conn = read.conn.0,
+                    "too many watches, or bytes of watched paths"
+                );
                 ReadOutcome::Close
             }
         }

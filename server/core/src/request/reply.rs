@@ -58,7 +58,8 @@ pub fn write_event(out: &mut Vec<u8>, zxid: Zxid, event: WatcherEvent<'_>) {
     );
 }
 
-/// Appends length, header and body.
+/// Appends length, header and body. A body of 2 GiB or more, for which the
+/// protocol has no length, becomes the error MarshallingError.
 pub(super) fn frame(out: &mut Vec<u8>, header: ReplyHeader, body: impl FnOnce(&mut Vec<u8>)) {
     const LENGTH_BYTES: usize = 4;
     let start = out.len();
@@ -70,7 +71,13 @@ pub(super) fn frame(out: &mut Vec<u8>, header: ReplyHeader, body: impl FnOnce(&m
     out.extend_from_slice(&head);
     body(out);
     let payload = out.len() - start - LENGTH_BYTES;
-    let payload = i32::try_from(payload).expect("a reply is shorter than 2 GiB");
+    let payload = i32::try_from(payload).unwrap_or_else(|_too_long| {
+        let err = ErrorCode::MarshallingError.code();
+        out.truncate(start + head.len());
+        out.shrink_to_fit();
+        out[start + 16..].copy_from_slice(&err.to_be_bytes());
+        (head.len() - LENGTH_BYTES) as i32
+    });
     out[start..start + LENGTH_BYTES].copy_from_slice(&payload.to_be_bytes());
 }
 

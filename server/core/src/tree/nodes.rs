@@ -142,6 +142,36 @@ impl Nodes {
         Siblings { family, last }
     }
 
+    /// Number of znodes below one, by walking all of them: some ns for each,
+    /// without memory.
+    pub(super) fn count_below(&self, top: SlotId) -> usize {
+        let slots = self.slots();
+        let (mut at, mut count) = (top, 0);
+        loop {
+            let Family {
+                first,
+                count: below,
+            } = slots.family(at);
+            count += below as usize;
+            if first != SlotId::NONE {
+                at = first;
+                continue;
+            }
+            // Back up to the nearest one that has a next sibling.
+            loop {
+                if at == top {
+                    return count;
+                }
+                let Slot { next, parent, .. } = *slots.slot(at);
+                if next != SlotId::NONE {
+                    at = next;
+                    break;
+                }
+                at = parent;
+            }
+        }
+    }
+
     /// Tells a znode of its children.
     pub(super) fn set_children(&mut self, parent: SlotId, children: Siblings) {
         self.slab.set_family(parent, children.family);

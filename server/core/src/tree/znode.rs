@@ -94,6 +94,12 @@ impl<'a> ZnodeRef<'a> {
         Children::of(self.tree.nodes.slots(), self.id)
     }
 
+    /// Number of znodes below it, its children and theirs. Looks at each.
+    #[must_use]
+    pub fn descendant_count(&self) -> usize {
+        self.tree.nodes.count_below(self.id)
+    }
+
     /// Its part of the tree's digest.
     #[must_use]
     pub const fn digest(&self) -> u64 {

@@ -11,7 +11,7 @@ use zk_proto::jute::{Put, Reader};
 use super::super::reply::frame;
 use super::{Read, Refusal, Served};
 use crate::auth;
-use crate::tree::{Tree, ZnodeRef};
+use crate::tree::ZnodeRef;
 use crate::watch::WatchKind;
 
 impl Read<'_> {
@@ -92,12 +92,12 @@ impl Read<'_> {
         out: &mut Vec<u8>,
     ) -> Served {
         let path = body.str()?;
-        self.readable(&path)?;
+        let node = self.readable(&path)?;
         let number = match &*path {
             "/" => self.tree.znode_count() - 1,
             // The reference knows the root by two names, and one is below the other.
             "" => self.tree.znode_count(),
-            _ => descendants(self.tree, path.into_owned()),
+            _ => node.descendant_count(),
         };
         self.reply(out, |out| {
             out.put_i32(i32::try_from(number).unwrap_or(i32::MAX))
@@ -123,7 +123,10 @@ impl Read<'_> {
         Ok(())
     }
 
-    /// Each operation succeeds or fails by itself.
+    /// Each operation succeeds or fails by itself. One whose result would make
+    /// the reply longer than [`MULTI_READ_BYTES_MAX`] fails with
+    /// MarshallingError, so that a client can ask for it again on its own; the
+    /// reference builds replies of any length.
     pub(super) fn multi_read(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
         let mut again = body.clone();
         let ops = match read_multi_read(body) {
@@ -137,8 +140,11 @@ impl Read<'_> {
             Err(error) => return Err(error.into()),
         };
         self.reply(out, |out| {
+            let start = out.len();
             for op in ops {
-                self.one_of_multi(&op, out);
+                let room = (start + MULTI_READ_BYTES_MAX).saturating_sub(out.len());
+                let is_first = out.len() == start;
+                self.one_of_multi(&op, if is_first { usize::MAX } else { room }, out);
             }
             MultiHeader::END.write(out);
         });
@@ -153,12 +159,23 @@ impl Read<'_> {
         Ok(())
     }
 
-    fn one_of_multi(&self, op: &ReadOp<'_>, out: &mut Vec<u8>) {
+    /// Appends the result of one operation, of at most `room` bytes unless it
+    /// is an error.
+    fn one_of_multi(&self, op: &ReadOp<'_>, room: usize, out: &mut Vec<u8>) {
         let (code, path) = match op {
             ReadOp::GetData(path) => (OpCode::GetData, path),
             ReadOp::GetChildren(path) => (OpCode::GetChildren, path),
         };
-        let node = self.readable(path);
+        let node = self.readable(path).and_then(|node| {
+            let bytes = match op {
+                ReadOp::GetData(_) => node.data().map_or(0, <[u8]>::len),
+                ReadOp::GetChildren(_) => children_bytes(&node),
+            };
+            if bytes > room {
+                return Err(ErrorCode::MarshallingError);
+            }
+            Ok(node)
+        });
         let err = node.as_ref().err().map_or(ErrorCode::Ok, |error| *error);
         let header = MultiHeader {
             op: node.as_ref().map_or(OpCode::Error, |_| code).code(),
@@ -181,16 +198,14 @@ fn write_data(out: &mut Vec<u8>, node: &ZnodeRef<'_>) {
     node.stat().write(out);
 }
 
-/// Walks everything below a path. Without recursion: trees may be deep.
-fn descendants(tree: &Tree, path: String) -> usize {
-    let mut number = 0;
-    let mut above = vec![path];
-    while let Some(path) = above.pop() {
-        let Some(node) = tree.znode(&path) else {
-            continue;
-        };
-        number += node.child_count();
-        above.extend(node.children().map(|name| format!("{path}/{name}")));
-    }
-    number
+/// What the list of a znode's children takes in a reply.
+fn children_bytes(node: &ZnodeRef<'_>) -> usize {
+    let names: usize = node.children().map(str::len).sum();
+    names + LENGTH_BYTES * (1 + node.child_count())
 }
+
+/// Length prefix of a list, a string, or data.
+const LENGTH_BYTES: usize = 4;
+/// A reply to multiRead is not longer than this, its first result and errors
+/// aside.
+pub(super) const MULTI_READ_BYTES_MAX: usize = 16 << 20;

@@ -195,3 +195,52 @@ fn a_batch_of_reads_fails_one_by_one_and_leaves_no_watch() {
         );
     }
 }
+
+#[test]
+fn a_reply_to_multi_read_is_bounded_before_it_is_built() {
+    const BIG: usize = 1 << 20;
+    let mut image = Vec::new();
+    write_sessions(&mut image, [].into_iter());
+    write_acl_table(&mut image, [].into_iter());
+    for (path, data) in [("", &b""[..]), ("/big", &vec![7; BIG]), ("/small", b"s")] {
+        NodeRecord {
+            path: path.into(),
+            data: Some(data),
+            acl_ref: OPEN_ACL_REF,
+            stat: StatPersisted::default(),
+        }
+        .write(&mut image);
+    }
+    write_end(&mut image);
+    let tree = Tree::from_image(&image, Zxid(0x55)).unwrap();
+    let view = SharedView::new(tree, Arc::default(), 1);
+    let get = OpCode::GetData.code();
+    let mut ops = vec![(get, "/big"); 40];
+    ops.push((get, "/small"));
+    let (outcome, out) = serve(&view, OpCode::MultiRead, &batch(&ops));
+    assert_eq!(outcome, ReadOutcome::Answered);
+    assert!(out.len() < 17 * BIG, "{}", out.len());
+    let (header, body) = reply(&out);
+    assert_eq!(header, ok_header());
+    let mut reader = Reader::new(body);
+    let mut results = Vec::new();
+    loop {
+        let MultiHeader { op, done, err } = MultiHeader::read(&mut reader).unwrap();
+        if done {
+            break;
+        }
+        if op == get {
+            let data = reader.opt_buffer().unwrap().unwrap();
+            Stat::read(&mut reader).unwrap();
+            results.push(data.len());
+        } else {
+            assert_eq!(err, ErrorCode::MarshallingError.code());
+            assert_eq!(reader.i32().unwrap(), err);
+            results.push(0);
+        }
+    }
+    let mut want = vec![BIG; 15];
+    want.resize(40, 0);
+    want.push(1);
+    assert_eq!(results, want);
+}
