@@ -26,6 +26,8 @@ pub(super) struct Conn {
     pub(super) ids: Arc<[Id]>,
     /// As the reference counts them.
     pub(super) watches: usize,
+    /// Bytes of their paths beyond what each may have.
+    pub(super) long_bytes: usize,
     pub(super) is_alive: bool,
 }
 
@@ -42,6 +44,7 @@ impl Conns {
             session,
             ids,
             watches: 0,
+            long_bytes: 0,
             is_alive: true,
         };
         let slot = match self.unused.pop() {
@@ -66,17 +69,18 @@ impl Conns {
         &mut self.slots[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
-    /// A connection goes. Returns how many dead watches it leaves behind.
-    pub(super) fn end(&mut self, id: ConnId) -> usize {
+    /// A connection goes. Returns how many dead watches it leaves behind, and
+    /// the bytes of their long paths.
+    pub(super) fn end(&mut self, id: ConnId) -> (usize, usize) {
         let Some(slot) = self.by_id.remove(&id) else {
-            return 0;
+            return (0, 0);
         };
         let conn = self.at_mut(slot);
         conn.is_alive = false;
         conn.ids = Arc::default();
-        let watches = conn.watches;
+        let left = (conn.watches, std::mem::take(&mut conn.long_bytes));
         self.release_if_over(slot);
-        watches
+        left
     }
 
     /// Some watches of this connection are gone.

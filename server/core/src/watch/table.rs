@@ -18,6 +18,13 @@ use crate::tree::path;
 /// be closed; the reference knows no limit.
 pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 20;
 
+/// Bytes of long paths that the watches of one connection may have. Beyond it
+/// the connection is to be closed; the reference knows no limit.
+const LONG_BYTES_PER_CONNECTION_MAX: usize = 16 * LONG_BYTES_UNIT;
+
+/// The same for all connections together.
+const LONG_BYTES_MAX: usize = 128 * LONG_BYTES_UNIT;
+
 /// Takes an event: to whom, what happened, to which path.
 type OnEvent<'a> = &'a mut dyn FnMut(ConnId, EventKind, &str);
 
@@ -52,6 +59,8 @@ struct Counts {
     recursive: usize,
     /// Those of dead connections among `data` and `children`.
     dead: usize,
+    /// Bytes of the long paths of live connections.
+    long_bytes: usize,
 }
 
 impl Default for WatchTable {
@@ -97,7 +106,9 @@ impl WatchTable {
     /// Drops a connection. Its watches are dead at once; what they take is
     /// given back by and by.
     pub fn remove_conn(&mut self, conn: ConnId) {
-        self.counts.dead += self.conns.end(conn);
+        let (watches, long_bytes) = self.conns.end(conn);
+        self.counts.dead += watches;
+        self.counts.long_bytes -= long_bytes;
         if self.count() == 0 {
             self.index.clear();
             self.conns.forget_dead();
@@ -117,7 +128,7 @@ impl WatchTable {
 
     /// Lets a connection watch a path, which need not exist. Does nothing for
     /// a connection that is not registered. False if the connection has too
-    /// many watches already.
+    /// many watches already, or paths that are too long altogether.
     #[must_use]
     pub fn add(&mut self, path: &str, conn: ConnId, kind: WatchKind) -> bool {
         let Some(slot) = self.conns.slot(conn) else {
@@ -129,11 +140,18 @@ impl WatchTable {
             return true;
         }
         let held = self.conns.at(slot).watches + new.watches() - old.watches();
-        if held > WATCHES_PER_CONNECTION_MAX {
+        let added = (new.watches() - old.watches()) * long_bytes(path);
+        let bytes = self.conns.at(slot).long_bytes + added;
+        if held > WATCHES_PER_CONNECTION_MAX
+            || bytes > LONG_BYTES_PER_CONNECTION_MAX
+            || self.counts.long_bytes + added > LONG_BYTES_MAX
+        {
             return false;
         }
         self.index.set_modes(path, slot, new);
-        self.conns.at_mut(slot).watches = held;
+        let conn = self.conns.at_mut(slot);
+        (conn.watches, conn.long_bytes) = (held, bytes);
+        self.counts.long_bytes += added;
         self.counts.add(new);
         self.counts.take(old);
         self.sweep(SWEEP_BUCKETS_AT_ADD);
@@ -160,7 +178,7 @@ impl WatchTable {
             return false;
         }
         self.index.set_modes(path, slot, new);
-        self.conns.take_watches(slot, old.watches() - new.watches());
+        self.take_watches(slot, path, old.watches() - new.watches());
         self.counts.add(new);
         self.counts.take(old);
         true
@@ -265,7 +283,7 @@ impl WatchTable {
             told.dedup();
         }
         self.tell(&told, &[], kind, path, acl, on_event);
-        self.used_up(&gone, once);
+        self.used_up(&gone, path, once);
         told
     }
 
@@ -286,7 +304,7 @@ impl WatchTable {
         self.index
             .consume(path, Modes::CHILDREN, once, &mut told, &mut gone);
         self.tell(&told, know, kind, path, acl, on_event);
-        self.used_up(&gone, once);
+        self.used_up(&gone, path, once);
     }
 
     fn tell(
@@ -307,12 +325,24 @@ impl WatchTable {
         }
     }
 
-    fn used_up(&mut self, gone: &[Slot], once: Modes) {
+    fn used_up(&mut self, gone: &[Slot], path: &str, once: Modes) {
         for slot in gone {
             self.counts.take(once);
             self.counts.dead -= usize::from(!self.conns.at(*slot).is_alive);
-            self.conns.take_watches(*slot, 1);
+            self.take_watches(*slot, path, 1);
         }
+    }
+
+    /// Some watches of a connection on this path are gone.
+    fn take_watches(&mut self, slot: Slot, path: &str, watches: usize) {
+        let bytes = watches * long_bytes(path);
+        let conn = self.conns.at_mut(slot);
+        // Those of a dead connection count no more.
+        if conn.is_alive && bytes > 0 {
+            conn.long_bytes -= bytes;
+            self.counts.long_bytes -= bytes;
+        }
+        self.conns.take_watches(slot, watches);
     }
 
     /// Gives back what watches of dead connections take in some buckets.
@@ -360,6 +390,16 @@ impl Counts {
     }
 }
 
+/// Bytes of a path beyond those that every watch may have: the number of
+/// watches bounds the others.
+const fn long_bytes(path: &str) -> usize {
+    path.len().saturating_sub(SHORT_PATH_BYTES)
+}
+
+/// 1 MiB; tests do with less.
+const LONG_BYTES_UNIT: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+/// A path up to this length is not long.
+const SHORT_PATH_BYTES: usize = 256;
 /// All buckets are swept in turn when one watch in this many is dead, so that
 /// each dead one costs a look at about as many live ones.
 const SWEEP_ABOVE: usize = 4;

@@ -379,3 +379,36 @@ fn dead_watches_are_swept_by_what_comes_later() {
     assert!(table.counts.dead < 1001 / 3, "{}", table.counts.dead);
     assert!(table.index.buckets() < 200, "{}", table.index.buckets());
 }
+
+#[test]
+fn long_paths_are_bounded_for_one_connection_and_for_all() {
+    let mut table = table();
+    let bytes = SHORT_PATH_BYTES + LONG_BYTES_UNIT;
+    let long = |n: usize| format!("/{n:x<width$}", width = bytes - 1);
+    let fill = |table: &mut WatchTable, conn| {
+        (0..100).find(|n| !table.add(&long(*n), conn, WatchKind::Data))
+    };
+    assert_eq!(fill(&mut table, A), Some(16), "of 16");
+    assert!(table.add("/short", A, WatchKind::Data), "others go on");
+    assert_eq!(fill(&mut table, B), Some(16), "each has as much");
+    // Used up, removed, and gone with the connection: all gives room.
+    events(|on_event| table.data_changed(&long(3), &[], on_event));
+    assert!(table.add(&long(50), A, WatchKind::Children));
+    assert!(!table.add(&long(51), A, WatchKind::Children));
+    assert!(table.remove(&long(50), A, WatcherType::Children));
+    assert!(table.add(&long(51), A, WatchKind::Data));
+    let conns = 2..20;
+    for conn in conns.clone() {
+        table.register_conn(ConnId(1 + conn), SessionId(conn as i64), Arc::default());
+    }
+    let held: usize = conns
+        .clone()
+        .filter_map(|conn| fill(&mut table, ConnId(1 + conn)))
+        .sum();
+    assert_eq!(held, 128 - 31);
+    for conn in conns {
+        table.remove_conn(ConnId(1 + conn));
+    }
+    table.register_conn(ConnId(99), SessionId(99), Arc::default());
+    assert_eq!(fill(&mut table, ConnId(99)), Some(16));
+}
