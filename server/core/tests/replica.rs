@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zk_core::request::Client;
 use zk_core::{ClientWrite, CloseReason, ConnId, Input, Millis, Role};
-use zk_proto::client::{ConnectRequest, OpCode, PathWatchRequest};
+use zk_proto::client::{AddWatchMode, ConnectRequest, OpCode, PathWatchRequest};
+use zk_proto::jute::Put;
 use zk_proto::txn::Txn;
 use zk_proto::{SessionId, Xid, Zxid};
 
@@ -279,4 +280,40 @@ fn a_new_session_gets_no_id_that_is_in_the_tree() {
         [first, first + 2, first + 3],
         "one in between is taken"
     );
+}
+
+#[test]
+fn very_many_events_are_handed_out_in_parts() {
+    let mut server = Server::start();
+    server.connect(ONE, SessionId(0), Zxid(0));
+    let mut body = Vec::new();
+    body.put_str("/");
+    body.put_i32(AddWatchMode::PersistentRecursive as i32);
+    let mut client = Client::new(ONE, [127, 0, 0, 1].into());
+    let view = server.replica.view();
+    let op = OpCode::AddWatch.code();
+    view.read()
+        .serve(&mut client, Xid(1), op, &body, &mut Vec::new());
+    server.frames.clear();
+    let name = |n: i32| format!("/{n}{}", "x".repeat(200_000));
+    server.batch(vec![Input::ClientWrites {
+        conn: ONE,
+        writes: (0..60).map(|n| create(n, &name(n), 0)).collect(),
+    }]);
+    let inputs = std::mem::take(&mut server.completions);
+    server.batch(inputs);
+    let (mut parts, mut replies) = (1, Vec::new());
+    loop {
+        let bytes = server.frames.get(&ONE).map_or(0, Vec::len);
+        assert!(bytes < 10 << 20, "{bytes} bytes at once");
+        let headers = server.take_replies(ONE).into_iter();
+        replies.extend(headers.map(|(xid, _, _)| xid).filter(|xid| *xid >= 0));
+        if !server.replica.has_more_to_apply() {
+            break;
+        }
+        server.batch(Vec::new());
+        parts += 1;
+    }
+    assert!(parts >= 3, "{parts}");
+    assert_eq!(replies, (0..60).collect::<Vec<_>>());
 }

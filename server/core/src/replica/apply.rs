@@ -9,10 +9,17 @@ use crate::{CloseReason, ConnId, Output, ToClient};
 impl Replica {
     /// Applies everything that was committed, in order, under one write lock.
     pub(super) fn apply_committed(&mut self, out: &mut Vec<Output>) {
+        self.apply_until(usize::MAX, out);
+    }
+
+    /// The same, but ends once this many bytes of frames are there for clients;
+    /// the rest is left for another time.
+    pub(super) fn apply_until(&mut self, frame_bytes: usize, out: &mut Vec<Output>) {
         if self.to_apply.is_empty() {
             return;
         }
-        let entries = std::mem::take(&mut self.to_apply);
+        let mut entries = std::mem::take(&mut self.to_apply);
+        let (mut applied_entries, mut framed) = (0, 0);
         let view = self.view.clone();
         self.held.get_or_insert_with(|| view.write_arc());
         for entry in &entries {
@@ -28,7 +35,9 @@ impl Replica {
                     if let Some(to) = conns.get_mut(&conn) {
                         to.mark(conn, dirty);
                         to.events += 1;
+                        let before = to.frames.len();
                         write_event(&mut to.frames, entry.zxid, WatcherEvent { kind, path });
+                        framed += to.frames.len() - before;
                     }
                 },
             );
@@ -51,16 +60,23 @@ impl Replica {
                     return;
                 }
             }
+            applied_entries += 1;
+            if framed >= frame_bytes {
+                break;
+            }
         }
+        self.to_apply = entries.split_off(applied_entries);
         self.snapshots.since += entries.len() as u64;
         let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
         self.snapshots.since_bytes += bytes as u64;
         if let (Some(leading), Some(last)) = (&mut self.leading, entries.last()) {
             leading.prep.applied(last.zxid);
         }
-        // The allocation serves the next batch.
-        self.to_apply = entries;
-        self.to_apply.clear();
+        if self.to_apply.is_empty() {
+            // The allocation serves the next batch.
+            self.to_apply = entries;
+            self.to_apply.clear();
+        }
     }
 
     /// Replies to the client whose request this was, if it is one of ours.

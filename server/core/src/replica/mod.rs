@@ -224,10 +224,16 @@ impl Replica {
 
     /// Ends a batch: applies what was committed, lets waiting learners be
     /// synchronized from exactly that state, and hands out the clients'
-    /// frames. Perform the outputs for clients before dropping the guard.
+    /// frames. Perform the outputs for clients before dropping the guard. Of
+    /// changes that fire very many events only a part is applied; then
+    /// [`Self::has_more_to_apply`] says so, and this is to be called again.
     pub fn finish(&mut self, now: Now, out: &mut Vec<Output>) -> Option<Applied> {
         self.applied_at.clear();
-        self.apply_committed(out);
+        self.apply_until(FRAME_BYTES_AT_ONCE, out);
+        if self.has_more_to_apply() {
+            self.flush_clients(out);
+            return self.held.take();
+        }
         let mut fx = Effects::default();
         let applied = self.tree(Tree::last_zxid);
         {
@@ -246,6 +252,12 @@ impl Replica {
         self.snapshot_if_due(out);
         self.flush_clients(out);
         self.held.take()
+    }
+
+    /// Is something committed that [`Self::finish`] has not applied yet?
+    #[must_use]
+    pub const fn has_more_to_apply(&self) -> bool {
+        !self.to_apply.is_empty()
     }
 
     fn zab(&mut self, now: Now, input: ZabInput, out: &mut Vec<Output>) {
@@ -431,6 +443,9 @@ impl Snapshots {
         half + self.rng % half
     }
 }
+
+/// Watch events of this many bytes are handed out before more is applied.
+const FRAME_BYTES_AT_ONCE: usize = 4 << 20;
 
 /// Every server shows its own config in its tree.
 fn set_config(tree: &mut Tree, config: &ReplicaConfig, now: Now) {
