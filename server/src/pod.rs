@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use zk_server::Failure;
-use zk_server::config::ServerConfig;
+use zk_server::config::{AdminAccess, ServerConfig};
 
 use crate::process::{self, Logging};
 use crate::volume;
@@ -39,6 +39,7 @@ impl Pod {
         let mut loaded = loaded.expect("a member loads it").map_err(Failure::from)?;
         if let Some(admin) = &mut loaded.config.admin {
             admin.is_required = true;
+            admin.access = AdminAccess::StatusFromOutside;
         }
         process::warn(&loaded.warnings);
         if let Some(ensemble) = self.ensemble.as_deref().filter(|name| !name.is_empty()) {

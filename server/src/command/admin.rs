@@ -9,7 +9,7 @@ use zk_proto::client::perms;
 use super::environment::environment;
 use super::json::Json;
 use super::{Commands, NOT_SERVING, VERSION, connections, four_letter, watches};
-use crate::config::system_properties;
+use crate::config::{AdminAccess, system_properties, without_secrets};
 use crate::metrics::{Range, monitor};
 use crate::net::ShownConn;
 use crate::probe::Facts;
@@ -42,6 +42,17 @@ struct Command {
     needs_service: bool,
     needs_permission: bool,
     is_post: bool,
+    audience: Audience,
+}
+
+/// Whom a command is for where [`AdminAccess::StatusFromOutside`] is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Other hosts, too: it tells how the server is.
+    All,
+    /// This host: it shows sessions, paths, addresses of clients or
+    /// configuration, or changes something.
+    ThisHost,
 }
 
 /// Members of the answer, or why there are none.
@@ -60,6 +71,12 @@ impl Commands {
             let error = format!("Unknown command: {}", asked.name);
             return Some(answer(StatusCode::OK, asked.name, Err(error)));
         };
+        if command.audience == Audience::ThisHost && !self.is_trusted(asked.remote) {
+            let error = "From another host only commands that show the state of the server are \
+                         answered; in Kubernetes use kubectl port-forward";
+            let error = Err(error.to_owned());
+            return Some(answer(StatusCode::FORBIDDEN, asked.name, error));
+        }
         let facts = self.probe.facts().await;
         if command.needs_service && !facts.is_serving() {
             let error = Err(NOT_SERVING.to_owned());
@@ -80,6 +97,12 @@ impl Commands {
         };
         let members = self.members(name, asked, &facts).await;
         Some(answer(status, name, members))
+    }
+
+    fn is_trusted(&self, remote: IpAddr) -> bool {
+        let admin = self.probe.config().admin.as_ref();
+        let access = admin.map_or(AdminAccess::Everybody, |admin| admin.access);
+        access == AdminAccess::Everybody || remote.is_loopback()
     }
 
     async fn members(&self, name: &str, asked: &Asked<'_>, facts: &Facts) -> Members {
@@ -104,7 +127,7 @@ impl Commands {
             "get_trace_mask" => named([("tracemask", self.trace_mask().into())]),
             "hash" => digests(facts),
             "initial_configuration" => {
-                let text = probe.config().text.to_string();
+                let text = without_secrets(&probe.config().text);
                 named([("initial_configuration", text.into())])
             }
             "is_read_only" => named([("read_only", false.into())]),
@@ -378,6 +401,15 @@ const fn asks(names: &'static [&'static str]) -> Command {
         needs_service: true,
         needs_permission: false,
         is_post: false,
+        audience: Audience::ThisHost,
+    }
+}
+
+/// A command that other hosts may run, too.
+const fn shown(names: &'static [&'static str]) -> Command {
+    Command {
+        audience: Audience::All,
+        ..asks(names)
     }
 }
 
@@ -404,31 +436,34 @@ const COMMANDS: [Command; 28] = [
     asks(&["configuration", "conf", "config"]),
     asks(&["connection_stat_reset", "crst"]),
     asks(&["connections", "cons"]),
-    asks(&["dirs"]),
+    shown(&["dirs"]),
     asks(&["dump"]),
     always(&["environment", "env", "envi"]),
     always(&["get_trace_mask", "gtmk"]),
-    asks(&["hash"]),
+    shown(&["hash"]),
     asks(&["initial_configuration", "icfg"]),
-    asks(&["is_read_only", "isro"]),
-    asks(&["last_snapshot", "lsnp"]),
-    asks(&["leader", "lead"]),
-    asks(&["monitor", "mntr"]),
+    shown(&["is_read_only", "isro"]),
+    shown(&["last_snapshot", "lsnp"]),
+    shown(&["leader", "lead"]),
+    shown(&["monitor", "mntr"]),
     asks(&["observer_connection_stat_reset", "orst"]),
-    asks(&["observers", "obsr"]),
+    shown(&["observers", "obsr"]),
     guarded(&["restore", "rest"], true),
-    asks(&["ruok"]),
-    asks(&["server_stats", "srvr"]),
+    shown(&["ruok"]),
+    shown(&["server_stats", "srvr"]),
     always(&["set_trace_mask", "stmk"]),
     guarded(&["snapshot", "snap"], false),
     asks(&["stat_reset", "srst"]),
     asks(&["stats", "stat"]),
     always(&["system_properties", "sysp"]),
-    asks(&["voting_view"]),
-    asks(&["watch_summary", "wchs"]),
+    shown(&["voting_view"]),
+    shown(&["watch_summary", "wchs"]),
     asks(&["watches", "wchc"]),
     asks(&["watches_by_path", "wchp"]),
-    always(&["zabstate"]),
+    Command {
+        audience: Audience::All,
+        ..always(&["zabstate"])
+    },
 ];
 
 const EVERY_PERMISSION: [i32; 5] = [
@@ -444,8 +479,13 @@ const OF_ZOOKEEPER: [&str; 2] = ["zookeeper.version", "host.name"];
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::config::ServerConfig;
     use crate::documents;
+    use crate::probe::Probe;
 
     #[test]
     fn the_document_lists_every_command_under_all_its_names() {
@@ -463,6 +503,67 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), count);
         assert!(Commands::names().is_sorted());
+    }
+
+    #[tokio::test]
+    async fn other_hosts_are_told_how_a_pod_is_and_no_more() {
+        let text = "dataDir=/nowhere\nclientPort=0\n";
+        let config = ServerConfig::read("zoo.cfg".as_ref(), text, None);
+        let mut config = config.unwrap().config;
+        let refused = async |config: &ServerConfig, remote: [u8; 4]| {
+            let probe = Probe::new(
+                config.clone(),
+                Clock::start(),
+                Arc::default(),
+                Arc::default(),
+            );
+            let commands = Commands::new(probe);
+            let mut refused = Vec::new();
+            for command in &COMMANDS {
+                for name in command.names {
+                    let asked = Asked {
+                        name,
+                        trace_mask: None,
+                        authorization: None,
+                        remote: remote.into(),
+                        is_post: command.is_post,
+                    };
+                    let answer = commands.run(&asked).await.unwrap();
+                    if answer.status == StatusCode::FORBIDDEN {
+                        refused.push(*name);
+                    }
+                }
+            }
+            refused.len()
+        };
+        let outside = [10, 0, 0, 1];
+        assert_eq!(refused(&config, outside).await, 0, "as on Apache ZooKeeper");
+        config.admin.as_mut().unwrap().access = AdminAccess::StatusFromOutside;
+        assert_eq!(refused(&config, [127, 0, 0, 1]).await, 0);
+        let all: usize = COMMANDS.iter().map(|command| command.names.len()).sum();
+        let shown = COMMANDS.iter().filter(|it| it.audience == Audience::All);
+        let shown: Vec<_> = shown.map(|it| it.names[0]).collect();
+        let names: usize = COMMANDS
+            .iter()
+            .filter(|it| it.audience == Audience::All)
+            .map(|it| it.names.len())
+            .sum();
+        assert_eq!(refused(&config, outside).await, all - names);
+        let want = [
+            "dirs",
+            "hash",
+            "is_read_only",
+            "last_snapshot",
+            "leader",
+            "monitor",
+            "observers",
+            "ruok",
+            "server_stats",
+            "voting_view",
+            "watch_summary",
+            "zabstate",
+        ];
+        assert_eq!(shown, want);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use error::ConfigError;
 pub use limits::{ClientLimits, ConnectionThrottle};
 pub use peers::PeerConfig;
 pub use storage::StorageConfig;
-pub(crate) use system_properties::system_properties;
+pub(crate) use system_properties::{system_properties, without_secrets};
 pub use values::Warning;
 pub use zoo_cfg::Loaded;
 
@@ -115,6 +115,19 @@ pub struct AdminConfig {
     /// its clients without it and goes on trying, as its ensemble may need it;
     /// a standalone server ends, and so does a pod, which nobody could probe.
     pub is_required: bool,
+    /// Who may run which commands.
+    pub access: AdminAccess,
+}
+
+/// Who may run which commands of the admin port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAccess {
+    /// Whoever reaches the port runs all of them, as on Apache ZooKeeper.
+    Everybody,
+    /// From other hosts only those that show how the server is. Those that
+    /// show sessions, paths or configuration, and those that change something,
+    /// are for this host. `quorate pod` sets this.
+    StatusFromOutside,
 }
 
 /// What is logged, and how; the command line and the environment go first.

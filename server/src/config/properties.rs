@@ -55,7 +55,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Property>, SyntaxError> {
 }
 
 /// Lines that end in a line feed, a carriage return, or one after the other.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -69,7 +69,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn ends_in_continuation(line: &str) -> bool {
+pub(super) fn ends_in_continuation(line: &str) -> bool {
     line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 

@@ -16,6 +16,35 @@ pub(crate) fn system_properties(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The text of a zoo.cfg with `(hidden)` in the place of each secret.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let Ok(properties) = properties::read(text) else {
+        return String::new();
+    };
+    let mut shown = String::with_capacity(text.len());
+    let mut lines = (1..).zip(properties::lines(text.trim_end()));
+    let mut secrets = properties
+        .iter()
+        .filter(|property| is_secret(&property.key));
+    let mut secret = secrets.next();
+    while let Some((number, mut line)) = lines.next() {
+        match secret {
+            Some(found) if found.line == number => {
+                shown += &format!("{}=(hidden)\n", found.key);
+                while properties::ends_in_continuation(line) {
+                    line = lines.next().map_or("", |(_, line)| line);
+                }
+                secret = secrets.next();
+            }
+            _ => {
+                shown += line;
+                shown.push('\n');
+            }
+        }
+    }
+    shown
+}
+
 fn is_parsed_by_name(key: &str) -> bool {
     PARSED_BY_NAME.contains(&key) || FAMILIES.iter().any(|family| key.starts_with(family))
 }
@@ -72,6 +101,17 @@ const FAMILIES: [&str; 8] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_is_shown_without_its_secrets() {
+        let text = "dataDir=/d\n# superDigest\nzookeeper.DigestAuthenticationProvider.\\\n  \
+                    superDigest=super:\\\n  hash\nssl.keyStore.pass\\u0077ord : secret\nsnapCount=7\n";
+        let want = "dataDir=/d\n# superDigest\n\
+                    zookeeper.DigestAuthenticationProvider.superDigest=(hidden)\n\
+                    ssl.keyStore.password=(hidden)\nsnapCount=7\n";
+        assert_eq!(without_secrets(text), want);
+        assert_eq!(without_secrets("a=b\nc=d"), "a=b\nc=d\n");
+    }
 
     #[test]
     fn only_keys_without_a_name_are_properties_and_no_secrets() {

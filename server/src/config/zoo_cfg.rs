@@ -16,7 +16,8 @@ use super::properties::{self, Property};
 use super::storage::StorageConfig;
 use super::values::{Values, Warning};
 use super::{
-    AdminConfig, CommandWhitelist, HttpAddress, LoggingConfig, ServerConfig, auth, member,
+    AdminAccess, AdminConfig, CommandWhitelist, HttpAddress, LoggingConfig, ServerConfig, auth,
+    member,
 };
 
 /// A configuration and what to say about its file.
@@ -290,6 +291,7 @@ impl Reader<'_> {
                 0 => IDLE_MAX_MS,
                 ms => ms,
             }),
+            access: AdminAccess::Everybody,
         })
     }
 
