@@ -16,6 +16,7 @@ mod disk_thread;
 mod documents;
 mod driver;
 mod failure;
+mod http;
 mod inbox;
 mod load;
 mod metrics;

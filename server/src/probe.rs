@@ -222,7 +222,7 @@ impl Probe {
     }
 
     /// What is counted.
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

@@ -25,8 +25,8 @@ use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
-    BACKLOG, ClientPort, Clients, HttpPort, Mesh, QuorumPort, Registry, RequestThrottle, Resolver,
-    bind_any, bind_first, bind_host,
+    BACKLOG, Backlog, ClientPort, Clients, HttpPort, Mesh, QuorumPort, Registry, RequestThrottle,
+    Resolver, bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
 use crate::start_log::log_start;
@@ -161,7 +161,10 @@ impl Server {
         let listener = listen_clients(&config).await?;
         let client_address = reachable(&listener)?;
         probe.set_client_address(listener.local_addr().unwrap_or(client_address));
+        let max = config.limits.backlog_bytes_max;
+        let backlog = Backlog::new(registry.clone(), metrics.clone(), clock, max);
         let clients = Arc::new(Clients {
+            backlog: backlog.clone(),
             inbox: inbox.clone(),
             view,
             metrics: metrics.clone(),
@@ -184,6 +187,7 @@ impl Server {
             mesh,
             quorum,
             metrics,
+            backlog,
             heartbeat,
             clock,
             tick_ms: config.tick_ms,

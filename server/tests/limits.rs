@@ -129,3 +129,38 @@ async fn large_requests_have_a_budget() {
     client.assert_closed().await;
     assert_eq!(metric(&running, "large_requests_rejected").await, 1.0);
 }
+
+#[tokio::test]
+async fn a_connection_goes_on_after_more_than_its_client_takes() {
+    let running = standalone("").await;
+    let mut client = Client::connect(running.server.client_address).await;
+    let big = create("/big", &vec![7; 900_000], 0);
+    assert_eq!(client.call(1, OpCode::Create, &big).await.header.err, 0);
+    for round in 0..2 {
+        for xid in 0..12 {
+            let get = path_watch("/big", false);
+            client.send(10 + xid, OpCode::GetData, &get).await;
+        }
+        client.send(-2, OpCode::Ping, &[]).await;
+        // Until the server is stuck with more than the sockets take.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for xid in 0..12 {
+            let frame = client.receive().await;
+            assert_eq!(frame.header.xid.0, 10 + xid, "round {round}");
+            assert_eq!(data_of(&frame).len(), 900_000);
+        }
+        assert_eq!(client.receive().await.header.xid.0, -2);
+    }
+    client.send(-2, OpCode::Ping, &[]).await;
+    assert_eq!(client.receive().await.header.xid.0, -2, "it is read again");
+}
+
+#[tokio::test]
+async fn a_connect_request_is_short() {
+    let running = standalone("").await;
+    let mut stream = TcpStream::connect(running.server.client_address)
+        .await
+        .unwrap();
+    stream.write_all(&100_000_i32.to_be_bytes()).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, b"");
+}

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use support::*;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zk_proto::client::OpCode;
 
@@ -249,5 +249,57 @@ async fn a_member_serves_although_its_http_ports_are_taken() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(get(address, path).await.0, 200);
+    }
+}
+
+/// Which of these were closed by the server?
+async fn closed(streams: &mut [TcpStream]) -> usize {
+    let mut closed = 0;
+    for stream in streams {
+        let read = stream.read_u8();
+        if let Ok(read) = tokio::time::timeout(Duration::from_millis(1), read).await {
+            read.expect_err("nothing is answered");
+            closed += 1;
+        }
+    }
+    closed
+}
+
+#[tokio::test]
+async fn idle_http_connections_give_way() {
+    let running = standalone("").await;
+    let admin = running.server.admin_address.unwrap();
+    let metrics = running.server.metrics_address.unwrap();
+    for address in [admin, metrics] {
+        let mut idle = Vec::new();
+        for _ in 0..150 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let path = if address == admin {
+            "/live"
+        } else {
+            "/metrics"
+        };
+        assert_eq!(get(address, path).await.0, 200);
+        let start = std::time::Instant::now();
+        while closed(&mut idle).await < 80 {
+            assert!(start.elapsed() < PATIENCE, "they all stay open");
+        }
+        let (_, text) = get(metrics, "/metrics").await;
+        assert!(text.contains("\nzk_server_http_connections_displaced_total "));
+    }
+}
+
+#[tokio::test]
+async fn an_http_request_must_come_in_time() {
+    let running = standalone("admin.idleTimeout=300\n").await;
+    let mut slow = TcpStream::connect(running.server.admin_address.unwrap())
+        .await
+        .unwrap();
+    let start = std::time::Instant::now();
+    // A byte now and then, so that it is never idle for long.
+    while slow.write_all(b"G").await.is_ok() && closed(std::slice::from_mut(&mut slow)).await == 0 {
+        assert!(start.elapsed() < PATIENCE, "it stays open");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

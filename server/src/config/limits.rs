@@ -34,6 +34,9 @@ pub struct ClientLimits {
     pub large_request_bytes: Option<usize>,
     /// `largeRequestMaxBytes`: of all large requests in work.
     pub large_requests_bytes_max: i64,
+    /// `quorate.clientBacklogMaxBytes`: bytes that may wait because of all
+    /// clients, in requests, replies and watch events.
+    pub backlog_bytes_max: i64,
     /// How fast sessions may be asked for.
     pub connection_throttle: ConnectionThrottle,
 }
@@ -80,6 +83,7 @@ impl ClientLimits {
             throttled_op_wait_max: Some(ms("throttled_op_wait_time")).filter(|max| !max.is_zero()),
             large_request_bytes: values.int_unless_off("largeRequestThreshold"),
             large_requests_bytes_max: values.int("largeRequestMaxBytes"),
+            backlog_bytes_max: values.int("quorate.clientBacklogMaxBytes"),
             connection_throttle: ConnectionThrottle::of(values),
         }
     }

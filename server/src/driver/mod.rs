@@ -21,7 +21,7 @@ use crate::disk_thread::{Disk, DiskOp};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::{ConnStats, Farewell, LinkOutbox, Mesh, QuorumPort};
+use crate::net::{Backlog, ConnStats, Farewell, LinkOutbox, Mesh, QuorumPort};
 
 /// When the driver has last ended a batch or begun one that may be long.
 #[derive(Default)]
@@ -59,6 +59,7 @@ pub(crate) struct DriverParts {
     pub(crate) mesh: Option<Arc<Mesh>>,
     pub(crate) quorum: Arc<QuorumPort>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) clock: Clock,
     pub(crate) tick_ms: u64,
@@ -73,6 +74,8 @@ pub(crate) struct Driver {
     links: HashMap<LinkId, Link>,
     outputs: Vec<Output>,
     wakers: Vec<Waker>,
+    /// Bytes put into mailboxes in this batch.
+    delivered: usize,
     /// Links with packets that were encoded in this batch.
     dirty_links: Vec<LinkId>,
     next_touch: Millis,
@@ -109,6 +112,7 @@ impl Driver {
             links: HashMap::new(),
             outputs: Vec::new(),
             wakers: Vec::new(),
+            delivered: 0,
             dirty_links: Vec::new(),
             next_touch: Millis(0),
             received: 0,
@@ -128,6 +132,11 @@ impl Driver {
         let mut alarm = Alarm::new(self.parts.clock);
         loop {
             self.finish()?;
+            while self.parts.replica.has_more_to_apply() {
+                // Clients take what they have got first.
+                tokio::task::yield_now().await;
+                self.finish()?;
+            }
             self.sync().await;
             if self.is_stopping {
                 return Ok(());
@@ -260,6 +269,9 @@ impl Driver {
         let performed = self.perform();
         drop(applied);
         self.wakers.drain(..).for_each(Waker::wake);
+        self.parts
+            .backlog
+            .relieve(std::mem::take(&mut self.delivered));
         self.parts.heartbeat.beat(now.mono);
         performed
     }
@@ -328,6 +340,7 @@ impl Driver {
                 let conn = message.conn;
                 let close = message.close;
                 if let Some(client) = self.clients.get(&conn) {
+                    self.delivered += message.frames.len();
                     self.wakers.extend(client.stats.mailbox.deliver(message));
                 }
                 if close {
@@ -408,7 +421,7 @@ impl Driver {
     fn touch(&mut self, now: Millis) {
         let mut touched = Vec::new();
         for client in self.clients.values_mut() {
-            let at = client.stats.mailbox.last_active();
+            let at = client.stats.mailbox.last_active(now);
             if let Some(session) = client.stats.session()
                 && at > client.reported
             {

@@ -230,12 +230,18 @@ catalog! {
         |f| count(&f.metrics().watch_bytes);
     watch_count Gauge "Watches of this server's clients." = |f| f.tree().map(|t| int(t.watches));
     znode_count Gauge "Znodes." = |f| f.tree().map(|t| int(t.znodes));
+    zk_server_client_backlog_bytes Gauge "Bytes of requests, replies and watch events that wait in client connections." =
+        |f| Some(Value::Int(f.metrics().backlog_bytes.value()));
+    zk_server_client_backlog_closed_total Counter "Client connections closed because too many bytes waited for all clients." =
+        |f| count(&f.metrics().backlog_closed);
     zk_server_driver_batch_size Summary "Events that the driver takes at once." =
         |f| summary(&f.metrics().driver_batches, 1.0);
     zk_server_epoch Gauge "Epoch of the leader; the last one while looking." =
         |f| f.status().map(|s| Value::Int(s.epoch.0));
     zk_server_frames_too_long_total Counter "Frames of clients beyond jute.maxbuffer." =
         |f| count(&f.metrics().requests_too_large);
+    zk_server_http_connections_displaced_total Counter "Connections to the admin and metrics ports closed because too many were open." =
+        |f| count(&f.metrics().http_connections_displaced);
     zk_server_role Gauge "1 for the role that this server has, 0 for the others." =
         |f| Some(Value::Labelled("role", ROLES.iter().map(|role| ((*role).into(), i64::from(*role == f.role()))).collect()));
     zk_server_serving Gauge "1 while this server takes clients." =

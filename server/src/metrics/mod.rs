@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub(crate) use mntr::{Number, double, monitor};
-pub(crate) use ops::OpCounts;
+pub(crate) use ops::{OpCounts, OpRun};
 pub(crate) use prometheus::text;
 pub(crate) use summary::Summary;
 
@@ -202,6 +202,12 @@ pub(crate) struct Metrics {
     /// Writes of this server's clients without a reply, and their bytes.
     pub(crate) outstanding: Gauge,
     pub(crate) outstanding_bytes: Gauge,
+    /// Requests, replies and events that wait in client connections, and
+    /// connections that were closed because it was too much.
+    pub(crate) backlog_bytes: Gauge,
+    pub(crate) backlog_closed: Counter,
+    /// HTTP connections that had to go for others.
+    pub(crate) http_connections_displaced: Counter,
     /// Whole requests, in µs.
     pub(crate) latency: Range,
     pub(crate) read_latency: Summary,
@@ -258,6 +264,7 @@ impl Metrics {
             connections: _,
             outstanding: _,
             outstanding_bytes: _,
+            backlog_bytes: _,
             large_request_bytes: _,
             leading_since_ms: _,
             connection_drop_probability: _,
@@ -285,6 +292,8 @@ impl Metrics {
             throttled_ops,
             watch_bytes,
             auth_failed,
+            backlog_closed,
+            http_connections_displaced,
             ops,
             connection_token_deficit,
             request_throttle_time,
@@ -329,6 +338,8 @@ impl Metrics {
             throttled_ops,
             watch_bytes,
             auth_failed,
+            backlog_closed,
+            http_connections_displaced,
         ] {
             counter.reset();
         }

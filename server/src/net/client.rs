@@ -2,7 +2,6 @@
 //! frame of a session.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,17 +11,20 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use zk_core::ConnId;
 use zk_core::request::{Client, SharedView};
-use zk_core::{CloseReason, ConnId};
 use zk_proto::client::{ConnectRequest, Id, OpCode};
 use zk_proto::{SessionId, Xid};
 
-use super::connection::{Connection, Ended};
-use super::mailbox::Farewell;
+use super::backlog::Backlog;
+use super::connection::Connection;
+use super::endings::Early;
+use super::log_limit::LogLimit;
 use super::registry::{ConnStats, Registry, Replied};
 use super::request_throttle::RequestThrottle;
 use super::throttle::Throttle;
@@ -42,6 +44,7 @@ pub(crate) struct Clients {
     pub(crate) commands: Arc<Commands>,
     pub(crate) limits: ClientLimits,
     pub(crate) request_throttle: Option<RequestThrottle>,
+    pub(crate) backlog: Arc<Backlog>,
     /// No more requests are taken, because the server is about to stop.
     pub(crate) is_stopping: AtomicBool,
 }
@@ -60,14 +63,17 @@ impl Clients {
         large.is_some_and(|large| length > large)
     }
 
-    /// May a connection with this many outstanding writes send another?
+    /// May a connection with this many outstanding writes send another? One
+    /// that has none may always, unless the writes of all take too many bytes.
     pub(super) fn has_room(&self, outstanding: u32) -> bool {
-        outstanding == 0
-            || usize::try_from(self.metrics.outstanding.value()).unwrap_or(0)
-                + (outstanding as usize)
-                < self.limits.outstanding_max
-                && self.metrics.outstanding_bytes.value() < OUTSTANDING_BYTES_MAX
-                && outstanding < OUTSTANDING_PER_CONNECTION_MAX
+        let bytes = self.metrics.outstanding_bytes.value();
+        if outstanding == 0 {
+            return bytes < 2 * OUTSTANDING_BYTES_MAX;
+        }
+        usize::try_from(self.metrics.outstanding.value()).unwrap_or(0) + (outstanding as usize)
+            < self.limits.outstanding_max
+            && bytes < OUTSTANDING_BYTES_MAX
+            && outstanding < OUTSTANDING_PER_CONNECTION_MAX
     }
 }
 
@@ -79,10 +85,14 @@ struct OfAddress {
 
 /// The listener and the count of its connections by address.
 pub(crate) struct ClientPort {
-    clients: Arc<Clients>,
+    pub(super) clients: Arc<Clients>,
     next_conn: AtomicU64,
     by_address: Mutex<HashMap<IpAddr, OfAddress>>,
     throttle: Mutex<Throttle>,
+    /// More connections than this would leave no files for anything else.
+    files_max: usize,
+    refusals: LogLimit,
+    pub(super) closings: LogLimit,
 }
 
 impl ClientPort {
@@ -98,6 +108,9 @@ impl ClientPort {
             throttle: Mutex::new(throttle),
             next_conn: AtomicU64::new(1),
             by_address: Mutex::default(),
+            files_max: files_for_clients(getrlimit(Resource::Nofile).current),
+            refusals: LogLimit::default(),
+            closings: LogLimit::default(),
         })
     }
 
@@ -124,9 +137,13 @@ impl ClientPort {
         let limits = &self.clients.limits;
         let (max, total_max) = (limits.connections_per_address_max, limits.connections_max);
         let total = self.clients.metrics.connections.value();
-        if total_max > 0 && usize::try_from(total).is_ok_and(|total| total >= total_max) {
-            tracing::warn!(%address, max = total_max, "too many connections");
-            return None;
+        let total = usize::try_from(total).unwrap_or(0);
+        if total_max > 0 && total >= total_max {
+            return self.refuse(address, total_max, "too many connections");
+        }
+        if total >= self.files_max {
+            let reason = "too many connections for the open files of this process";
+            return self.refuse(address, self.files_max, reason);
         }
         let mut by_address = self.by_address.lock();
         let here = by_address.entry(address).or_insert_with(|| OfAddress {
@@ -134,8 +151,8 @@ impl ClientPort {
             ids: Client::ids_at(address),
         });
         if max > 0 && here.count >= max {
-            tracing::warn!(%address, max, "too many connections of one address");
-            return None;
+            drop(by_address);
+            return self.refuse(address, max, "too many connections of one address");
         }
         here.count += 1;
         let ids = here.ids.clone();
@@ -152,6 +169,13 @@ impl ClientPort {
         Some((place, client))
     }
 
+    fn refuse<T>(&self, address: IpAddr, max: usize, reason: &str) -> Option<T> {
+        if let Some(withheld) = self.refusals.pass(self.clients.clock.mono()) {
+            tracing::warn!(%address, max, withheld, reason, "client connection refused");
+        }
+        None
+    }
+
     /// Hands a connection that has asked for a session to a task of its own,
     /// which needs far less than the way there.
     async fn serve(
@@ -165,7 +189,7 @@ impl ClientPort {
             Ok(connection) => {
                 tokio::spawn(Session { connection, place });
             }
-            Err(early) => early.log(remote, &self.clients.metrics),
+            Err(early) => early.log(remote, &self),
         }
     }
 
@@ -264,7 +288,7 @@ impl ClientPort {
         let length = i32::from_be_bytes(head);
         let length = usize::try_from(length)
             .ok()
-            .filter(|length| *length <= self.clients.limits.frame_bytes_max)
+            .filter(|length| *length <= self.clients.limits.frame_bytes_max.min(CONNECT_BYTES_MAX))
             .ok_or(Early::BadLength(length))?;
         fill(stream, bytes, 4 + length).await?;
         let request = ConnectRequest::read(&bytes[4..4 + length]);
@@ -284,40 +308,8 @@ impl Future for Session {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let ended = ready!(self.connection.poll(cx));
-        ended.log(self.place.stats.remote(), &self.place.port.clients.metrics);
+        ended.log(self.place.stats.remote(), &self.place.port);
         Poll::Ready(())
-    }
-}
-
-impl Ended {
-    fn log(self, remote: SocketAddr, metrics: &Metrics) {
-        match self {
-            Self::ByServer(Farewell::Reason(CloseReason::NotServing)) => {
-                metrics.connections_closed_while_not_serving.add(1);
-                tracing::debug!(%remote, reason = "not serving", "client connection closed");
-            }
-            Self::ByServer(reason) => {
-                tracing::debug!(%remote, ?reason, "client connection closed");
-            }
-            Self::ByClient => {
-                metrics.connections_dropped.add(1);
-                tracing::debug!(%remote, reason = "closed by the client", "client connection closed");
-            }
-            Self::Socket(error) => {
-                metrics.connections_dropped.add(1);
-                tracing::debug!(%remote, reason = %error, "client connection closed");
-            }
-            Self::BadFrame(length) => {
-                tracing::warn!(%remote, length, reason = "not a request", "client connection closed");
-            }
-            Self::TooLarge(length) => {
-                metrics.large_requests_rejected.add(1);
-                tracing::warn!(%remote, length, reason = "too many bytes of large requests", "client connection closed");
-            }
-            reason @ (Self::Unanswerable | Self::Unauthenticated | Self::NotReading) => {
-                tracing::info!(%remote, ?reason, "client connection closed");
-            }
-        }
     }
 }
 
@@ -348,42 +340,6 @@ enum First {
     Connect(ConnectRequest),
 }
 
-/// Why a connection ended before it asked for a session.
-enum Early {
-    Command,
-    Silent,
-    Closed(Option<io::Error>),
-    BadLength(i32),
-    BadConnect,
-    Throttled,
-}
-
-impl Early {
-    fn log(self, remote: SocketAddr, metrics: &Metrics) {
-        match self {
-            Self::Command => {}
-            Self::Silent => {
-                metrics.connections_without_session_expired.add(1);
-                tracing::info!(%remote, reason = "no connect request in time", "client connection closed");
-            }
-            Self::Closed(error) => {
-                tracing::debug!(%remote, ?error, "client connection closed before its connect request");
-            }
-            Self::BadLength(length) => {
-                metrics.requests_too_large.add(u64::from(length > 0));
-                tracing::warn!(%remote, length, reason = "not a connect request", "client connection closed");
-            }
-            Self::Throttled => {
-                metrics.connections_rejected.add(1);
-                tracing::warn!(%remote, reason = "too many sessions are asked for", "client connection closed");
-            }
-            Self::BadConnect => {
-                tracing::warn!(%remote, reason = "unreadable connect request", "client connection closed");
-            }
-        }
-    }
-}
-
 /// Reads until there are `wanted` bytes. What is allocated grows with what
 /// arrives, not with what was announced.
 async fn fill(stream: &mut TcpStream, bytes: &mut BytesMut, wanted: usize) -> Result<(), Early> {
@@ -398,17 +354,36 @@ async fn fill(stream: &mut TcpStream, bytes: &mut BytesMut, wanted: usize) -> Re
     Ok(())
 }
 
+/// How many files clients may have, of so many that the process may open: the
+/// log, snapshots, peers and operators need some whatever clients do.
+fn files_for_clients(open_max: Option<u64>) -> usize {
+    let open_max = open_max.and_then(|max| usize::try_from(max).ok());
+    open_max.map_or(usize::MAX, |max| max - FILES_KEPT.min(max / 2))
+}
+
+/// Files that no client gets.
+const FILES_KEPT: usize = 512;
+/// A connect request, which is some 50 bytes of any client, is not longer.
+const CONNECT_BYTES_MAX: usize = 64 * 1024;
 /// Pause after a failed accept, which usually means that files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_READ_BYTES: usize = 4096;
 /// Bound of one connection's writes without a reply.
 const OUTSTANDING_PER_CONNECTION_MAX: u32 = 10_000;
-/// Bound of the bytes of all writes without a reply.
+/// Bound of the bytes of all writes without a reply; twice as much for those
+/// of connections that have no other.
 const OUTSTANDING_BYTES_MAX: i64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_files_are_kept_from_clients() {
+        assert_eq!(files_for_clients(Some(100_000)), 99_488);
+        assert_eq!(files_for_clients(Some(100)), 50);
+        assert_eq!(files_for_clients(None), usize::MAX);
+    }
 
     #[test]
     fn a_session_costs_little() {

@@ -9,74 +9,53 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use zk_core::request::{
-    Client, ReadGuard, ReadOutcome, Reply, is_write, write_not_admitted, write_reply,
-};
-use zk_core::{ClientWrite, Input};
-use zk_proto::client::{ErrorCode, OpCode};
+use tokio::time::sleep;
+use zk_core::Input;
+use zk_core::request::Client;
 use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
+use super::endings::Ended;
 use super::frames::{Sent, frames};
 use super::mailbox::Farewell;
 use super::registry::{ConnStats, Replied};
 use super::spare;
-use super::work::{Load, Run, Work};
-use crate::metrics::Values;
-
-/// Why a connection has ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The client has closed it.
-    ByClient,
-    /// The socket failed.
-    Socket(io::Error),
-    /// What it sent is no request; the length that it announced.
-    BadFrame(i32),
-    /// A request of this length would exceed what large requests may take.
-    TooLarge(usize),
-    /// A request is not to be answered.
-    Unanswerable,
-    /// It has sent a request before it has said who it is, as it has to here.
-    Unauthenticated,
-    /// It does not read what it is sent.
-    NotReading,
-    /// The driver wants it to end.
-    ByServer(Farewell),
-}
+use super::taking::{Budget, Taken};
+use super::work::Work;
 
 /// A connection from its first frame on.
-pub(super) struct Connection {
-    client: Client,
-    stream: TcpStream,
-    clients: Arc<Clients>,
-    stats: Arc<ConnStats>,
-    is_open: bool,
-    work: Work,
+pub(super) struct Connection<S = TcpStream> {
+    pub(super) client: Client,
+    stream: S,
+    pub(super) clients: Arc<Clients>,
+    pub(super) stats: Arc<ConnStats>,
+    pub(super) is_open: bool,
+    pub(super) work: Work,
 }
 
-/// Why no more frames were taken.
+/// What came of reading.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    /// There is none, or it waits for a reply of the driver.
-    All,
-    /// The client has to take what is ready for it first.
-    OutboxIsFull,
+enum Filled {
+    /// There may be more.
+    Some,
+    /// The socket has nothing; it wakes the task when it has.
+    Nothing,
+    /// The socket was not asked, or has ended.
+    NotAsked,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection whose ConnectRequest was handed to the driver; `inbox` is
     /// what was read after it.
     pub(super) fn new(
         client: Client,
-        stream: TcpStream,
+        stream: S,
         clients: Arc<Clients>,
         stats: Arc<ConnStats>,
         inbox: BytesMut,
@@ -96,47 +75,78 @@ impl Connection {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.work.begin();
         let ended = self.poll_both(cx);
+        self.clients.backlog.count(&self.stats, &mut self.work);
         self.work.rest();
         ended
     }
 
+    /// Returns pending only with a waker where it is needed: at the socket,
+    /// unless it is not to be read now; at the socket's other side, if frames
+    /// are left to send; always at the mailbox; and where a write waits for a
+    /// place.
     fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let mut budget = Budget::default();
         loop {
             self.collect(cx);
-            let mut filled = false;
-            match self.poll_fill(cx) {
-                Poll::Ready(Ok(())) => filled = true,
-                // What came before the end of the stream is still taken.
-                Poll::Ready(Err(ended)) => {
-                    self.work.ending = self.work.ending.take().or(Some(ended))
-                }
-                Poll::Pending => {}
-            }
-            let taken = self.take_frames(cx);
-            match self.work.outbox.poll_flush(&mut self.stream, cx) {
+            let filled = self.fill(cx);
+            let taken = self.take_frames(&mut budget, cx);
+            let is_flushed = match self.flush(cx) {
+                Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Socket(error)),
-                Poll::Pending if self.work.outbox.unsent() > OUTBOX_BYTES_LIMIT => {
-                    return Poll::Ready(Ended::NotReading);
-                }
-                Poll::Ready(Ok(())) => {
-                    if let Some(ended) = self.work.ending.take() {
-                        return Poll::Ready(ended);
-                    }
-                    if taken == Taken::OutboxIsFull {
-                        continue;
-                    }
-                }
-                Poll::Pending if taken == Taken::OutboxIsFull => return Poll::Pending,
-                Poll::Pending => {}
+                Poll::Pending => false,
+            };
+            if self.work.ending.is_some() && (is_flushed || self.is_given_up(cx)) {
+                return self.work.ending.take().map_or(Poll::Pending, Poll::Ready);
             }
-            if !(filled && self.wants_input()) {
+            if self.work.outbox.unasked() > OUTBOX_BYTES_LIMIT {
+                return Poll::Ready(Ended::NotReading);
+            }
+            let may_read = filled != Filled::Nothing && self.wants_input();
+            let may_take = is_flushed && taken == Taken::OutboxIsFull;
+            if taken == Taken::OutOfTime || ((may_read || may_take) && budget.is_over()) {
+                // Others first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !(may_read || may_take) {
+                // Whoever is not read for what the server has to do first
+                // cannot be heard, and is not silent either.
+                let is_unheard = taken == Taken::Waits && !self.wants_input();
+                self.stats.mailbox.set_unheard(is_unheard);
                 return Poll::Pending;
             }
         }
     }
 
+    /// Sends what is ready. A client that takes some of what it was slow to
+    /// take is heard of by that.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.work.outbox.unsent();
+        if before == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let was_blocked = self.work.outbox.is_begun();
+        let flushed = self.work.outbox.poll_flush(&mut self.stream, cx);
+        if was_blocked && self.work.outbox.unsent() < before {
+            self.stats.mailbox.touch(self.clients.clock.mono());
+            self.work.farewell = None;
+        }
+        flushed
+    }
+
+    /// Has the client of a connection that ends had enough time to take what
+    /// is left for it?
+    fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(Ended::ByServer(Farewell::Reason(_) | Farewell::Backlog)) = self.work.ending {
+            return true;
+        }
+        let farewell = &mut self.work.farewell;
+        let farewell = farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL_MAX)));
+        farewell.as_mut().poll(cx).is_ready()
+    }
+
     /// Takes what the driver has left.
-    fn collect(&mut self, cx: &Context<'_>) {
+    pub(super) fn collect(&mut self, cx: &Context<'_>) {
         let mail = self.stats.mailbox.take(cx);
         if mail.opened {
             self.is_open = true;
@@ -195,17 +205,17 @@ impl Connection {
         self.stats.queued(self.work.outstanding);
     }
 
+    /// What the client does not take is no reason not to hear it.
     fn wants_input(&self) -> bool {
         self.is_open
             && self.work.ending.is_none()
-            && self.work.outbox.unsent() < OUTBOX_BYTES_MAX
             && (self.work.inbox.len() < INBOX_BYTES_MAX || !self.has_frame())
     }
 
-    /// Reads once. Ready if there may be more.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    /// Reads once. Any byte shows that the client is there.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Filled {
         if !self.wants_input() {
-            return Poll::Pending;
+            return Filled::NotAsked;
         }
         if self.work.inbox.capacity() == 0 {
             self.work.inbox = spare::take_inbox();
@@ -217,244 +227,33 @@ impl Connection {
             self.work.inbox.reserve(wanted);
         }
         let read = pin!(self.stream.read_buf(&mut self.work.inbox));
-        match ready!(read.poll(cx)) {
-            Ok(0) => Poll::Ready(Err(Ended::ByClient)),
-            Ok(n) => {
+        match read.poll(cx) {
+            Poll::Pending => Filled::Nothing,
+            Poll::Ready(Ok(n)) if n > 0 => {
                 self.clients.metrics.bytes_received.add(n as u64);
-                Poll::Ready(Ok(()))
+                self.stats.mailbox.touch(self.clients.clock.mono());
+                Filled::Some
             }
-            Err(error) => Poll::Ready(Err(Ended::Socket(error))),
-        }
-    }
-
-    /// How much the frame at the front of the inbox lacks.
-    fn missing_bytes(&self) -> usize {
-        let length = self
-            .work
-            .inbox
-            .first_chunk()
-            .map_or(0, |head| i32::from_be_bytes(*head));
-        match usize::try_from(length) {
-            Ok(length) if length <= self.clients.limits.frame_bytes_max => {
-                (4 + length).saturating_sub(self.work.inbox.len())
+            // What came before the end of the stream is still taken.
+            Poll::Ready(Ok(_)) => {
+                self.work.ending = Some(Ended::ByClient);
+                Filled::NotAsked
             }
-            _ => 0,
-        }
-    }
-
-    fn has_frame(&self) -> bool {
-        self.work.inbox.len() >= 4 && self.missing_bytes() == 0
-    }
-
-    /// Takes complete frames as far as their order allows.
-    fn take_frames(&mut self, cx: &mut Context<'_>) -> Taken {
-        let is_over = matches!(
-            self.work.ending,
-            Some(Ended::ByServer(_) | Ended::Socket(_))
-        );
-        let is_stopping = self.clients.is_stopping.load(Ordering::Relaxed);
-        if !self.is_open || is_over || is_stopping || self.next_frame().is_none() {
-            return Taken::All;
-        }
-        let clients = self.clients.clone();
-        if self.work.outbox.bytes.capacity() == 0 {
-            self.work.outbox.bytes = spare::take_outbox();
-        }
-        let start = Instant::now();
-        if clients.request_throttle.is_some() {
-            let untaken = self.work.inbox.len();
-            self.work.turn.arrived(untaken, start);
-        }
-        let mut guard: Option<ReadGuard<'_>> = None;
-        let mut run = Vec::new();
-        let (mut run_bytes, mut large_bytes) = (0, 0);
-        let (mut reads, mut frames) = (0, 0_u64);
-        let mut ops = clients.metrics.ops.run();
-        let mut read_bytes = Values::default();
-        let (mut last_read, mut last_write) = ((Xid(0), 0, Zxid::ZERO), 0);
-        let mut taken = Taken::All;
-        while let Some(next) = self.next_frame() {
-            let Ok((length, xid, op)) = next else {
-                let length = self
-                    .work
-                    .inbox
-                    .first_chunk()
-                    .map_or(0, |head| i32::from_be_bytes(*head));
-                if usize::try_from(length).is_ok_and(|n| n > clients.limits.frame_bytes_max) {
-                    clients.metrics.requests_too_large.add(1);
-                }
-                self.work.ending = Some(Ended::BadFrame(length));
-                break;
-            };
-            let is_too_late = clients.is_too_late(&self.work.turn, op, 4 + length, start);
-            if is_too_late {
-                // Whoever waits behind may have the place.
-                self.work.turn.give_up(start);
-            }
-            if !self.is_admitted(op) {
-                write_not_admitted(&mut self.work.outbox.bytes, xid);
-                self.work.inbox.advance(4 + length);
-                self.work.ending = Some(Ended::Unauthenticated);
-                reads += 1;
-            } else if is_write(op) && !is_too_late {
-                if !clients.has_room(self.work.outstanding) {
-                    break;
-                }
-                if !clients.has_room_for_large(length) {
-                    self.work.ending = Some(Ended::TooLarge(length));
-                    break;
-                }
-                if !clients.enter(&mut self.work.turn, 4 + length, start, cx) {
-                    break;
-                }
-                if clients.is_large(length) {
-                    clients.metrics.large_request_bytes.add(length as i64);
-                    large_bytes += length;
-                }
-                let mut body: Bytes = self.work.inbox.split_to(4 + length).freeze();
-                body.advance(FRAME_HEAD_BYTES);
-                run_bytes += body.len();
-                run.push(ClientWrite { xid, op, body });
-                last_write = op;
-                self.work.outstanding += 1;
-            } else {
-                if self.work.outstanding > 0 {
-                    break;
-                }
-                if self.work.outbox.unsent() > OUTBOX_BYTES_MAX {
-                    taken = Taken::OutboxIsFull;
-                    break;
-                }
-                if guard.is_none() {
-                    guard = Some(clients.view.read());
-                    // Events of what this guard shows are in the mailbox.
-                    self.collect(cx);
-                    if matches!(self.work.ending, Some(Ended::ByServer(_))) {
-                        break;
-                    }
-                }
-                let guard = guard.as_ref().expect("taken above");
-                let Load { inbox, outbox, .. } = &mut *self.work;
-                let body = &inbox[FRAME_HEAD_BYTES..4 + length];
-                let out = &mut outbox.bytes;
-                let before = out.len() + LENGTH_BYTES;
-                let outcome = if is_too_late {
-                    clients.metrics.throttled_ops.add(1);
-                    let zxid = guard.tree().last_zxid();
-                    write_reply(out, xid, zxid, ErrorCode::ThrottledOp.code(), &Reply::None);
-                    ReadOutcome::Answered
-                } else {
-                    guard.serve(&mut self.client, xid, op, body, out)
-                };
-                inbox.advance(4 + length);
-                read_bytes.add(out.len().saturating_sub(before) as u64);
-                reads += 1;
-                last_read = (xid, op, guard.tree().last_zxid());
-                match outcome {
-                    ReadOutcome::Answered => {}
-                    ReadOutcome::Authenticated => {
-                        clients.inbox.push_input(Input::ClientIds {
-                            conn: self.client.conn(),
-                            ids: self.client.ids().clone(),
-                        });
-                    }
-                    ReadOutcome::Close => {
-                        let is_auth = op == OpCode::Auth.code();
-                        clients.metrics.auth_failed.add(u64::from(is_auth));
-                        self.work.ending = Some(Ended::Unanswerable);
-                    }
-                }
-            }
-            self.work.turn.taken(4 + length);
-            ops.note(op);
-            frames += 1;
-            if self
-                .work
-                .ending
-                .as_ref()
-                .is_some_and(|ending| !matches!(ending, Ended::ByClient))
-            {
-                break;
+            Poll::Ready(Err(error)) => {
+                self.work.ending = Some(Ended::Socket(error));
+                Filled::NotAsked
             }
         }
-        drop(guard);
-        if frames == 0 {
-            return taken;
-        }
-        let now = clients.clock.mono();
-        self.stats.mailbox.touch(now);
-        let metrics = &clients.metrics;
-        metrics.packets_received.add(frames);
-        self.stats.received(&clients.registry, frames);
-        if reads > 0 {
-            let elapsed = start.elapsed();
-            metrics.packets_sent.add(reads);
-            metrics.response_bytes.record_all(&read_bytes);
-            metrics.reads_answered(elapsed, reads);
-            self.stats.sent(&clients.registry, reads);
-            let (xid, op, zxid) = last_read;
-            self.stats.replied(
-                &clients.registry,
-                Replied {
-                    count: reads,
-                    op,
-                    xid,
-                    zxid,
-                    at: now,
-                    elapsed,
-                },
-            );
-        }
-        if !run.is_empty() {
-            let count = u32::try_from(run.len()).expect("outstanding requests are bounded");
-            metrics.outstanding.add(count.into());
-            metrics.outstanding_bytes.add(run_bytes as i64);
-            self.stats.queued(self.work.outstanding);
-            self.work.awaited.push_back(Run {
-                count,
-                last_op: last_write,
-                bytes: run_bytes,
-                large_bytes,
-                since: start,
-            });
-            clients.inbox.push_input(Input::ClientWrites {
-                conn: self.client.conn(),
-                writes: run,
-            });
-        }
-        taken
-    }
-
-    /// Has the client proved what every client has to, or does it do so now?
-    fn is_admitted(&self, op: i32) -> bool {
-        const PROOFS: [i32; 2] = [OpCode::Auth.code(), OpCode::Sasl.code()];
-        self.clients.view.auth().admits(self.client.ids()) || PROOFS.contains(&op)
-    }
-
-    /// Length, xid and op of the frame at the front, if it is complete. An
-    /// error if no request can begin like this.
-    fn next_frame(&self) -> Option<Result<(usize, Xid, i32), ()>> {
-        let int = |at: usize| {
-            let bytes = self.work.inbox.get(at..at + 4)?;
-            Some(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
-        let length = match usize::try_from(int(0)?) {
-            Ok(n) if (HEADER_BYTES..=self.clients.limits.frame_bytes_max).contains(&n) => n,
-            _ => return Some(Err(())),
-        };
-        if self.work.inbox.len() < 4 + length {
-            return None;
-        }
-        Some(Ok((length, Xid(int(4)?), int(8)?)))
     }
 }
 
-impl Drop for Connection {
+impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         if let Some(load) = self.work.get() {
             let metrics = &self.clients.metrics;
             metrics.outstanding.add(-i64::from(load.outstanding));
             self.clients.leave(load.outstanding);
+            self.clients.backlog.forget(load);
             if load.turn.is_waiting() {
                 metrics
                     .stale_requests_dropped
@@ -471,19 +270,18 @@ impl Drop for Connection {
     }
 }
 
-/// Length prefix.
-const LENGTH_BYTES: usize = 4;
-/// Length prefix and request header.
-const FRAME_HEAD_BYTES: usize = 4 + HEADER_BYTES;
-/// A request header.
-const HEADER_BYTES: usize = 8;
 /// One read from the socket asks for this much.
 const READ_BYTES: usize = 16 * 1024;
 /// Make room for another read when less than this is left.
 const READ_BYTES_MIN: usize = 2 * 1024;
 /// With this much unserved, a socket is read no further.
 const INBOX_BYTES_MAX: usize = 256 * 1024;
-/// With this much unsent, requests wait.
-const OUTBOX_BYTES_MAX: usize = 1 << 20;
-/// With this much unsent, which can only be watch events, the connection ends.
+/// With this much unsent beside replies to reads, which can only be watch
+/// events, the connection ends.
 const OUTBOX_BYTES_LIMIT: usize = 64 << 20;
+/// So long may the client of a connection that ends take nothing of what is
+/// left for it.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

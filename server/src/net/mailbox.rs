@@ -10,7 +10,8 @@ use zk_core::{CloseReason, Millis, ToClient};
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
-    /// Time of the newest request in ms, for the driver to report.
+    /// When the client was last heard of, ms, for the driver to report; with
+    /// [`UNHEARD`] while it cannot be heard.
     last_active_ms: AtomicU64,
 }
 
@@ -18,6 +19,13 @@ pub(crate) struct Mailbox {
 struct State {
     mail: Mail,
     waker: Option<Waker>,
+}
+
+impl State {
+    /// Is the connection about to end without what would be left here?
+    fn is_cut_off(&self) -> bool {
+        self.mail.close == Some(Farewell::Backlog)
+    }
 }
 
 /// All that has come since the last time.
@@ -44,6 +52,8 @@ pub(crate) enum Farewell {
     Answered,
     /// Without a reply.
     Reason(CloseReason),
+    /// At once: too many bytes wait for all clients together.
+    Backlog,
     /// The process stops.
     Shutdown,
 }
@@ -77,6 +87,9 @@ impl Mailbox {
 
     fn put(&self, frames: Vec<u8>, note: impl FnOnce(&mut Mail)) -> Option<Waker> {
         let mut state = self.state.lock();
+        if state.is_cut_off() {
+            return None;
+        }
         if state.mail.frames.is_empty() {
             state.mail.frames = frames;
         } else {
@@ -84,6 +97,26 @@ impl Mailbox {
         }
         note(&mut state.mail);
         state.waker.take()
+    }
+
+    /// Drops what is there and all that will come, and lets the connection end
+    /// at once.
+    pub(crate) fn cut_off(&self) -> Option<Waker> {
+        let mut state = self.state.lock();
+        state.mail = Mail {
+            close: Some(Farewell::Backlog),
+            ..Mail::default()
+        };
+        state.waker.take()
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.state.lock().is_cut_off()
+    }
+
+    /// Bytes of the frames that are there.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.lock().mail.frames.len()
     }
 
     /// Takes what is there and asks to be woken for more.
@@ -101,8 +134,24 @@ impl Mailbox {
         self.last_active_ms.store(now.0, Ordering::Relaxed);
     }
 
-    /// When the client was last heard of.
-    pub(crate) fn last_active(&self) -> Millis {
-        Millis(self.last_active_ms.load(Ordering::Relaxed))
+    /// The client is not read for a reason of this server's own, or is again.
+    /// To be called by the connection's own task, as [`Self::touch`] is.
+    pub(crate) fn set_unheard(&self, is_unheard: bool) {
+        let at = self.last_active_ms.load(Ordering::Relaxed);
+        if (at & UNHEARD != 0) != is_unheard {
+            self.last_active_ms.store(at ^ UNHEARD, Ordering::Relaxed);
+        }
+    }
+
+    /// When the client was last heard of. One that cannot be heard counts as
+    /// heard of now.
+    pub(crate) fn last_active(&self, now: Millis) -> Millis {
+        match self.last_active_ms.load(Ordering::Relaxed) {
+            at if at & UNHEARD != 0 => now,
+            at => Millis(at),
+        }
     }
 }
+
+/// No time is so late.
+const UNHEARD: u64 = 1 << 63;

@@ -1,22 +1,27 @@
 //! Sockets: clients, votes, and the links between leader and learners.
 
+mod backlog;
 mod client;
 mod connection;
 mod dial;
 mod election;
+mod endings;
 mod frames;
 mod http_port;
 mod link;
 mod listen;
+mod log_limit;
 mod mailbox;
 mod quorum;
 mod registry;
 mod request_throttle;
 mod resolver;
 mod spare;
+mod taking;
 mod throttle;
 mod work;
 
+pub(crate) use backlog::Backlog;
 pub(crate) use client::{ClientPort, Clients};
 pub(crate) use election::Mesh;
 pub(crate) use http_port::HttpPort;

@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
-use super::connection::Ended;
+use super::endings::Ended;
 use super::request_throttle::Turn;
 use super::spare;
 
@@ -36,6 +36,12 @@ pub(super) struct Load {
     pub(super) outstanding: u32,
     pub(super) turn: Turn,
     pub(super) ending: Option<Ended>,
+    /// Runs once the client of a connection that ends takes nothing.
+    pub(super) farewell: Option<Pin<Box<Sleep>>>,
+    /// Ends a wait for room among the bytes of all writes.
+    pub(super) pause: Option<Pin<Box<Sleep>>>,
+    /// Of inbox and outbox, so many bytes count among those of all connections.
+    pub(super) counted: usize,
 }
 
 /// Writes that went to the driver together.
@@ -52,6 +58,8 @@ pub(super) struct Run {
 pub(super) struct Outbox {
     pub(super) bytes: Vec<u8>,
     sent: usize,
+    /// Bytes of replies to reads since it was last empty.
+    pub(super) reply_bytes: usize,
 }
 
 impl Work {
@@ -129,12 +137,24 @@ impl Load {
             && self.outstanding == 0
             && !self.turn.is_waiting()
             && self.ending.is_none()
+            && self.farewell.is_none()
+            && self.pause.is_none()
     }
 }
 
 impl Outbox {
     pub(super) const fn unsent(&self) -> usize {
         self.bytes.len() - self.sent
+    }
+
+    /// Unsent bytes that the client has not asked for by a read.
+    pub(super) const fn unasked(&self) -> usize {
+        self.unsent().saturating_sub(self.reply_bytes)
+    }
+
+    /// Has some of it been sent, and not all?
+    pub(super) const fn is_begun(&self) -> bool {
+        self.sent > 0
     }
 
     pub(super) fn add(&mut self, frames: Vec<u8>) {
@@ -147,7 +167,7 @@ impl Outbox {
 
     pub(super) fn poll_flush(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.sent < self.bytes.len() {
@@ -157,6 +177,7 @@ impl Outbox {
             }
         }
         self.sent = 0;
+        self.reply_bytes = 0;
         self.bytes.clear();
         Poll::Ready(Ok(()))
     }

@@ -60,6 +60,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "throttled_op_wait_time" Property(0, 3_600_000), "0", "ms; a request that waits longer for its turn is refused with ThrottledOp; 0 for never";
     Taken "largeRequestThreshold" Property(-1, 1 << 30), "-1", "bytes from which a request is large; -1 for never";
     Taken "largeRequestMaxBytes" Property(1, 1 << 40), "104857600", "bytes of all large requests in work; one more closes its connection";
+    Taken "quorate.clientBacklogMaxBytes" Int(1 << 20, 1 << 40), "268435456", "bytes that may wait because of all clients, in requests, replies and watch events; beyond it the connections with most of them are closed";
 
     Taken "connection_throttle_tokens" COUNT, "0", "sessions that may be asked for at once; 0 for any number";
     Taken "connection_throttle_fill_time" Property(1, 3_600_000), "1", "ms after which tokens are added";
