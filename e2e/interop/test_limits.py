@@ -237,3 +237,22 @@ def test_connect_requests_of_old_clients(server):
     response = wrong.connect(session=client.session, passwd=bytes(16), read_only=None)
     assert len(response) == 36 and wrong.session == 0 and wrong.timeout_ms == 0
     assert wrong.closed_by_server()
+
+
+def test_a_session_lives_while_its_write_waits(ensemble, peer):
+    """The client pings all the time; that its pings stand behind a write is no fault of its own."""
+    three = ensemble({1: peer, 2: peer, 3: peer})
+    client = three[3].connect(timeout_ms=1500)
+    client.create("/e", flags=wire.EPHEMERAL)
+    for follower in (three[1], three[2]):
+        follower.freeze()
+    write = client.send(wire.SET_DATA, wire.set_body("/e", b"late"))
+    for _ in range(14):
+        time.sleep(0.25)
+        client.send(wire.PING, b"", wire.PING_XID)
+    for follower in (three[1], three[2]):
+        follower.thaw()
+    client.reply(write)
+    for _ in range(14):
+        client.reply(wire.PING_XID)
+    assert client.get("/e")[0] == b"late"
