@@ -109,6 +109,33 @@ fn links_of_the_documents_lead_somewhere() {
     assert!(count > 30, "only {count} links were found");
 }
 
+/// Each test that docs/reliability.md names as `file` `function` is there.
+#[test]
+fn tests_named_for_reliability_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let words: Vec<_> = text.split('`').collect();
+    let mut count = 0;
+    for pair in words.windows(3) {
+        let [file, between, function] = pair else {
+            continue;
+        };
+        let is_file = file.contains('/') && [".rs", ".py"].iter().any(|end| file.ends_with(end));
+        if !is_file {
+            continue;
+        }
+        let code = fs::read_to_string(root.join(file));
+        let code = code.unwrap_or_else(|error| panic!("{file}: {error}"));
+        if *between == " " {
+            let named = [format!("fn {function}("), format!("def {function}(")];
+            let is_there = named.iter().any(|name| code.contains(name));
+            assert!(is_there, "{file} has no {function}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "only {count} tests were found");
+}
+
 /// As GitHub makes it of a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
