@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use zk_core::config::ReplicaConfig;
+use zk_core::config::{ReplicaConfig, ZnodeConfig};
 use zk_core::{Replica, Status};
 use zk_proto::Sid;
 
@@ -277,7 +277,11 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
         snap_bytes: config.storage.snap_size_limit_bytes,
         commit_log_count: config.commit_log_count,
         auth: config.auth.clone(),
-        znodes: config.znodes,
+        znodes: ZnodeConfig {
+            txn_bytes_max: config.storage.record_bytes_max,
+            members_shown: !config.standalone,
+            ..config.znodes
+        },
         votes: config.peers.votes,
         seed: seed(config.sid),
         first_session_id: first_session_id(wall_ms(), config.sid),

@@ -42,7 +42,8 @@ pub struct ReplicaConfig {
     pub first_session_id: i64,
 }
 
-/// What kinds of znodes may be made, how many, and when the empty ones go.
+/// What kinds of znodes may be made, how many, when the empty ones go, and how
+/// that is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZnodeConfig {
     /// `extendedTypesEnabled`: may znodes have a time to live?
@@ -57,6 +58,14 @@ pub struct ZnodeConfig {
     /// `znode.container.maxNeverUsedIntervalMs`: how long a container that
     /// never had a child stays; 0 for ever.
     pub container_max_never_used_interval_ms: u64,
+    /// `jute.maxbuffer` and `jute.maxbuffer.extrasize` together, bytes: longest
+    /// transaction, header and digest included, that other servers are sure to
+    /// read from a peer and from their logs.
+    pub txn_bytes_max: usize,
+    /// `closeSessionTxn.enabled`: does the end of a session list its ephemerals?
+    pub close_session_lists: bool,
+    /// Does `/zookeeper/config` show the members? Not of a server alone.
+    pub members_shown: bool,
 }
 
 impl Default for ZnodeConfig {
@@ -68,6 +77,9 @@ impl Default for ZnodeConfig {
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,
             container_max_never_used_interval_ms: 0,
+            txn_bytes_max: 2 * 0xf_ffff,
+            close_session_lists: true,
+            members_shown: true,
         }
     }
 }

@@ -105,6 +105,8 @@ fn znodes(values: &Values<'_>) -> ZnodeConfig {
         container_check_interval_ms: values.int("znode.container.checkIntervalMs"),
         container_max_per_minute: values.int("znode.container.maxPerMinute"),
         container_max_never_used_interval_ms: values.int("znode.container.maxNeverUsedIntervalMs"),
+        close_session_lists: values.is_on("closeSessionTxn.enabled"),
+        ..ZnodeConfig::default()
     }
 }
 

@@ -7,7 +7,11 @@ use zk_proto::client::Id;
 /// connection that wants more fails to authenticate.
 pub const IDS_PER_CONNECTION_MAX: usize = 1000;
 
-/// Adds an id unless it is there. False if there are too many.
+/// Most bytes that the ids of one connection can have together. They go with
+/// each of its writes to the leader, and a znode's list can hold them all.
+pub const IDS_BYTES_MAX: usize = 64 * 1024;
+
+/// Adds an id unless it is there. False if there are too many, or too long ones.
 ///
 /// The order shows in whoAmI and in the list that the scheme `auth` of a new
 /// znode turns into. The reference's is that of a `ConcurrentHashMap`: by
@@ -18,7 +22,9 @@ pub fn add_id(ids: &mut Vec<Id>, id: Id) -> bool {
     if ids.contains(&id) {
         return true;
     }
-    if ids.len() >= IDS_PER_CONNECTION_MAX {
+    let bytes = |id: &Id| id.scheme.len() + id.id.len();
+    let all = ids.iter().map(bytes).sum::<usize>() + bytes(&id);
+    if ids.len() >= IDS_PER_CONNECTION_MAX || all > IDS_BYTES_MAX {
         return false;
     }
     ids.push(id);

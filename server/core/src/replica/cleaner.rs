@@ -143,6 +143,9 @@ mod tests {
         container_check_interval_ms: 1000,
         container_max_per_minute: 600,
         container_max_never_used_interval_ms: 0,
+        txn_bytes_max: 2 * 0xf_ffff,
+        close_session_lists: true,
+        members_shown: true,
     };
 
     fn add(tree: &mut Tree, path: &str, owner: tree::Owner, time_ms: i64) {

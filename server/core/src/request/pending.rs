@@ -2,13 +2,14 @@
 //! (reference: `PrepRequestProcessor.addChangeRecord`, `outstandingChanges`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_proto::client::{Acl, StatPersisted};
 use zk_proto::txn::node_digest;
 use zk_proto::{SessionId, Zxid};
 
-use crate::tree::Tree;
+use crate::tree::{Owner, Tree};
 
 /// A znode as the next request must see it.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +21,11 @@ pub(super) struct Seen {
 /// Changes that are proposed but not applied yet, by path.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    changes: BTreeMap<Box<str>, Change>,
-    by_zxid: VecDeque<(Zxid, Vec<Box<str>>)>,
+    changes: BTreeMap<Arc<str>, Change>,
+    by_zxid: VecDeque<(Zxid, Vec<Arc<str>>)>,
+    /// The paths among the changes that will be ephemerals, by session. A
+    /// session that closes asks for its own and must not look at all others.
+    ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// Digest of the tree with all changes applied.
     digest: u64,
 }
@@ -34,7 +38,7 @@ pub(super) struct Edit<'p> {
     zxid: Zxid,
     digest_before: u64,
     /// What each change has replaced, oldest first.
-    before: Vec<(Box<str>, Option<Change>)>,
+    before: Vec<(Arc<str>, Option<Change>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,10 +64,6 @@ impl Pending {
             digest,
             ..Self::default()
         }
-    }
-
-    pub(super) const fn digest(&self) -> u64 {
-        self.digest
     }
 
     /// Number of paths with changes.
@@ -92,9 +92,51 @@ impl Pending {
                     .get(&path)
                     .is_some_and(|change| change.zxid <= zxid)
                 {
-                    self.changes.remove(&path);
+                    self.put_back(path, None);
                 }
             }
+        }
+    }
+
+    /// Sets what is known of a path, `None` for nothing beyond the tree.
+    fn put_back(&mut self, path: Arc<str>, change: Option<Change>) {
+        let owner = change.as_ref().and_then(Change::session);
+        let old = match change {
+            Some(change) => self.changes.insert(path.clone(), change),
+            None => self.changes.remove(&path),
+        };
+        self.moved(&path, old.as_ref().and_then(Change::session), owner);
+    }
+
+    /// Notes that the znode at `path` goes from one session to another.
+    fn moved(&mut self, path: &Arc<str>, from: Option<SessionId>, to: Option<SessionId>) {
+        if from == to {
+            return;
+        }
+        if let Some(session) = from
+            && let Some(paths) = self.ephemerals.get_mut(&session)
+        {
+            paths.remove(path);
+            if paths.is_empty() {
+                self.ephemerals.remove(&session);
+            }
+        }
+        if let Some(session) = to {
+            self.ephemerals
+                .entry(session)
+                .or_default()
+                .insert(path.clone());
+        }
+    }
+}
+
+impl Change {
+    /// The session with which the znode will go away.
+    fn session(&self) -> Option<SessionId> {
+        let stat = &self.znode.as_ref()?.seen.stat;
+        match Owner::from_stored(stat.ephemeral_owner) {
+            Owner::Session(session) => Some(session),
+            Owner::Persistent | Owner::Container | Owner::Ttl(_) => None,
         }
     }
 }
@@ -109,6 +151,11 @@ impl Edit<'_> {
                 child_count: znode.child_count(),
             }),
         }
+    }
+
+    /// Digest of the tree with all changes applied.
+    pub(super) const fn digest(&self) -> u64 {
+        self.pending.digest
     }
 
     /// The tree without what is outstanding.
@@ -148,20 +195,14 @@ impl Edit<'_> {
 
     /// The paths that will be ephemerals of `session`, in order.
     pub(super) fn ephemerals(&self, session: SessionId) -> BTreeSet<String> {
-        let mut paths: BTreeSet<String> =
-            self.tree.ephemerals(session).map(str::to_owned).collect();
-        for (path, change) in &self.pending.changes {
-            let owner = change
-                .znode
-                .as_ref()
-                .map(|changed| changed.seen.stat.ephemeral_owner);
-            if owner == Some(session.0) {
-                paths.insert(path.to_string());
-            } else {
-                paths.remove(&**path);
-            }
-        }
-        paths
+        let changes = &self.pending.changes;
+        let unchanged = self
+            .tree
+            .ephemerals(session)
+            .filter(|path| !changes.contains_key(*path));
+        let changed = self.pending.ephemerals.get(&session);
+        let changed = changed.into_iter().flatten().map(|path| &**path);
+        unchanged.chain(changed).map(str::to_owned).collect()
     }
 
     /// A znode appears.
@@ -244,10 +285,7 @@ impl Edit<'_> {
     pub(super) fn roll_back(&mut self) {
         self.pending.digest = self.digest_before;
         for (path, before) in self.before.drain(..).rev() {
-            match before {
-                Some(change) => self.pending.changes.insert(path, change),
-                None => self.pending.changes.remove(&path),
-            };
+            self.pending.put_back(path, before);
         }
     }
 
@@ -270,13 +308,15 @@ impl Edit<'_> {
     }
 
     fn replace(&mut self, path: &str, znode: Option<Changed>) {
-        let before = self.pending.changes.insert(
-            path.into(),
-            Change {
-                zxid: self.zxid,
-                znode,
-            },
-        );
-        self.before.push((path.into(), before));
+        let path = Arc::<str>::from(path);
+        let change = Change {
+            zxid: self.zxid,
+            znode,
+        };
+        let owner = change.session();
+        let before = self.pending.changes.insert(path.clone(), change);
+        let old = before.as_ref().and_then(Change::session);
+        self.pending.moved(&path, old, owner);
+        self.before.push((path, before));
     }
 }

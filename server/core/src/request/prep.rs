@@ -109,33 +109,23 @@ impl Prep {
             edit,
             request,
             zxid,
+            room: self.config.txn_bytes_max,
         };
-        let txn = match run.txn() {
-            Ok(txn) => {
-                run.edit.keep();
-                txn
-            }
-            Err(error) => {
-                run.edit.roll_back();
-                Txn::Error(error.code())
-            }
-        };
-        let header = TxnHeader {
-            session: request.session,
-            cxid: request.cxid,
-            zxid,
-            time_ms: request.time_ms,
-            kind: txn.op().code(),
-        };
-        // The reference leaves the digest out of plain error transactions.
-        let digest = TxnDigest {
-            version: TxnDigest::VERSION,
-            tree_digest: self.pending.digest(),
-        };
-        let digest = (!matches!(txn, Txn::Error(_))).then_some(&digest);
+        let prepared = run.txn();
+        let mut edit = run.edit;
+        let txn = prepared.unwrap_or_else(|error| {
+            edit.roll_back();
+            Txn::Error(error.code())
+        });
         let mut data = mem::take(&mut self.scratch);
         data.reserve(TXN_BYTES + request.body.len());
-        encode_txn(&mut data, &header, &txn, digest);
+        write(&mut data, request, zxid, &txn, edit.digest());
+        if data.len() > self.config.txn_bytes_max {
+            let txn = shorter(txn, &mut edit);
+            data = Vec::new();
+            write(&mut data, request, zxid, &txn, edit.digest());
+        }
+        edit.keep();
         if data.len() > COPIED_BYTES_MAX {
             let data = data.into();
             return LogEntry { zxid, data };
@@ -164,6 +154,8 @@ struct Run<'r, 'p> {
     edit: Edit<'p>,
     request: &'r WriteRequest<'r>,
     zxid: Zxid,
+    /// Bytes that the lists of the transaction may still take.
+    room: usize,
 }
 
 impl<'r> Run<'r, '_> {
@@ -329,7 +321,8 @@ impl<'r> Run<'r, '_> {
                 self.remove(parent_path, parent, path);
             }
         }
-        Txn::CloseSession(Some(paths.into_iter().map(Cow::Owned).collect()))
+        let lists = self.config.close_session_lists;
+        Txn::CloseSession(lists.then(|| paths.into_iter().map(Cow::Owned).collect()))
     }
 
     fn remove(&mut self, parent_path: &str, mut parent: Seen, path: &str) {
@@ -338,6 +331,43 @@ impl<'r> Run<'r, '_> {
         self.edit.change(parent_path, parent, None);
         self.edit.remove(path);
     }
+}
+
+/// Appends a transaction with its header. Neither an error transaction nor a
+/// closeSession without its list carries a digest: the reference leaves it
+/// out of the former, and takes the digest behind the latter for a list.
+fn write(
+    data: &mut Vec<u8>,
+    request: &WriteRequest<'_>,
+    zxid: Zxid,
+    txn: &Txn<'_>,
+    tree_digest: u64,
+) {
+    let header = TxnHeader {
+        session: request.session,
+        cxid: request.cxid,
+        zxid,
+        time_ms: request.time_ms,
+        kind: txn.op().code(),
+    };
+    let digest = TxnDigest {
+        version: TxnDigest::VERSION,
+        tree_digest,
+    };
+    let has_digest = !matches!(txn, Txn::Error(_) | Txn::CloseSession(None));
+    encode_txn(data, &header, txn, has_digest.then_some(&digest));
+}
+
+/// What takes the place of a transaction that other servers might refuse to
+/// read. A session has to be closed: without the list every server deletes
+/// the ephemerals that it has of the session, as those before 3.6 did. Anything
+/// else is refused.
+fn shorter(txn: Txn<'_>, edit: &mut Edit<'_>) -> Txn<'static> {
+    if matches!(txn, Txn::CloseSession(_)) {
+        return Txn::CloseSession(None);
+    }
+    edit.roll_back();
+    Txn::Error(ErrorCode::MarshallingError.code())
 }
 
 /// Stands in the cleaner's own requests where clients have their session.

@@ -303,7 +303,19 @@ impl Leader {
                 continue;
             }
             let zxids: Vec<_> = past.certain.iter().map(|entry| entry.zxid).collect();
-            let from = match plan(learner.last_zxid, &zxids, past.last_processed) {
+            // A DIFF whose entries the learner might refuse to read would close
+            // the link each time. They are from when the limit was higher.
+            let fits = |from: usize| {
+                let max = peer.config.znodes.txn_bytes_max;
+                past.certain[from..]
+                    .iter()
+                    .all(|entry| entry.data.len() <= max)
+            };
+            let plan = match plan(learner.last_zxid, &zxids, past.last_processed) {
+                Plan::Diff { from, .. } | Plan::Trunc { from, .. } if !fits(from) => Plan::Snap,
+                plan => plan,
+            };
+            let from = match plan {
                 Plan::Diff { zxid, from } => {
                     let kept = past.header_before(from);
                     send(*link, QuorumPacket::new(PacketKind::Diff, zxid, kept), fx);
@@ -434,7 +446,6 @@ impl Leader {
         let sid = learner.sid.expect("it has introduced itself");
         match packet.known_kind() {
             Some(PacketKind::Ack) => return self.acked(peer, now, link, packet.zxid, fx),
-            Some(PacketKind::Ping) if packet.data.as_ref().is_none_or(Bytes::is_empty) => {}
             Some(PacketKind::Ping | PacketKind::Request | PacketKind::Revalidate) => {
                 fx.events
                     .push_back(ZabEvent::LearnerPacket { link, sid, packet });

@@ -34,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) snapshots: Vec<Zxid>,
     /// Packets for peers that were not looked at yet.
     pub(crate) sent: Vec<(LinkId, QuorumPacket)>,
+    /// Links that got the whole tree.
+    pub(crate) snaps: Vec<LinkId>,
     /// The last link that was asked for, and links that were closed.
     pub(crate) dialed: Option<LinkId>,
     pub(crate) links_closed: Vec<LinkId>,
@@ -51,11 +53,16 @@ impl Server {
 
     /// Started from this configuration.
     pub(crate) fn boot(config: ReplicaConfig, snapshot: Option<(Zxid, Bytes)>) -> Self {
+        let recovered = Recovered::rebuild(snapshot, [], Vec::new(), None, None).unwrap();
+        Self::with(config, recovered)
+    }
+
+    /// Started from this configuration, with this on its disk.
+    pub(crate) fn with(config: ReplicaConfig, recovered: Recovered) -> Self {
         let now = Now {
             mono: Millis(10),
             wall_ms: 1_700_000_000_000,
         };
-        let recovered = Recovered::rebuild(snapshot, [], Vec::new(), None, None).unwrap();
         let mut server = Self {
             replica: Replica::new(config, recovered, now),
             now,
@@ -66,6 +73,7 @@ impl Server {
             roles: Vec::new(),
             snapshots: Vec::new(),
             sent: Vec::new(),
+            snaps: Vec::new(),
             dialed: None,
             links_closed: Vec::new(),
         };
@@ -134,6 +142,7 @@ impl Server {
                 Output::SaveSnapshot(cut) => self.snapshots.push(cut.zxid()),
                 Output::Halt { reason } => panic!("halt: {reason}"),
                 Output::Send { link, packet } => self.sent.push((link, packet)),
+                Output::SendSnap { link, .. } => self.snaps.push(link),
                 Output::Connect { link, .. } => self.dialed = Some(link),
                 Output::Close { link, .. } => self.links_closed.push(link),
                 Output::Notify { .. } | Output::Discard(_) => {}
@@ -214,9 +223,11 @@ impl Server {
     }
 
     pub(crate) fn tick(&mut self, to: u64) {
-        self.now.mono = Millis(to);
-        self.batch(vec![Input::Tick]);
-        self.settle();
+        while self.now.mono < Millis(to) {
+            self.now.mono = Millis(to.min(self.now.mono.0 + 500));
+            self.batch(vec![Input::Tick]);
+            self.settle();
+        }
     }
 }
 
@@ -263,15 +274,22 @@ pub(crate) const LEARNER: LinkId = LinkId(5);
 
 /// Server 1 of three leads, and server 2, played by the test, follows.
 pub(crate) fn lead() -> Server {
-    let mut server = Server::boot(config(3), None);
+    let recovered = Recovered::rebuild(None, [], Vec::new(), None, None).unwrap();
+    lead_with(config(3), recovered, Zxid(0))
+}
+
+/// The same with this on the leader's disk and up to this zxid on the other's.
+pub(crate) fn lead_with(config: ReplicaConfig, recovered: Recovered, has: Zxid) -> Server {
+    let (last, current) = (recovered.last_zxid, recovered.current_epoch);
+    let mut server = Server::with(config, recovered);
     server.batch(vec![Input::Notification {
         from: Sid(2),
         notification: Notification {
             state: ServerState::Looking,
             leader: Sid(1),
-            zxid: Zxid(0),
+            zxid: last,
             round: Round(1),
-            peer_epoch: Epoch(0),
+            peer_epoch: current,
             version: Notification::VERSION,
             config: String::new(),
         },
@@ -285,18 +303,18 @@ pub(crate) fn lead() -> Server {
         protocol_version: 0x10000,
         config_version: 0,
     };
-    let zero = QuorumPacket::epoch_zxid(Epoch(0));
-    let start = QuorumPacket::epoch_zxid(EPOCH);
-    let epoch = Bytes::copy_from_slice(&0_i32.to_be_bytes());
+    let accepted = QuorumPacket::epoch_zxid(current);
+    let start = QuorumPacket::epoch_zxid(Epoch(current.0 + 1));
+    let epoch = i32::try_from(has.epoch().0).unwrap().to_be_bytes();
+    let epoch = Bytes::copy_from_slice(&epoch);
     for (kind, zxid, data) in [
-        (PacketKind::FollowerInfo, zero, Some(info.encode())),
-        (PacketKind::AckEpoch, zero, Some(epoch)),
+        (PacketKind::FollowerInfo, accepted, Some(info.encode())),
+        (PacketKind::AckEpoch, has, Some(epoch)),
         (PacketKind::Ack, start, None),
     ] {
         server.learner(kind, zxid, data);
     }
     assert_eq!(server.roles.last(), Some(&(Role::Leading, true)));
-    server.sent.clear();
     server
 }
 

@@ -102,6 +102,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     // Znodes.
     Taken "extendedTypesEnabled" Flag, "false", "znodes may have a time to live";
     Taken "enforceQuota" Flag, "false", "a hard limit in `/zookeeper/quota` refuses writes";
+    Taken "closeSessionTxn.enabled" Flag, "true", "the transaction of a closed session lists its ephemerals; one that would get too long never does";
     Taken "znode.container.checkIntervalMs" Property(1, I32_MAX), "60000", "ms between two looks for empty containers and expired znodes";
     Taken "znode.container.maxPerMinute" Property(1, I32_MAX), "10000", "how many of them are deleted in a minute";
     Taken "znode.container.maxNeverUsedIntervalMs" Property(0, 1 << 53), "0", "ms after which a container that never had a child goes; 0 for never";
@@ -220,7 +221,6 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Ignored "ssl.authProvider" Text, "", "TLS is not there yet";
     Ignored "digest.enabled" Text, "", "digests are always computed and compared";
     Ignored "serializeLastProcessedZxid.enabled" Text, "", "snapshots always end in their zxid, which older servers ignore";
-    Ignored "closeSessionTxn.enabled" Text, "", "a closed session's znodes are always listed in its transaction";
 };
 
 /// Any number for a standalone server, which does not use it; an ensemble needs at least 1.
