@@ -52,7 +52,10 @@ pub struct Recovered {
 /// outputs asked for them.
 #[derive(Debug)]
 pub enum Input {
-    /// Time has moved; sent when `Replica::next_deadline` is reached.
+    /// Time has moved; sent when `Replica::next_deadline` is reached. When
+    /// `Replica::next_expiry` is reached, `Touched` with all that was heard of
+    /// up to then comes first. While this server leads, some input comes every
+    /// half tick; a longer gap is taken for time in which it did not run.
     Tick,
 
     /// A vote from the election connection of this peer.

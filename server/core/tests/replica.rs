@@ -127,6 +127,75 @@ fn a_session_that_is_not_heard_of_expires_with_its_ephemerals() {
 }
 
 #[test]
+fn sessions_that_expire_together_leave_room_for_a_write() {
+    const SESSIONS: u64 = 1000;
+    let mut server = Server::start();
+    for conn in 1..=SESSIONS {
+        server.ask_session(ConnId(conn), SessionId(0), Zxid(0));
+    }
+    server.settle();
+    server.frames.clear();
+    let writer = server.sessions[&ONE];
+    server.now.mono = Millis(500);
+    let mut longest = 0;
+    while server.now.mono < Millis(8000) {
+        server.now.mono = server.now.mono + 500;
+        let now = server.now.mono;
+        server.batch(vec![Input::Touched(vec![(writer, now)]), Input::Tick]);
+        let mut xid = 0;
+        while server.replica.next_deadline().is_some_and(|at| at <= now)
+            || !server.completions.is_empty()
+        {
+            xid += 1;
+            let before = server.replica.status().last_zxid;
+            server.write(ONE, vec![delete(xid, "/no")]);
+            server.settle();
+            let replies = server.take_replies(ONE);
+            let [(_, zxid, _)] = replies[..] else {
+                panic!("one reply: {replies:?}");
+            };
+            longest = longest.max(zxid - before.0);
+            server.batch(vec![Input::Tick]);
+        }
+    }
+    let view = server.replica.view();
+    assert_eq!(
+        view.read().tree().sessions().len(),
+        1,
+        "all others are gone"
+    );
+    assert!(longest <= 102, "{longest} transactions came before a write");
+}
+
+#[test]
+fn a_server_alone_shows_no_members() {
+    for (members_shown, shown) in [(true, true), (false, false)] {
+        let mut config = server::config(1);
+        config.znodes.members_shown = members_shown;
+        let server = Server::boot(config, None);
+        let view = server.replica.view();
+        let guard = view.read();
+        let znode = guard.tree().znode("/zookeeper/config").unwrap();
+        assert_eq!(znode.data().is_some_and(|data| !data.is_empty()), shown);
+    }
+}
+
+#[test]
+fn a_leader_that_was_stopped_gives_the_time_back() {
+    let mut server = Server::start();
+    server.connect(ONE, SessionId(0), Zxid(0));
+    server.tick(1000);
+    server.now.mono = Millis(9000);
+    server.batch(vec![Input::Tick]);
+    server.settle();
+    assert_eq!(server.closed.get(&ONE), None, "it could not hear");
+    server.tick(12_500);
+    assert_eq!(server.closed.get(&ONE), None, "4 s, of which 1 s was used");
+    server.tick(13_000);
+    assert!(server.closed.contains_key(&ONE));
+}
+
+#[test]
 fn a_session_comes_back_on_another_connection_with_its_password_only() {
     let mut server = Server::start();
     server.connect(ONE, SessionId(0), Zxid(0));

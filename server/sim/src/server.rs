@@ -324,6 +324,7 @@ impl World {
             .next_deadline()
             .is_some_and(|deadline| deadline <= now.mono)
         {
+            self.hand_in_touched(server);
             self.input(server, Input::Tick);
         } else {
             self.plan_tick(server);

@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     /// Links with packets that were encoded in this batch.
     dirty_links: Vec<LinkId>,
     next_touch: Millis,
+    /// When the replica was last told of the sessions that were heard of.
+    touched: Millis,
     /// Requests that clients had sent when the disk was last asked for something.
     received: u64,
     role: Role,
@@ -115,6 +117,7 @@ impl Driver {
             delivered: 0,
             dirty_links: Vec::new(),
             next_touch: Millis(0),
+            touched: Millis(0),
             received: 0,
             role: Role::Looking,
             is_serving: false,
@@ -245,7 +248,10 @@ impl Driver {
             }
             self.parts.replica.step(now, input, &mut self.outputs);
         }
-        if now.mono >= self.next_touch {
+        // Who was heard of before a session's time is over keeps it.
+        let expiry = self.parts.replica.next_expiry();
+        let expires = expiry.is_some_and(|at| at <= now.mono && at > self.touched);
+        if expires || now.mono >= self.next_touch {
             self.touch(now.mono);
             self.next_touch = now.mono + (self.parts.tick_ms / 2).max(1);
         }
@@ -419,6 +425,7 @@ impl Driver {
 
     /// Reports the sessions that were heard of since they were last reported.
     fn touch(&mut self, now: Millis) {
+        self.touched = now;
         let mut touched = Vec::new();
         for client in self.clients.values_mut() {
             let at = client.stats.mailbox.last_active(now);

@@ -347,12 +347,14 @@ impl Replica {
         }
     }
 
-    /// Closes the sessions whose time is over, by a transaction each.
+    /// Closes the sessions whose time is over, by a transaction each. Of many
+    /// only some: the others follow when those are applied, so that a write
+    /// that comes meanwhile has only some before it.
     pub(super) fn expire_sessions(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Some(leading) = &mut self.leading else {
-            return;
-        };
-        for session in leading.tracker.take_expired(now.mono) {
+        while let Some(leading) = self.leading.as_mut().filter(|l| l.may_expire()) {
+            let Some(session) = leading.tracker.next_expired(now.mono) else {
+                return;
+            };
             tracing::info!(%session, "session expired");
             self.sessions_expired += 1;
             self.propose_close(now, session, out);
@@ -371,8 +373,11 @@ impl Replica {
         });
         for session in lost {
             tracing::warn!(%session, "ephemerals of an unknown session are deleted");
-            self.propose_close(now, session, out);
+            if let Some(leading) = &mut self.leading {
+                leading.tracker.track_expired(session, now.mono);
+            }
         }
+        self.expire_sessions(now, out);
     }
 
     fn propose_close(&mut self, now: Now, session: SessionId, out: &mut Vec<Output>) {

@@ -68,6 +68,20 @@ struct Leading {
     cleaner: Cleaner,
 }
 
+impl Leading {
+    /// Sessions that are closed at once at most.
+    const CLOSING_MAX: usize = 100;
+    /// Changes that may be outstanding when another session is closed.
+    const CHANGES_MAX: usize = 10_000;
+
+    /// May another session be closed now because it has expired?
+    fn may_expire(&self) -> bool {
+        let closing = self.tracker.closing();
+        let is_quiet = self.prep.outstanding_changes() < Self::CHANGES_MAX;
+        closing == 0 || closing < Self::CLOSING_MAX && is_quiet
+    }
+}
+
 /// What only a follower has.
 #[derive(Default)]
 struct Following {
@@ -176,7 +190,7 @@ impl Replica {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         let leading = self.leading.as_ref();
-        let expiry = leading.and_then(|leading| leading.tracker.next_expiry());
+        let expiry = self.next_expiry();
         let cleaning = leading.map(|leading| leading.cleaner.next_deadline());
         [self.zab.next_deadline(), expiry, cleaning]
             .into_iter()
@@ -184,8 +198,19 @@ impl Replica {
             .min()
     }
 
+    /// When the next session expires unless it is heard of. What is known of
+    /// sessions up to then is to be handed in before the tick.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Millis> {
+        let leading = self.leading.as_ref().filter(|leading| leading.may_expire());
+        leading.and_then(|leading| leading.tracker.next_expiry())
+    }
+
     /// Takes one input. What it asks for may be performed at once, in order.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        if let Some(leading) = &mut self.leading {
+            leading.tracker.runs(now.mono);
+        }
         match input {
             Input::Tick => {
                 self.zab(now, ZabInput::Tick, out);
@@ -322,7 +347,11 @@ impl Replica {
                 self.learner_packet(now, link, &packet, out)
             }
             ZabEvent::LeaderPacket { packet } => self.leader_packet(&packet, out),
-            ZabEvent::LearnerGone { .. } => {}
+            ZabEvent::LearnerGone { link } => {
+                if let Some(leading) = &mut self.leading {
+                    leading.tracker.learner_gone(link);
+                }
+            }
             ZabEvent::PingFromLeader { packet } => self.answer_ping(now, &packet, out),
             ZabEvent::SyncReady(token) => self.sync_ready(token, out),
         }
@@ -447,8 +476,11 @@ impl Snapshots {
 /// Watch events of this many bytes are handed out before more is applied.
 const FRAME_BYTES_AT_ONCE: usize = 4 << 20;
 
-/// Every server shows its own config in its tree.
+/// Every member of an ensemble shows its own config in its tree.
 fn set_config(tree: &mut Tree, config: &ReplicaConfig, now: Now) {
+    if !config.znodes.members_shown {
+        return;
+    }
     tree.set_config(
         &config.ensemble.text(),
         Zxid(config.ensemble.version),

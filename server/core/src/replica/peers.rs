@@ -48,7 +48,7 @@ impl Replica {
             Some(PacketKind::Revalidate) => {
                 self.learner_revalidates(now, link, packet.zxid, &data, out)
             }
-            Some(PacketKind::Ping) => self.learner_touched(now, &data),
+            Some(PacketKind::Ping) => self.learner_touched(now, link, &data),
             _ => Ok(()),
         };
         if let Err(error) = read {
@@ -116,13 +116,16 @@ impl Replica {
         Ok(())
     }
 
-    fn learner_touched(&mut self, now: Now, data: &[u8]) -> Result<(), DecodeError> {
+    fn learner_touched(&mut self, now: Now, link: LinkId, data: &[u8]) -> Result<(), DecodeError> {
         let mut reader = Reader::new(data);
         while !reader.rest().is_empty() {
             let (session, timeout_ms) = (SessionId(reader.i64()?), reader.i32()?);
             if let Some(leading) = &mut self.leading {
                 leading.tracker.renew(session, timeout_ms, now.mono);
             }
+        }
+        if let Some(leading) = &mut self.leading {
+            leading.tracker.reported(link, now.mono);
         }
         Ok(())
     }

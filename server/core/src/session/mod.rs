@@ -1,6 +1,7 @@
 //! Sessions as the leader sees them: who is alive, until when, and through
 //! which server (reference: `SessionTrackerImpl`, `LeaderSessionTracker`).
 
+mod running;
 mod tracker;
 
 pub use tracker::{Owner, SessionTracker};

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use zk_proto::SessionId;
 use zk_proto::client::ErrorCode;
 
+use super::running::Running;
 use crate::{LinkId, Millis};
 
 /// Through which server a session's requests come.
@@ -19,19 +20,49 @@ pub enum Owner {
 
 /// All sessions of the ensemble. Kept by the leader only; a new leader starts
 /// it from the sessions in its tree, each with its full timeout.
+///
+/// Two things are not taken for the silence of a client. While the leader
+/// itself does not run, it hears nobody: its tracker counts [`Running`] time.
+/// And what a learner has heard of, it tells with its answers to pings: a
+/// session at a learner expires only when that learner has answered after the
+/// session's time, or when its link is gone. A learner that comes back after
+/// it was silent for longer than a tick gets that time again.
 #[derive(Debug)]
 pub struct SessionTracker {
     tick_ms: u64,
+    time: Running,
     sessions: BTreeMap<SessionId, Tracked>,
+    /// In running time.
     buckets: BTreeMap<Millis, BTreeSet<SessionId>>,
+    /// How many sessions are being closed.
+    closing: usize,
+    learners: BTreeMap<LinkId, Reports>,
 }
 
 #[derive(Debug)]
 struct Tracked {
     timeout_ms: u32,
+    /// In running time.
     expires: Millis,
     owner: Option<Owner>,
     is_closing: bool,
+}
+
+/// What a learner has told, in running time.
+#[derive(Debug)]
+struct Reports {
+    last: Millis,
+    /// None of its sessions expires before.
+    lenient_until: Millis,
+    /// Sessions in no bucket: their time is over, and the learner has not
+    /// said yet whether it has heard of them.
+    held: Vec<SessionId>,
+}
+
+impl Reports {
+    fn may_expire(&self, expires: Millis) -> bool {
+        self.last >= expires && self.last >= self.lenient_until
+    }
 }
 
 impl SessionTracker {
@@ -40,13 +71,21 @@ impl SessionTracker {
     pub fn new(tick_ms: u64, sessions: &BTreeMap<SessionId, i32>, now: Millis) -> Self {
         let mut tracker = Self {
             tick_ms: tick_ms.max(1),
+            time: Running::from(now),
             sessions: BTreeMap::new(),
             buckets: BTreeMap::new(),
+            closing: 0,
+            learners: BTreeMap::new(),
         };
         for (id, timeout_ms) in sessions {
             tracker.track(*id, *timeout_ms, None, now);
         }
         tracker
+    }
+
+    /// The server takes a step. To be called before every other use at `now`.
+    pub fn runs(&mut self, now: Millis) {
+        self.time.step(now, self.tick_ms);
     }
 
     /// Number of sessions, those being closed included.
@@ -59,6 +98,12 @@ impl SessionTracker {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// How many are being closed.
+    #[must_use]
+    pub const fn closing(&self) -> usize {
+        self.closing
     }
 
     /// Is there this session, perhaps being closed?
@@ -81,12 +126,24 @@ impl SessionTracker {
         }
     }
 
+    /// Adds a session that nobody knows and whose time is over.
+    pub fn track_expired(&mut self, id: SessionId, now: Millis) {
+        let expires = self.time.at(now);
+        self.sessions.entry(id).or_insert(Tracked {
+            timeout_ms: 0,
+            expires,
+            owner: None,
+            is_closing: false,
+        });
+        self.buckets.entry(expires).or_default().insert(id);
+    }
+
     /// Notes that a session was heard of at `at`. False when it is unknown or
     /// being closed.
     pub fn touch(&mut self, id: SessionId, at: Millis) -> bool {
         match self.sessions.get(&id) {
             Some(tracked) if !tracked.is_closing => {
-                let expires = self.expiry(tracked.timeout_ms, at);
+                let expires = self.expiry(tracked.timeout_ms, self.time.at(at));
                 self.move_to(id, expires);
                 true
             }
@@ -128,6 +185,7 @@ impl SessionTracker {
     /// From now on the session is refused everything.
     pub fn mark_closing(&mut self, id: SessionId) {
         if let Some(tracked) = self.sessions.get_mut(&id) {
+            self.closing += usize::from(!tracked.is_closing);
             tracked.is_closing = true;
         }
     }
@@ -135,17 +193,19 @@ impl SessionTracker {
     /// Forgets a session whose close has been applied.
     pub fn remove(&mut self, id: SessionId) {
         if let Some(tracked) = self.sessions.remove(&id) {
+            self.closing -= usize::from(tracked.is_closing);
             self.leave_bucket(id, tracked.expires);
         }
     }
 
-    /// Up to `max` sessions in the order in which they expire, those being
-    /// closed included, from the first one after `after`.
+    /// Up to `max` sessions in the order in which they expire, those that a
+    /// client has closed included, from the first one after `after`.
     pub fn by_expiry(
         &self,
         after: Option<(Millis, SessionId)>,
         max: usize,
     ) -> Vec<(Millis, SessionId)> {
+        let after = after.map(|(expires, id)| (self.time.at(expires), id));
         let start = after.map_or(Millis(0), |(expires, _)| expires);
         let buckets = self.buckets.range(start..);
         let later = buckets.flat_map(|(expires, ids)| {
@@ -154,7 +214,7 @@ impl SessionTracker {
                 _ => Bound::Unbounded,
             };
             ids.range((from, Bound::Unbounded))
-                .map(|id| (*expires, *id))
+                .map(|id| (self.time.when(*expires), *id))
         });
         later.take(max).collect()
     }
@@ -162,32 +222,84 @@ impl SessionTracker {
     /// When the next bucket is due.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.buckets.keys().next().copied()
+        let next = self.buckets.keys().next();
+        next.map(|expires| self.time.when(*expires))
     }
 
-    /// Sessions whose bucket is due, each marked as closing. They are
+    /// The next session whose time is over, marked as closing. It is
     /// forgotten only by [`Self::remove`].
-    pub fn take_expired(&mut self, now: Millis) -> Vec<SessionId> {
-        let mut expired = Vec::new();
-        while let Some(bucket) = self
-            .buckets
-            .first_entry()
-            .filter(|bucket| *bucket.key() <= now)
-        {
-            for id in bucket.remove() {
-                if let Some(tracked) = self
-                    .sessions
-                    .get_mut(&id)
-                    .filter(|tracked| !tracked.is_closing)
-                {
+    pub fn next_expired(&mut self, now: Millis) -> Option<SessionId> {
+        let now = self.time.at(now);
+        loop {
+            let mut bucket = self.buckets.first_entry()?;
+            let expires = *bucket.key();
+            if expires > now {
+                return None;
+            }
+            let Some(id) = bucket.get_mut().pop_first() else {
+                bucket.remove();
+                continue;
+            };
+            let Some(tracked) = self.sessions.get_mut(&id).filter(|t| !t.is_closing) else {
+                continue;
+            };
+            let reports = match tracked.owner {
+                Some(Owner::Learner(link)) => self.learners.get_mut(&link),
+                Some(Owner::Local) | None => None,
+            };
+            match reports {
+                Some(reports) if !reports.may_expire(expires) => reports.held.push(id),
+                _ => {
                     tracked.is_closing = true;
-                    expired.push(id);
+                    self.closing += 1;
+                    return Some(id);
                 }
             }
         }
-        expired
     }
 
+    /// The learner on this link has told what it has heard up to `now`.
+    pub fn reported(&mut self, link: LinkId, now: Millis) {
+        let now = self.time.at(now);
+        let tick_ms = self.tick_ms;
+        let reports = self.learners.entry(link).or_insert(Reports {
+            last: now,
+            lenient_until: Millis(0),
+            held: Vec::new(),
+        });
+        let silent = now - reports.last;
+        if silent > tick_ms {
+            reports.lenient_until = now + silent;
+        }
+        reports.last = now;
+        let lenient_until = reports.lenient_until;
+        let held = std::mem::take(&mut reports.held);
+        self.release(held, lenient_until);
+    }
+
+    /// The learner on this link tells nothing any more.
+    pub fn learner_gone(&mut self, link: LinkId) {
+        if let Some(reports) = self.learners.remove(&link) {
+            self.release(reports.held, Millis(0));
+        }
+    }
+
+    /// Puts sessions that were held back into buckets, but for those that were
+    /// heard of and are in one.
+    fn release(&mut self, held: Vec<SessionId>, not_before: Millis) {
+        for id in held {
+            let Some(tracked) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            let bucket = self.buckets.get(&tracked.expires);
+            if bucket.is_none_or(|bucket| !bucket.contains(&id)) {
+                tracked.expires = tracked.expires.max(not_before);
+                self.buckets.entry(tracked.expires).or_default().insert(id);
+            }
+        }
+    }
+
+    /// The end of the tick in which the timeout ends.
     fn expiry(&self, timeout_ms: u32, at: Millis) -> Millis {
         Millis(((at.0 + u64::from(timeout_ms)) / self.tick_ms + 1) * self.tick_ms)
     }
@@ -217,80 +329,4 @@ impl SessionTracker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: SessionId = SessionId(7);
-
-    #[test]
-    fn sessions_are_listed_in_slices_by_their_expiry() {
-        let mut tracker = SessionTracker::new(1000, &BTreeMap::new(), Millis(0));
-        for id in 1..=5 {
-            tracker.track(
-                SessionId(id),
-                4000 + (id as i32 % 2) * 3000,
-                None,
-                Millis(500),
-            );
-        }
-        let all = tracker.by_expiry(None, 100);
-        let ids: Vec<_> = all.iter().map(|(at, id)| (at.0, id.0)).collect();
-        assert_eq!(ids, [(5000, 2), (5000, 4), (8000, 1), (8000, 3), (8000, 5)]);
-        let mut sliced = Vec::new();
-        loop {
-            let slice = tracker.by_expiry(sliced.last().copied(), 2);
-            if slice.is_empty() {
-                break;
-            }
-            sliced.extend(slice);
-        }
-        assert_eq!(sliced, all);
-    }
-
-    fn tracker() -> SessionTracker {
-        SessionTracker::new(1000, &BTreeMap::from([(ID, 4000)]), Millis(500))
-    }
-
-    #[test]
-    fn a_session_lives_between_its_timeout_and_one_tick_more() {
-        let mut tracker = tracker();
-        assert_eq!(tracker.next_expiry(), Some(Millis(5000)));
-        assert!(tracker.take_expired(Millis(4999)).is_empty());
-        assert!(tracker.touch(ID, Millis(1500)));
-        assert!(
-            tracker.touch(ID, Millis(700)),
-            "an older report is harmless"
-        );
-        assert!(tracker.take_expired(Millis(5000)).is_empty());
-        assert_eq!(tracker.take_expired(Millis(6000)), [ID]);
-        assert!(!tracker.touch(ID, Millis(6001)), "no way back from expiry");
-        assert!(
-            tracker.take_expired(Millis(60_000)).is_empty(),
-            "expires once"
-        );
-        tracker.remove(ID);
-        assert!(tracker.is_empty());
-    }
-
-    #[test]
-    fn a_session_writes_through_one_owner() {
-        let mut tracker = tracker();
-        let learner = Owner::Learner(LinkId(1));
-        assert_eq!(tracker.check(ID, learner), Ok(()));
-        assert_eq!(
-            tracker.check(ID, Owner::Local),
-            Err(ErrorCode::SessionMoved)
-        );
-        tracker.set_owner(ID, Owner::Local);
-        assert_eq!(tracker.check(ID, Owner::Local), Ok(()));
-        tracker.mark_closing(ID);
-        assert_eq!(
-            tracker.check(ID, Owner::Local),
-            Err(ErrorCode::SessionExpired)
-        );
-        assert_eq!(
-            tracker.check(SessionId(8), Owner::Local),
-            Err(ErrorCode::SessionExpired)
-        );
-    }
-}
+mod tests;

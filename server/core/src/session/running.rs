@@ -1,0 +1,57 @@
+//! Which time counts against a session.
+
+use crate::Millis;
+
+/// Time in which this server runs. A leader takes a step at least every half
+/// tick; when none came for a tick and longer, it was stopped, starved or held
+/// up, and that time does not count.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    last_step: Millis,
+    /// All that does not count, ms.
+    skipped_ms: u64,
+    /// End of the last pause, and what had been skipped before it.
+    resumed: Millis,
+    skipped_before_ms: u64,
+}
+
+impl Running {
+    /// Running from this moment on.
+    pub(super) fn from(now: Millis) -> Self {
+        Self {
+            last_step: now,
+            ..Self::default()
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const fn last_step(&self) -> Millis {
+        self.last_step
+    }
+
+    /// The server takes a step.
+    pub(super) fn step(&mut self, now: Millis, tick_ms: u64) {
+        let gap = now - self.last_step;
+        self.last_step = now;
+        if gap >= tick_ms {
+            self.skipped_before_ms = self.skipped_ms;
+            self.skipped_ms += gap;
+            self.resumed = now;
+        }
+    }
+
+    /// The running time at this moment, which may be a while ago.
+    pub(super) fn at(&self, at: Millis) -> Millis {
+        let skipped = if at < self.resumed {
+            self.skipped_before_ms
+        } else {
+            self.skipped_ms
+        };
+        Millis(at.0.saturating_sub(skipped))
+    }
+
+    /// When that will be, if the server goes on running.
+    pub(super) fn when(&self, running: Millis) -> Millis {
+        running + self.skipped_ms
+    }
+}

@@ -1,0 +1,169 @@
+//! Sessions and their time.
+
+use super::*;
+
+const ID: SessionId = SessionId(7);
+
+#[test]
+fn sessions_are_listed_in_slices_by_their_expiry() {
+    let mut tracker = SessionTracker::new(1000, &BTreeMap::new(), Millis(0));
+    for id in 1..=5 {
+        tracker.track(
+            SessionId(id),
+            4000 + (id as i32 % 2) * 3000,
+            None,
+            Millis(500),
+        );
+    }
+    let all = tracker.by_expiry(None, 100);
+    let ids: Vec<_> = all.iter().map(|(at, id)| (at.0, id.0)).collect();
+    assert_eq!(ids, [(5000, 2), (5000, 4), (8000, 1), (8000, 3), (8000, 5)]);
+    let mut sliced = Vec::new();
+    loop {
+        let slice = tracker.by_expiry(sliced.last().copied(), 2);
+        if slice.is_empty() {
+            break;
+        }
+        sliced.extend(slice);
+    }
+    assert_eq!(sliced, all);
+}
+
+fn tracker() -> SessionTracker {
+    SessionTracker::new(1000, &BTreeMap::from([(ID, 4000)]), Millis(500))
+}
+
+/// Steps every half tick, as a server that runs does, up to this time.
+fn run_to(tracker: &mut SessionTracker, to: u64) {
+    for ms in (tracker.time.last_step().0..to).step_by(500) {
+        tracker.runs(Millis(ms));
+    }
+    tracker.runs(Millis(to));
+}
+
+/// What expires on the way there.
+fn expired(tracker: &mut SessionTracker, to: u64) -> Vec<SessionId> {
+    run_to(tracker, to);
+    std::iter::from_fn(|| tracker.next_expired(Millis(to))).collect()
+}
+
+#[test]
+fn a_pause_of_the_server_is_given_back() {
+    let mut tracker = tracker();
+    run_to(&mut tracker, 4000);
+    // Stopped for eight seconds.
+    tracker.runs(Millis(12_000));
+    assert_eq!(tracker.next_expiry(), Some(Millis(13_000)));
+    assert!(expired(&mut tracker, 12_999).is_empty());
+    // Heard of before the pause, but told only after it.
+    assert!(tracker.touch(ID, Millis(3900)));
+    assert_eq!(tracker.next_expiry(), Some(Millis(16_000)));
+    assert_eq!(tracker.by_expiry(None, 9), [(Millis(16_000), ID)]);
+    assert_eq!(tracker.by_expiry(Some((Millis(16_000), ID)), 9), []);
+    assert!(tracker.touch(ID, Millis(12_900)));
+    assert_eq!(tracker.next_expiry(), Some(Millis(17_000)));
+    // A clock that goes back or stands still is no pause.
+    tracker.runs(Millis(12_000));
+    tracker.runs(Millis(12_900));
+    assert_eq!(tracker.next_expiry(), Some(Millis(17_000)));
+    assert_eq!(expired(&mut tracker, 17_000), [ID]);
+}
+
+#[test]
+fn a_session_at_a_learner_expires_when_the_learner_has_answered() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    tracker.reported(LINK, Millis(4800));
+    assert!(
+        expired(&mut tracker, 5100).is_empty(),
+        "not heard to the end"
+    );
+    assert_eq!(tracker.next_expiry(), None, "nothing to do until then");
+    tracker.reported(LINK, Millis(5300));
+    assert_eq!(expired(&mut tracker, 5300), [ID]);
+}
+
+#[test]
+fn a_learner_that_was_silent_gets_its_time_again() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    tracker.reported(LINK, Millis(2000));
+    assert!(expired(&mut tracker, 9999).is_empty());
+    tracker.reported(LINK, Millis(10_000));
+    assert!(
+        expired(&mut tracker, 10_400).is_empty(),
+        "its clients' pings come"
+    );
+    for ms in (10_500..18_000).step_by(500) {
+        tracker.reported(LINK, Millis(ms));
+        assert!(expired(&mut tracker, ms).is_empty(), "{ms}");
+    }
+    tracker.reported(LINK, Millis(18_000));
+    assert_eq!(expired(&mut tracker, 18_000), [ID]);
+}
+
+#[test]
+fn a_session_at_a_learner_that_is_gone_expires_in_its_time() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    tracker.reported(LINK, Millis(2000));
+    assert!(expired(&mut tracker, 7000).is_empty());
+    tracker.learner_gone(LINK);
+    assert_eq!(expired(&mut tracker, 7000), [ID]);
+}
+
+#[test]
+fn a_session_that_is_heard_of_while_it_is_held_lives() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    tracker.reported(LINK, Millis(4800));
+    assert!(expired(&mut tracker, 5100).is_empty());
+    assert!(tracker.renew(ID, 4000, Millis(5300)));
+    tracker.reported(LINK, Millis(5300));
+    assert!(expired(&mut tracker, 9999).is_empty());
+    assert_eq!(tracker.closing(), 0);
+}
+
+#[test]
+fn a_session_lives_between_its_timeout_and_one_tick_more() {
+    let mut tracker = tracker();
+    assert_eq!(tracker.next_expiry(), Some(Millis(5000)));
+    assert!(expired(&mut tracker, 4999).is_empty());
+    assert!(tracker.touch(ID, Millis(1500)));
+    assert!(
+        tracker.touch(ID, Millis(700)),
+        "an older report is harmless"
+    );
+    assert!(expired(&mut tracker, 5000).is_empty());
+    assert_eq!(expired(&mut tracker, 6000), [ID]);
+    assert!(!tracker.touch(ID, Millis(6001)), "no way back from expiry");
+    assert!(expired(&mut tracker, 60_000).is_empty(), "expires once");
+    tracker.remove(ID);
+    assert!(tracker.is_empty());
+}
+
+#[test]
+fn a_session_writes_through_one_owner() {
+    let mut tracker = tracker();
+    let learner = Owner::Learner(LinkId(1));
+    assert_eq!(tracker.check(ID, learner), Ok(()));
+    assert_eq!(
+        tracker.check(ID, Owner::Local),
+        Err(ErrorCode::SessionMoved)
+    );
+    tracker.set_owner(ID, Owner::Local);
+    assert_eq!(tracker.check(ID, Owner::Local), Ok(()));
+    tracker.mark_closing(ID);
+    assert_eq!(
+        tracker.check(ID, Owner::Local),
+        Err(ErrorCode::SessionExpired)
+    );
+    assert_eq!(
+        tracker.check(SessionId(8), Owner::Local),
+        Err(ErrorCode::SessionExpired)
+    );
+}
