@@ -9,12 +9,13 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use zk_core::Input;
 use zk_core::request::Client;
@@ -70,9 +71,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Serves until the connection ends. Between two calls it holds no more
-    /// memory than what waits to be taken or sent.
+    /// Serves until the connection ends. After a turn that was not long enough,
+    /// others come first, those among them whose sockets have something, too: a
+    /// task that wakes itself would run many times before the runtime asks the
+    /// sockets again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        match ready!(self.take_turn(cx)) {
+            Some(ended) => Poll::Ready(ended),
+            None => {
+                if pin!(yield_now()).poll(cx).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// One turn, after which the connection holds no more memory than what
+    /// waits to be taken or sent. Ready without an end if it was not long enough.
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
         self.work.begin();
         let ended = self.poll_both(cx);
         self.clients.backlog.count(&self.stats, &mut self.work);
@@ -84,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// unless it is not to be read now; at the socket's other side, if frames
     /// are left to send; always at the mailbox; and where a write waits for a
     /// place.
-    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn poll_both(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
         let mut budget = Budget::default();
         loop {
             self.collect(cx);
@@ -92,21 +109,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let taken = self.take_frames(&mut budget, cx);
             let is_flushed = match self.flush(cx) {
                 Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Socket(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Ended::Socket(error))),
                 Poll::Pending => false,
             };
             if self.work.ending.is_some() && (is_flushed || self.is_given_up(cx)) {
-                return self.work.ending.take().map_or(Poll::Pending, Poll::Ready);
+                return Poll::Ready(self.work.ending.take());
             }
             if self.work.outbox.unasked() > OUTBOX_BYTES_LIMIT {
-                return Poll::Ready(Ended::NotReading);
+                return Poll::Ready(Some(Ended::NotReading));
             }
             let may_read = filled != Filled::Nothing && self.wants_input();
             let may_take = is_flushed && taken == Taken::OutboxIsFull;
             if taken == Taken::OutOfTime || ((may_read || may_take) && budget.is_over()) {
-                // Others first.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return Poll::Ready(None);
             }
             if !(may_read || may_take) {
                 // Whoever is not read for what the server has to do first

@@ -2,15 +2,16 @@
 //! they like, a driver that answers when it likes, and tasks that are polled
 //! only when something has woken them.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use tokio::io::ReadBuf;
+use parking_lot::Mutex;
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::net::TcpListener;
 use zk_core::request::{Reply, SharedView, write_event, write_reply};
 use zk_core::tree::Tree;
 use zk_core::{ConnId, ToClient};
@@ -52,7 +53,7 @@ struct Wire {
 }
 
 #[derive(Clone, Default)]
-struct Socket(Rc<RefCell<Wire>>);
+struct Socket(Arc<Mutex<Wire>>);
 
 impl AsyncRead for Socket {
     fn poll_read(
@@ -60,7 +61,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut wire = self.0.borrow_mut();
+        let mut wire = self.0.lock();
         if wire.to_server.is_empty() {
             wire.reader = Some(cx.waker().clone());
             return Poll::Pending;
@@ -78,7 +79,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut wire = self.0.borrow_mut();
+        let mut wire = self.0.lock();
         if wire.room == 0 {
             wire.writer = Some(cx.waker().clone());
             return Poll::Pending;
@@ -100,13 +101,13 @@ impl AsyncWrite for Socket {
 
 impl Socket {
     fn deliver(&self, bytes: &[u8]) {
-        let mut wire = self.0.borrow_mut();
+        let mut wire = self.0.lock();
         wire.to_server.extend(bytes);
         wire.reader.take().into_iter().for_each(Waker::wake);
     }
 
     fn make_room(&self, bytes: usize) {
-        let mut wire = self.0.borrow_mut();
+        let mut wire = self.0.lock();
         wire.room += bytes;
         wire.writer.take().into_iter().for_each(Waker::wake);
     }
@@ -264,8 +265,11 @@ impl Model {
         let peer = &mut self.peers[at];
         if peer.woken.0.swap(false, Ordering::Relaxed) {
             let waker = Waker::from(peer.woken.clone());
-            let polled = peer.connection.poll(&mut Context::from_waker(&waker));
-            assert!(polled.is_pending(), "{polled:?}");
+            match peer.connection.take_turn(&mut Context::from_waker(&waker)) {
+                Poll::Pending => {}
+                Poll::Ready(None) => peer.woken.0.store(true, Ordering::Relaxed),
+                Poll::Ready(Some(ended)) => panic!("{ended:?}"),
+            }
         }
     }
 
@@ -289,7 +293,7 @@ impl Model {
             }
         }
         for peer in &mut self.peers {
-            peer.socket.0.borrow_mut().room = 0;
+            peer.socket.0.lock().room = 0;
             let replies = peer.take_replies();
             let asked = std::mem::take(&mut peer.asked);
             let label = &self.label;
@@ -338,7 +342,7 @@ impl Peer {
 
     /// Xids of all replies that have come.
     fn take_replies(&self) -> Vec<i32> {
-        let bytes = std::mem::take(&mut self.socket.0.borrow_mut().from_server);
+        let bytes = std::mem::take(&mut self.socket.0.lock().from_server);
         let xids = frames(&bytes).map(|frame| i32::from_be_bytes(*frame.first_chunk().unwrap()));
         xids.filter(|xid| *xid != -1).collect()
     }
@@ -469,7 +473,7 @@ async fn a_client_is_heard_whatever_its_requests_wait_for() {
     }
     model.peers[0].send(usize::MAX);
     model.run();
-    let unread = model.peers[0].socket.0.borrow().to_server.len();
+    let unread = model.peers[0].socket.0.lock().to_server.len();
     assert!(unread > 0, "all is read");
     assert!(model.hears_a_ping());
     // The driver is done: the next silence is the client's own.
@@ -526,8 +530,8 @@ async fn a_client_is_heard_whatever_its_requests_wait_for() {
     model.settle();
 }
 
-#[test]
-fn a_run_of_long_reads_lets_others_have_their_turn() {
+/// Someone has asked for what takes many turns.
+fn busy() -> Model {
     let mut model = opened("");
     let mut body = Vec::new();
     body.put_str("/many");
@@ -536,6 +540,12 @@ fn a_run_of_long_reads_lets_others_have_their_turn() {
     }
     model.peers[0].send(usize::MAX);
     model.peers[0].socket.make_room(1 << 30);
+    model
+}
+
+#[test]
+fn a_run_of_long_reads_lets_others_have_their_turn() {
+    let mut model = busy();
     let mut turns = 0;
     while model.peers[0].woken.0.load(Ordering::Relaxed) {
         model.poll(0);
@@ -545,6 +555,31 @@ fn a_run_of_long_reads_lets_others_have_their_turn() {
     }
     assert!(turns > 20, "{turns}");
     model.settle();
+}
+
+#[tokio::test]
+async fn between_two_turns_the_sockets_of_others_are_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut other = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let mut accepted = listener.accept().await.unwrap().0;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let turn = turns.clone();
+    let mut peer = busy().peers.swap_remove(0);
+    let task = tokio::spawn(poll_fn(move |cx| {
+        turn.fetch_add(1, Ordering::Relaxed);
+        peer.connection.poll(cx).map(drop)
+    }));
+    for _ in 0..4 {
+        other.write_all(b"?").await.unwrap();
+        let before = turns.load(Ordering::Relaxed);
+        // With room for more, so that the next time the runtime has to tell.
+        assert_eq!(accepted.read(&mut [0; 16]).await.unwrap(), 1);
+        let meanwhile = turns.load(Ordering::Relaxed) - before;
+        assert!(meanwhile < 10, "{meanwhile} turns");
+    }
+    task.abort();
 }
 
 #[tokio::test]
@@ -625,7 +660,7 @@ async fn the_bytes_of_all_writes_are_bounded() {
     assert_eq!(model.peers[0].connection.work.outstanding, 0);
     model.clients.metrics.outstanding_bytes.add(-others);
     while model.peers[0].connection.work.outstanding == 0 {
-        tokio::task::yield_now().await;
+        yield_now().await;
         model.run();
     }
     model.settle();
