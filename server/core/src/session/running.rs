@@ -40,6 +40,11 @@ impl Running {
         }
     }
 
+    /// The running time of the last step.
+    pub(super) fn now(&self) -> Millis {
+        self.at(self.last_step)
+    }
+
     /// The running time at this moment, which may be a while ago.
     pub(super) fn at(&self, at: Millis) -> Millis {
         let skipped = if at < self.resumed {

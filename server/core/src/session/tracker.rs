@@ -60,6 +60,14 @@ struct Reports {
 }
 
 impl Reports {
+    const fn from(now: Millis) -> Self {
+        Self {
+            last: now,
+            lenient_until: Millis(0),
+            held: Vec::new(),
+        }
+    }
+
     fn may_expire(&self, expires: Millis) -> bool {
         self.last >= expires && self.last >= self.lenient_until
     }
@@ -121,8 +129,8 @@ impl SessionTracker {
             is_closing: false,
         });
         self.renew(id, timeout_ms, now);
-        if let (Some(tracked), Some(_)) = (self.sessions.get_mut(&id), owner) {
-            tracked.owner = owner;
+        if let Some(owner) = owner {
+            self.set_owner(id, owner);
         }
     }
 
@@ -167,16 +175,21 @@ impl SessionTracker {
     pub fn set_owner(&mut self, id: SessionId, owner: Owner) {
         if let Some(tracked) = self.sessions.get_mut(&id) {
             tracked.owner = Some(owner);
+            self.expect_reports(owner);
         }
     }
 
     /// May this session write through this owner? The first owner that asks
     /// after a change of the leader is taken.
     pub fn check(&mut self, id: SessionId, owner: Owner) -> Result<(), ErrorCode> {
-        match self.sessions.get_mut(&id) {
-            Some(tracked) if !tracked.is_closing => match *tracked.owner.get_or_insert(owner) {
-                known if known == owner => Ok(()),
-                _ => Err(ErrorCode::SessionMoved),
+        match self.sessions.get(&id) {
+            Some(tracked) if !tracked.is_closing => match tracked.owner {
+                Some(known) if known == owner => Ok(()),
+                Some(_) => Err(ErrorCode::SessionMoved),
+                None => {
+                    self.set_owner(id, owner);
+                    Ok(())
+                }
             },
             _ => Err(ErrorCode::SessionExpired),
         }
@@ -258,15 +271,24 @@ impl SessionTracker {
         }
     }
 
+    /// Counts the silence of a learner from its first session on.
+    fn expect_reports(&mut self, owner: Owner) {
+        if let Owner::Learner(link) = owner {
+            let now = self.time.now();
+            self.learners
+                .entry(link)
+                .or_insert_with(|| Reports::from(now));
+        }
+    }
+
     /// The learner on this link has told what it has heard up to `now`.
     pub fn reported(&mut self, link: LinkId, now: Millis) {
         let now = self.time.at(now);
         let tick_ms = self.tick_ms;
-        let reports = self.learners.entry(link).or_insert(Reports {
-            last: now,
-            lenient_until: Millis(0),
-            held: Vec::new(),
-        });
+        let reports = self
+            .learners
+            .entry(link)
+            .or_insert_with(|| Reports::from(now));
         let silent = now - reports.last;
         if silent > tick_ms {
             reports.lenient_until = now + silent;

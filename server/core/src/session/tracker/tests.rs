@@ -74,7 +74,9 @@ fn a_session_at_a_learner_expires_when_the_learner_has_answered() {
     const LINK: LinkId = LinkId(1);
     let mut tracker = tracker();
     tracker.set_owner(ID, Owner::Learner(LINK));
-    tracker.reported(LINK, Millis(4800));
+    for ms in (800..=4800).step_by(500) {
+        tracker.reported(LINK, Millis(ms));
+    }
     assert!(
         expired(&mut tracker, 5100).is_empty(),
         "not heard to the end"
@@ -102,6 +104,26 @@ fn a_learner_that_was_silent_gets_its_time_again() {
     }
     tracker.reported(LINK, Millis(18_000));
     assert_eq!(expired(&mut tracker, 18_000), [ID]);
+}
+
+#[test]
+fn a_learner_that_has_never_answered_is_waited_for() {
+    const LINK: LinkId = LinkId(1);
+    for asks in [true, false] {
+        let mut tracker = tracker();
+        run_to(&mut tracker, 500);
+        if asks {
+            assert_eq!(tracker.check(ID, Owner::Learner(LINK)), Ok(()));
+        } else {
+            tracker.track(ID, 4000, Some(Owner::Learner(LINK)), Millis(500));
+        }
+        assert!(expired(&mut tracker, 7000).is_empty());
+        tracker.reported(LINK, Millis(7000));
+        assert!(expired(&mut tracker, 7000).is_empty());
+        tracker.learner_gone(LINK);
+        assert!(expired(&mut tracker, 13_000).is_empty());
+        assert_eq!(expired(&mut tracker, 13_500), [ID]);
+    }
 }
 
 #[test]
