@@ -60,21 +60,54 @@ impl MemDisk {
     /// any subset. `random(n)` chooses a number below `n`. Syncs and changes
     /// work again afterwards.
     pub fn power_cut(&self, random: &mut dyn FnMut(u64) -> u64) {
-        let mut state = self.0.borrow_mut();
-        let state = &mut *state;
-        for inode in state.files.values_mut() {
-            let pending = std::mem::take(&mut inode.pending);
+        self.lose(random, |pending, durable, random| {
             let kept = random(pending.len() as u64 + 1) as usize;
             for (n, change) in pending.into_iter().enumerate() {
                 if n < kept {
-                    change.apply(&mut inode.durable);
+                    change.apply(durable);
                 } else if n == kept
                     && let ContentChange::Bytes(at, mut bytes) = change
                 {
                     bytes.truncate(random(bytes.len() as u64 + 1) as usize);
-                    ContentChange::Bytes(at, bytes).apply(&mut inode.durable);
+                    ContentChange::Bytes(at, bytes).apply(durable);
                 }
             }
+        });
+    }
+
+    /// Like [`Self::power_cut`], but of a file's changes any subset survives,
+    /// sector by sector: a disk writes them in the order that it likes.
+    pub fn power_cut_reordered(&self, random: &mut dyn FnMut(u64) -> u64) {
+        self.lose(random, |pending, durable, random| {
+            for change in pending {
+                match change {
+                    ContentChange::Bytes(at, bytes) => {
+                        for (at, sector) in sectors(at, &bytes) {
+                            if random(2) == 1 {
+                                ContentChange::Bytes(at, sector.to_vec()).apply(durable);
+                            }
+                        }
+                    }
+                    ContentChange::Len(_) => {
+                        if random(2) == 1 {
+                            change.apply(durable);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    fn lose(
+        &self,
+        random: &mut dyn FnMut(u64) -> u64,
+        keep_some: impl Fn(Vec<ContentChange>, &mut Vec<u8>, &mut dyn FnMut(u64) -> u64),
+    ) {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        for inode in state.files.values_mut() {
+            let pending = std::mem::take(&mut inode.pending);
+            keep_some(pending, &mut inode.durable, random);
             inode.content.clone_from(&inode.durable);
         }
         for change in std::mem::take(&mut state.names_pending) {
@@ -86,6 +119,18 @@ impl MemDisk {
         let State { names, files, .. } = &mut *state;
         files.retain(|inode, _| names.values().any(|named| named == inode));
         state.changes_left = None;
+    }
+
+    /// Another disk with what a process sees on this one now, all of it durable.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copy = Self::default();
+        let state = self.0.borrow();
+        for (path, inode) in &state.names {
+            copy.plant(path, state.files[inode].content.clone());
+        }
+        copy.0.borrow_mut().dirs.extend(state.dirs.iter().cloned());
+        copy
     }
 
     /// Lets this many more changes and syncs succeed and everything after
@@ -118,6 +163,21 @@ impl MemDisk {
         state.names_durable.insert(path.to_owned(), inode);
     }
 }
+
+/// The pieces of a write that a disk writes as a whole.
+fn sectors(at: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let end = ((at + start) / SECTOR_BYTES + 1) * SECTOR_BYTES - at;
+        let sector = bytes.get(start..end.min(bytes.len()))?;
+        let at = at + start;
+        start = end;
+        (!sector.is_empty()).then_some((at, sector))
+    })
+}
+
+/// What a disk writes as a whole.
+const SECTOR_BYTES: usize = 512;
 
 impl State {
     fn change(&mut self) -> io::Result<()> {
@@ -347,6 +407,23 @@ mod tests {
         disk.open(path).unwrap().write_at(1, b"xyz").unwrap();
         disk.power_cut(&mut |n| n / 2);
         assert_eq!(disk.read(path).unwrap(), b"axyz");
+    }
+
+    #[test]
+    fn a_disk_writes_sectors_in_any_order() {
+        let disk = MemDisk::default();
+        let (dir, path) = (Path::new("/d"), Path::new("/d/f"));
+        disk.create_dir(dir).unwrap();
+        let mut file = disk.create(path).unwrap();
+        disk.sync_dir(dir).unwrap();
+        file.write_at(500, &[1; 600]).unwrap();
+        assert_eq!(disk.copy().read(path).unwrap(), disk.read(path).unwrap());
+        // Of the three sectors only the second.
+        let mut kept = [0, 1, 0].into_iter();
+        disk.power_cut_reordered(&mut |_| kept.next().unwrap());
+        let content = disk.read(path).unwrap();
+        assert_eq!(content[..512], [0; 512]);
+        assert_eq!(content[512..], [1; 512]);
     }
 
     #[test]
