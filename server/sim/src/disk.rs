@@ -33,11 +33,13 @@ pub(crate) struct DiskQueue {
     pub(crate) is_busy: bool,
     /// Written beside the log.
     snapshot: Option<Arc<TreeCut>>,
+    /// The disk has failed and does nothing any more.
+    pub(crate) is_broken: bool,
 }
 
 impl DiskQueue {
     pub(crate) fn is_idle(&self) -> bool {
-        self.works.is_empty() && self.syncing.is_none()
+        self.works.is_empty() && self.syncing.is_none() || self.is_broken
     }
 
     /// Is there anything in it by which the server commits itself to a leader?
@@ -140,7 +142,6 @@ impl DiskQueue {
         let mut blocks = cut.blocks();
         let snapshots = store.snapshots();
         snapshots.write_blocks(cut.zxid(), cut.digest(), |out| blocks.append_next(out))?;
-        store.purge(SNAPSHOTS_KEPT)?;
         Ok(Some(Input::SnapshotSaved(cut.zxid())))
     }
 
@@ -151,7 +152,7 @@ impl DiskQueue {
 }
 
 /// As few as a server may keep.
-const SNAPSHOTS_KEPT: usize = 3;
+pub(crate) const SNAPSHOTS_KEPT: usize = 3;
 
 /// How long the next part of the work takes, in µs.
 pub(crate) fn duration_us(

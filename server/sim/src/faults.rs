@@ -5,15 +5,18 @@ use crate::world::{Event, World};
 impl World {
     /// Something goes wrong, and again after a while.
     pub(crate) fn fault(&mut self) {
-        if !self.is_faulty() {
+        if !self.has_faults_to_come() {
             return;
         }
         let pause_us = self.rng.within(50_000, 900_000);
         self.after(pause_us, Event::Fault);
+        if self.is_one_empty() {
+            return;
+        }
         let n = self.servers.len();
         let some = self.rng.index(n);
         let leader = (0..n).find(|server| self.servers[*server].leads());
-        match self.rng.below(100) {
+        match self.rng.below(115) {
             0..12 => self.crash(some),
             12..22 => self.crash(leader.unwrap_or(some)),
             22..32 => {
@@ -39,10 +42,20 @@ impl World {
                     self.servers[server].is_disk_slow = true;
                 }
             }
-            84..92 => {
+            100..115 => {
+                let server = if self.rng.percent(40) {
+                    leader.unwrap_or(some)
+                } else {
+                    some
+                };
+                self.rare_fault(server);
+            }
+            84..92 if !self.is_paused(some) => {
                 let pause_us = self.rng.within(50_000, 1_500_000);
                 self.trace(|| format!("fault: {} stands still", some + 1));
                 self.servers[some].paused_until_us = self.now_us + pause_us;
+                self.servers[some].is_stopped = false;
+                self.servers[some].stood_us += pause_us;
             }
             _ => {
                 self.heal();
@@ -68,6 +81,25 @@ impl World {
                 self.die_for(other, false, down_us);
             }
             self.heal();
+        }
+    }
+
+    /// A server was elected: the moment to lose one of those that elected it,
+    /// and to bring back who did not take part.
+    pub(crate) fn fault_at_an_election(&mut self, leader: usize) {
+        let n = self.servers.len();
+        for server in (0..n).filter(|server| *server != leader) {
+            if !self.servers[server].is_up() {
+                let pause_us = self.rng.within(1_000, 40_000);
+                self.after(pause_us, Event::Start { server });
+            }
+        }
+        let other = (leader + 1 + self.rng.index(n - 1)) % n;
+        if self.servers[other].is_up() {
+            self.trace(|| format!("fault: {} dies after an election", other + 1));
+            let (is_power_cut, down_us) =
+                (self.rng.percent(50), self.rng.within(300_000, 1_500_000));
+            self.die_for(other, is_power_cut, down_us);
         }
     }
 

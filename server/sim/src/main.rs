@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
-use zk_sim::{Broken, Report, SimConfig, Violation, World};
+use zk_sim::{Broken, FaultKind, Report, SimConfig, Violation, World};
 
 /// Simulates an ensemble under faults and checks what must always hold.
 #[derive(Debug, Parser)]
@@ -22,12 +22,24 @@ struct Arguments {
     /// Gives up after this many events in a run.
     #[arg(long)]
     steps: Option<u64>,
-    /// Servers in the ensemble.
-    #[arg(long, default_value_t = 3)]
-    servers: usize,
+    /// Servers in the ensemble, other than the seed says.
+    #[arg(long)]
+    servers: Option<usize>,
+    /// Ends the replay after this many simulated ms.
+    #[arg(long, value_name = "MS", requires = "seed")]
+    until: Option<u64>,
+    /// At the end of the replay prints the state of this server.
+    #[arg(long, value_name = "SERVER", requires = "seed")]
+    show: Option<usize>,
     /// Runs each seed twice and compares the traces.
     #[arg(long)]
     check_determinism: bool,
+    /// Adds a kind of fault that is left out otherwise; may be given more than once.
+    #[arg(long, value_name = "KIND")]
+    with: Vec<FaultKind>,
+    /// Leaves a kind of fault out; may be given more than once.
+    #[arg(long, value_name = "KIND")]
+    without: Vec<FaultKind>,
     /// A deliberately broken build.
     #[arg(long = "break", value_name = "NAME")]
     broken: Option<Broken>,
@@ -80,17 +92,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, seed: u64) -> Result<Report, Violation> {
+    let seeded = SimConfig::seed(seed);
+    let mut without = [seeded.without.clone(), arguments.without.clone()].concat();
+    without.retain(|kind| !arguments.with.contains(kind));
     let mut config = SimConfig {
-        servers: arguments.servers,
+        servers: arguments.servers.unwrap_or(seeded.servers),
+        until_ms: arguments.until,
+        without,
         broken: arguments.broken,
         trace: arguments.seed.is_some() || arguments.check_determinism,
-        ..SimConfig::seed(seed)
+        ..seeded
     };
     if let Some(steps) = arguments.steps {
         config.events_max = steps;
     }
-    let (outcome, trace) = once(&config);
-    if arguments.check_determinism && once(&config).1 != trace {
+    let (outcome, trace, state) = once(&config, arguments.show);
+    if arguments.check_determinism && once(&config, None).1 != trace {
         let detail = "two runs of the same seed differ".to_owned();
         return Err(Violation {
             property: "determinism",
@@ -98,13 +115,14 @@ fn run(arguments: &Arguments, seed: u64) -> Result<Report, Violation> {
         });
     }
     if arguments.seed.is_some() {
-        eprint!("{trace}");
+        eprint!("{trace}{state}");
     }
     outcome
 }
 
-/// A panic in the code under test is a failed seed like any other.
-fn once(config: &SimConfig) -> (Result<Report, Violation>, String) {
+/// The outcome, the trace, and the state of the server that is to be shown. A
+/// panic in the code under test is a failed seed like any other.
+fn once(config: &SimConfig, show: Option<usize>) -> (Result<Report, Violation>, String, String) {
     let mut world = World::new(config.clone());
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
     let outcome = outcome.unwrap_or_else(|panic| {
@@ -116,13 +134,20 @@ fn once(config: &SimConfig) -> (Result<Report, Violation>, String) {
             detail,
         })
     });
-    (outcome, world.take_trace())
+    let state = show.map(|server| world.show(server));
+    (outcome, world.take_trace(), state.unwrap_or_default())
 }
 
 fn replay(arguments: &Arguments, seed: u64) -> String {
     let mut command = format!("cargo run --release -p zk-sim -- --seed {seed}");
-    if arguments.servers != 3 {
-        command += &format!(" --servers {}", arguments.servers);
+    if let Some(servers) = arguments.servers {
+        command += &format!(" --servers {servers}");
+    }
+    for kind in &arguments.with {
+        command += &format!(" --with {}", kind.name());
+    }
+    for kind in &arguments.without {
+        command += &format!(" --without {}", kind.name());
     }
     if let Some(broken) = arguments.broken {
         command += &format!(" --break {}", broken.name());

@@ -11,6 +11,7 @@ use zk_core::{Input, LinkId};
 use zk_proto::quorum::{Notification, PacketKind, QuorumPacket};
 use zk_proto::{Sid, Zxid};
 
+use crate::wiretap::Tap;
 use crate::world::{Event, World};
 
 /// What travels on a link.
@@ -44,6 +45,7 @@ struct Stream {
     is_synced: bool,
     /// A broken build has heard of ACKs up to here.
     forged: Zxid,
+    tap: Tap,
 }
 
 /// All links, votes and cuts.
@@ -71,6 +73,18 @@ impl Network {
 
     pub(crate) fn is_whole(&self) -> bool {
         self.cuts.is_empty()
+    }
+
+    /// A number for the link of a stranger.
+    pub(crate) const fn strange_link(&mut self) -> LinkId {
+        self.next_accepted += 1;
+        LinkId(self.next_accepted)
+    }
+
+    /// What was seen on a link, and whether this end of it is the learner's.
+    pub(crate) fn tap(&mut self, end: End) -> Option<(&mut Tap, bool)> {
+        let stream = self.streams.get_mut(self.by_end.get(&end)?)?;
+        Some((&mut stream.tap, stream.ends[0] == end))
     }
 }
 
@@ -119,11 +133,15 @@ impl World {
             last_us: [self.now_us; 2],
             is_synced: false,
             forged: Zxid::ZERO,
+            tap: Tap::default(),
         };
         self.network.streams.insert(id, stream);
         self.network.by_end.insert(from, id);
         self.network.by_end.insert(accepted, id);
         self.servers[to].hold(accepted.link);
+        if let Some(process) = &mut self.servers[to].process {
+            process.learners.insert(accepted.link, from.server);
+        }
         let (a, b) = (from.server + 1, to + 1);
         self.trace(|| format!("link {a}-{b} stands"));
         self.input(to, Input::LinkAccepted(accepted.link));
@@ -202,6 +220,9 @@ impl World {
                 self.break_stream(id);
             }
             return;
+        }
+        if self.servers[here.server].holds(here.link) {
+            self.wire_arrives(here, &wire);
         }
         self.arrived(here, wire);
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use zk_core::tree::Tree;
+use zk_proto::SessionId;
 
 use crate::Violation;
 
@@ -23,6 +24,7 @@ pub(crate) struct Oracle {
     /// Created by one multi.
     pairs: Vec<(String, String)>,
     sequential: BTreeSet<String>,
+    timeouts_ms: BTreeMap<SessionId, u64>,
     pub(crate) acked: u64,
     pub(crate) failed: u64,
     pub(crate) unknown: u64,
@@ -35,6 +37,18 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// A session stands, with the timeout that it was given.
+    pub(crate) fn session(&mut self, session: SessionId, timeout_ms: i32) {
+        let timeout_ms = u64::try_from(timeout_ms).unwrap_or_default();
+        let known = self.timeouts_ms.entry(session).or_insert(timeout_ms);
+        *known = timeout_ms.min(*known);
+    }
+
+    /// The shortest timeout that a session was given; 0 before it has one.
+    pub(crate) fn timeout_ms(&self, session: SessionId) -> u64 {
+        self.timeouts_ms.get(&session).copied().unwrap_or_default()
+    }
+
     /// These are about to be created, together if there are two.
     pub(crate) fn create(&mut self, paths: &[String]) {
         for path in paths {

@@ -7,17 +7,18 @@ use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
 use zk_core::tree::Tree;
 use zk_core::{Ensemble, Input, LinkId, LogEntry, Member, Millis, Output, Replica, Role};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
-use zk_proto::{Epoch, SessionId, Sid, Zxid};
+use zk_proto::txn::{Txn, decode_txn};
+use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 use zk_store::{MemDisk, Store, StoreConfig};
 
 use crate::disk::{DiskQueue, DiskWork, rebuild};
-use crate::invariants::{Invariants, Life};
+use crate::invariants::{Invariants, Life, expiry, promises, replies};
 use crate::network::{End, Wire};
 use crate::scenario::{
     CONTAINER_CHECK_INTERVAL_MS, INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS,
 };
 use crate::world::{Event, World};
-use crate::{Broken, Violation, brief};
+use crate::{Broken, FaultKind, Violation, brief};
 
 /// A host and the process on it.
 pub(crate) struct Server {
@@ -28,8 +29,20 @@ pub(crate) struct Server {
     pub(crate) is_disk_slow: bool,
     /// Stands still until then.
     pub(crate) paused_until_us: u64,
+    /// While it stands still, nothing of the process runs: neither its disk
+    /// threads nor what reads its sockets.
+    pub(crate) is_stopped: bool,
+    /// For how long it stood still up to now, all in all.
+    pub(crate) stood_us: u64,
+    /// How far its wall clock is ahead.
+    pub(crate) wall_skew_ms: i64,
+    /// Where its monotonic clock began with this life.
+    pub(crate) mono_start_us: u64,
     /// Epochs that the disk has confirmed.
     pub(crate) confirmed: (Epoch, Epoch),
+    /// Newest transaction that the disk has confirmed; `None` while it
+    /// rewrites its history.
+    pub(crate) confirmed_log: Option<Zxid>,
 }
 
 /// A running server.
@@ -44,6 +57,23 @@ pub(crate) struct Process {
     touched: BTreeMap<SessionId, Millis>,
     /// Newest transaction of the log, whether written or not.
     pub(crate) tip: Zxid,
+    /// Newest transaction that the disk has synced.
+    pub(crate) synced: Zxid,
+    /// Accepted and current epoch as it found them or as the disk has
+    /// confirmed them since.
+    pub(crate) epochs: (Epoch, Epoch),
+    /// Newest epoch that the server has made its own, durable or not.
+    pub(crate) current_epoch: Epoch,
+    /// Who has dialed the links that it has accepted.
+    pub(crate) learners: BTreeMap<LinkId, usize>,
+    /// Who has accepted its epoch since it began to lead.
+    pub(crate) epoch_acks: BTreeSet<usize>,
+    /// Sessions that the replica was told of since the last PING.
+    pub(crate) handed_in: BTreeSet<SessionId>,
+    /// When it, as the leader, was last told of a session.
+    pub(crate) heard: BTreeMap<SessionId, u64>,
+    /// Since when it leads.
+    reign_since_us: u64,
     pub(crate) role: Role,
     pub(crate) is_serving: bool,
     /// When the last batch ended.
@@ -62,7 +92,12 @@ impl Server {
             process: None,
             is_disk_slow: false,
             paused_until_us: 0,
+            is_stopped: false,
+            stood_us: 0,
+            wall_skew_ms: 0,
+            mono_start_us: 0,
             confirmed: (Epoch(0), Epoch(0)),
+            confirmed_log: None,
         }
     }
 
@@ -113,11 +148,16 @@ impl World {
         if self.servers[server].is_up() {
             return Ok(());
         }
-        let (now, seed) = (self.now(), self.rng.next());
+        let seed = self.rng.next();
         let fails_after = (self.is_faulty() && self.rng.percent(5)).then(|| self.rng.below(8));
+        if self.has(FaultKind::DamagedSector) && self.rng.percent(10) {
+            self.look_at_damage(server)?;
+        }
         let host = &mut self.servers[server];
         host.life += 1;
         host.is_disk_slow = false;
+        host.paused_until_us = 0;
+        host.mono_start_us = seed % MONO_START_US_MAX;
         host.disk.fail_after(fails_after);
         let opened = open(&host.disk, self.commit_log_count);
         host.disk.fail_after(None);
@@ -149,6 +189,8 @@ impl World {
             .map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
         let entries = loaded.entries.iter().map(|(zxid, data)| (*zxid, &data[..]));
         let tip = self.checks.recovered(who, snapshot, entries)?;
+        let confirmed = self.servers[server].confirmed_log.replace(tip);
+        promises::outlives(who, confirmed.unwrap_or(tip), tip)?;
         let config = config(
             server,
             self.servers.len(),
@@ -157,6 +199,9 @@ impl World {
             seed,
             who.life,
         );
+        let now = self.now(server);
+        // Without the file the newest transaction's or snapshot's epoch is current.
+        let epoch = found.1.max(loaded.last_zxid().epoch());
         let mut replica = Replica::new(config, rebuild(&loaded), now);
         let mut outputs = Vec::new();
         replica.start(now, &mut outputs);
@@ -171,6 +216,14 @@ impl World {
             links: BTreeSet::new(),
             touched: BTreeMap::new(),
             tip,
+            synced: tip,
+            epochs: found,
+            current_epoch: epoch,
+            learners: BTreeMap::new(),
+            epoch_acks: BTreeSet::new(),
+            handed_in: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            reign_since_us: 0,
             role: Role::Looking,
             is_serving: false,
             was_serving: false,
@@ -189,6 +242,7 @@ impl World {
         self.perform(server, outputs)?;
         self.plan_tick(server);
         self.after(TICK_MS * 500, Event::Touch { server, life });
+        self.plan_purge(server, 0);
         self.repeat_votes_to(server);
         Ok(())
     }
@@ -202,8 +256,13 @@ impl World {
 
     pub(crate) fn die_for(&mut self, server: usize, is_power_cut: bool, down_us: u64) {
         if is_power_cut {
-            let rng = &mut self.rng;
-            self.servers[server].disk.power_cut(&mut |n| rng.below(n));
+            let reorders = self.has(FaultKind::ReorderedWrites) && self.rng.percent(50);
+            let (disk, rng) = (&self.servers[server].disk, &mut self.rng);
+            if reorders {
+                disk.power_cut_reordered(&mut |n| rng.below(n));
+            } else {
+                disk.power_cut(&mut |n| rng.below(n));
+            }
         }
         self.servers[server].disk.fail_after(None);
         self.servers[server].process = None;
@@ -229,7 +288,7 @@ impl World {
 
     /// The driver takes a batch.
     pub(crate) fn run_batch(&mut self, server: usize) -> Result<(), Violation> {
-        let now = self.now();
+        let now = self.now(server);
         if self.servers[server].paused_until_us > self.now_us {
             let life = self.servers[server].life;
             self.at(
@@ -244,14 +303,24 @@ impl World {
         process.is_run_planned = false;
         process.led = (process.role == Role::Leading).then_some(process.epoch);
         let mut outputs = Vec::new();
-        for input in std::mem::take(&mut process.inbox) {
+        let inbox = std::mem::take(&mut process.inbox);
+        let mut heard = Vec::new();
+        for input in inbox {
             self.trace.line(self.now_us, || {
                 format!("{} <- {}", server + 1, brief::input(&input))
             });
-            process.replica.step(now, input, &mut outputs);
+            self.is_taken(server, &input, &mut heard);
+            if let Some(process) = &mut self.servers[server].process {
+                process.replica.step(now, input, &mut outputs);
+            }
         }
-        drop(process.replica.finish(now, &mut outputs));
+        if let Some(process) = &mut self.servers[server].process {
+            drop(process.replica.finish(now, &mut outputs));
+        }
         self.perform(server, outputs)?;
+        if let Some(process) = &mut self.servers[server].process {
+            process.heard.extend(heard);
+        }
         self.observe(server)?;
         self.serve_all(server);
         self.plan_tick(server);
@@ -289,14 +358,14 @@ impl World {
 
     fn plan_tick(&mut self, server: usize) {
         let life = self.servers[server].life;
-        let now = self.now_us;
+        let (now, start_us) = (self.now_us, self.servers[server].mono_start_us);
         let Some(process) = &mut self.servers[server].process else {
             return;
         };
         let Some(deadline) = process.replica.next_deadline() else {
             return;
         };
-        let at = (deadline.0 * 1000).max(now + 1);
+        let at = (deadline.0 * 1000).saturating_sub(start_us).max(now + 1);
         if at < process.planned_tick_us {
             process.planned_tick_us = at;
             self.at(
@@ -311,7 +380,7 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self, server: usize, planned: u64) {
-        let now = self.now();
+        let now = self.now(server);
         let Some(process) = &mut self.servers[server].process else {
             return;
         };
@@ -332,7 +401,7 @@ impl World {
     }
 
     pub(crate) fn touch(&mut self, server: usize, session: SessionId) {
-        let now = self.now().mono;
+        let now = self.now(server).mono;
         if let Some(process) = &mut self.servers[server].process {
             process.touched.insert(session, now);
         }
@@ -367,15 +436,20 @@ impl World {
                 }
                 Output::Close { link, .. } => self.close(end(link)),
                 Output::Send { link, packet } => {
+                    self.packet_is_sent(end(link), &packet);
                     self.send_packet(end(link), packet);
                 }
-                Output::SendSnap { link, cut } => self.send(end(link), Wire::Snap(cut)),
+                Output::SendSnap { link, cut } => {
+                    self.snap_is_sent(end(link));
+                    self.send(end(link), Wire::Snap(cut));
+                }
                 Output::Notify { to, notification } => self.vote(server, to, notification),
                 Output::Append(entries) => {
                     self.check_append(server, &entries)?;
                     self.hand_to_disk(server, DiskWork::Append(entries));
                 }
                 Output::SaveEpoch(file, epoch) => {
+                    self.epoch_is_saved(server, file, epoch);
                     self.hand_to_disk(server, DiskWork::SaveEpoch(file, epoch));
                 }
                 Output::Truncate(zxid) => self.hand_to_disk(server, DiskWork::Truncate(zxid)),
@@ -394,10 +468,10 @@ impl World {
                 Output::SessionOpened {
                     conn,
                     session,
+                    timeout_ms,
                     frame,
-                    ..
                 } => {
-                    self.session_opened(conn, session, frame);
+                    self.session_opened(conn, session, timeout_ms, frame);
                 }
                 Output::SessionRefused { conn, frame } => self.session_refused(conn, frame),
                 Output::CloseClient { conn, .. } => self.close_client(conn),
@@ -444,21 +518,31 @@ impl World {
         serving: bool,
         epoch: Epoch,
     ) -> Result<(), Violation> {
-        let who = self.who(server);
+        let (who, running_us) = (self.who(server), self.running_us(server));
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());
         };
         let is_new = serving && (!process.is_serving || process.epoch != epoch);
         (process.role, process.is_serving, process.epoch) = (role, serving, epoch);
+        process.handed_in.clear();
+        if role == Role::Leading && !serving {
+            process.epoch_acks.clear();
+            if self.is_faulty() && self.rng.percent(8) {
+                self.fault_at_an_election(server);
+            }
+            return Ok(());
+        }
         if is_new && role == Role::Leading {
             let tip = process.tip;
+            process.heard.clear();
+            process.reign_since_us = running_us;
             return self.checks.established(who, epoch, tip);
         }
         Ok(())
     }
 
     fn check_append(&mut self, server: usize, entries: &[LogEntry]) -> Result<(), Violation> {
-        let who = self.who(server);
+        let (who, running_us) = (self.who(server), self.running_us(server));
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());
         };
@@ -469,13 +553,26 @@ impl World {
             self.checks
                 .append(who, process.tip, entry.zxid, &entry.data, leads)?;
             process.tip = entry.zxid;
+            if leads.is_none() {
+                continue;
+            }
+            let (header, txn, _) = decode_txn(&entry.data)
+                .map_err(|error| Violation::new("proposals are readable", error.to_string()))?;
+            self.checks
+                .proposed(header.session, entry.zxid, replies::subject(&txn))?;
+            if matches!(txn, Txn::CloseSession(_)) && header.cxid == Xid(0) {
+                let heard = process.heard.get(&header.session).copied();
+                let heard = heard.unwrap_or_default().max(process.reign_since_us);
+                let timeout_ms = self.oracle.timeout_ms(header.session);
+                expiry::is_due(who, header.session, heard, timeout_ms, running_us)?;
+            }
         }
         Ok(())
     }
 }
 
 /// Opens the store; a fresh one gets its first snapshot.
-fn open(
+pub(crate) fn open(
     disk: &MemDisk,
     tail_max: usize,
 ) -> Result<(Store<MemDisk>, zk_store::Loaded), zk_store::StoreError> {
@@ -534,3 +631,6 @@ fn config(
         first_session_id: ((server as i64 + 1) << 56) | ((life as i64) << 24),
     }
 }
+
+/// Monotonic clocks begin anywhere below this.
+const MONO_START_US_MAX: u64 = 1 << 40;

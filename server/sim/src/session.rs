@@ -11,6 +11,7 @@ use zk_proto::client::ConnectRequest;
 use zk_proto::{SessionId, Xid};
 
 use crate::Broken;
+use crate::invariants::owners;
 use crate::world::{Event, World};
 
 /// What a client sends.
@@ -40,6 +41,13 @@ pub(crate) struct ClientConn {
     /// Writes without a reply.
     owed: u32,
     last_us: [u64; 2],
+}
+
+impl ClientConn {
+    /// The server that it leads to, and the life of that.
+    pub(crate) const fn at(&self) -> (usize, u64) {
+        (self.server, self.life)
+    }
 }
 
 impl World {
@@ -219,9 +227,22 @@ impl World {
     }
 
     /// Performs `Output::SessionOpened`.
-    pub(crate) fn session_opened(&mut self, id: ConnId, session: SessionId, frame: Vec<u8>) {
+    pub(crate) fn session_opened(
+        &mut self,
+        id: ConnId,
+        session: SessionId,
+        timeout_ms: i32,
+        frame: Vec<u8>,
+    ) {
+        self.oracle.session(session, timeout_ms);
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.session = Some(session);
+            let (server, life) = (conn.server, conn.life);
+            let same = |conn: &ClientConn| (conn.server, conn.life) == (server, life);
+            let mut others = self.conns.iter().filter(|(other, _)| **other != id);
+            let other = others.find(|(_, conn)| same(conn) && conn.session == Some(session));
+            let check = owners::is_only_one(server + 1, session, id, other.map(|(id, _)| *id));
+            self.require(check);
         }
         self.send_to_client(id, frame, false);
     }

@@ -14,7 +14,7 @@ use crate::scenario::{HEAL_MS, SETTLE_MS, TICK_MS, WALL_START_MS};
 use crate::server::Server;
 use crate::session::{ClientConn, ClientMessage};
 use crate::trace::Trace;
-use crate::{SimConfig, Violation};
+use crate::{FaultKind, SimConfig, Violation};
 
 /// Something that happens at its time. Lives tell whether it still matters.
 #[derive(Debug)]
@@ -88,6 +88,15 @@ pub(crate) enum Event {
     Crash {
         server: usize,
     },
+    /// A process ends that had this coming.
+    Die {
+        server: usize,
+        life: u64,
+    },
+    Purge {
+        server: usize,
+        life: u64,
+    },
     Heal,
     Look,
 }
@@ -132,15 +141,16 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) commit_log_count: usize,
     pub(crate) snap_count: u64,
+    /// The server that has lost its disk last.
+    pub(crate) wiped: Option<usize>,
     /// Clients finish what they have begun.
     pub(crate) is_draining: bool,
-    /// When the newest acknowledged write was sent.
-    pub(crate) last_acked_sent_us: u64,
     queue: BTreeMap<(u64, u64), Event>,
     next_event: u64,
     faults_until_us: u64,
     draining_since_us: u64,
     report: Report,
+    violation: Option<Violation>,
 }
 
 impl World {
@@ -150,25 +160,42 @@ impl World {
         let mut rng = Rng::new(config.seed);
         let commit_log_count = [4, 16, 100][rng.index(3)];
         let snap_count = [10, 40, 1000][rng.index(3)];
+        let has = |kind| !config.without.contains(&kind);
+        let mut servers: Vec<_> = (0..config.servers).map(|_| Server::new()).collect();
+        if has(FaultKind::WallClocks) {
+            for server in &mut servers {
+                server.wall_skew_ms = rng.within(0, 7_200_000) as i64 - 3_600_000;
+            }
+        }
+        let crowd = has(FaultKind::Crowd) && rng.percent(10);
+        let crowd = if crowd {
+            rng.within(10, 40) as usize
+        } else {
+            0
+        };
+        let leaves_us = rng.within(1_500_000, 7_000_000);
+        let mut clients: Vec<_> = (0..config.clients).map(|_| Client::default()).collect();
+        clients.extend((0..crowd).map(|_| Client::of_crowd(leaves_us)));
         Self {
             now_us: 0,
-            servers: (0..config.servers).map(|_| Server::new()).collect(),
+            servers,
             network: Network::default(),
             conns: BTreeMap::new(),
             next_conn: 0,
-            clients: (0..config.clients).map(|_| Client::default()).collect(),
+            clients,
             checks: Invariants::default(),
             oracle: Oracle::default(),
             trace: Trace::new(config.trace),
             commit_log_count,
             snap_count,
+            wiped: None,
             is_draining: false,
-            last_acked_sent_us: 0,
             queue: BTreeMap::new(),
             next_event: 0,
             faults_until_us: config.fault_ms * 1000,
             draining_since_us: 0,
             report: Report::default(),
+            violation: None,
             rng,
             config,
         }
@@ -184,11 +211,15 @@ impl World {
             self.after(delay, Event::Start { server });
         }
         for client in 0..self.clients.len() {
-            self.after(300_000, Event::Client { client });
+            let delay_us = 300_000 + self.clients[client].comes_after_us();
+            self.after(delay_us, Event::Client { client });
         }
         self.after(1_000_000, Event::Fault);
         self.at(self.faults_until_us, Event::Look);
         while let Some(((at, _), event)) = self.queue.pop_first() {
+            if self.config.until_ms.is_some_and(|until| at > until * 1000) {
+                break;
+            }
             self.now_us = at;
             self.report.events += 1;
             if self.report.events > self.config.events_max {
@@ -202,6 +233,7 @@ impl World {
                 continue;
             }
             self.happen(event)?;
+            self.violation.take().map_or(Ok(()), Err)?;
         }
         self.report.acked = self.oracle.acked;
         self.report.failed = self.oracle.failed;
@@ -221,6 +253,10 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        if let Some(until_us) = self.stopped_until(&event) {
+            self.at(until_us, event);
+            return Ok(());
+        }
         match event {
             Event::Start { server } => return self.start(server),
             Event::Run { server, life } if self.is_alive(server, life) => {
@@ -240,6 +276,9 @@ impl World {
                 self.hand_in_touched(server);
                 self.after(TICK_MS * 500, Event::Touch { server, life });
             }
+            Event::Purge { server, life } if self.is_alive(server, life) => {
+                return self.purge(server);
+            }
             Event::Snapshot { server, life } if self.is_alive(server, life) => {
                 return self.snapshot(server);
             }
@@ -247,6 +286,7 @@ impl World {
             | Event::Disk { .. }
             | Event::Tick { .. }
             | Event::Touch { .. }
+            | Event::Purge { .. }
             | Event::Snapshot { .. } => {}
             Event::Dial { from, to, until } => self.dialing(from, to, until),
             Event::Stream { id, to, wire } => self.stream(id, to, wire),
@@ -273,11 +313,42 @@ impl World {
             }
             Event::Fault => self.fault(),
             Event::Crash { server } if self.is_faulty() => self.crash(server),
-            Event::Crash { .. } => {}
+            Event::Die { server, life } if self.is_alive(server, life) => self.die(server, false),
+            Event::Crash { .. } | Event::Die { .. } => {}
             Event::Heal => self.heal(),
             Event::Look => {}
         }
         Ok(())
+    }
+
+    /// When a stopped process goes on, if this event is for one.
+    fn stopped_until(&self, event: &Event) -> Option<u64> {
+        let (server, life) = match event {
+            Event::Run { server, life }
+            | Event::Tick { server, life, .. }
+            | Event::Touch { server, life }
+            | Event::Disk { server, life }
+            | Event::Snapshot { server, life }
+            | Event::Purge { server, life } => (*server, *life),
+            Event::ToServer { conn, .. } => self.conns.get(conn)?.at(),
+            Event::Start { .. }
+            | Event::Dial { .. }
+            | Event::Stream { .. }
+            | Event::Arrived { .. }
+            | Event::Unstall { .. }
+            | Event::Vote { .. }
+            | Event::RepeatVote { .. }
+            | Event::Client { .. }
+            | Event::ToClient { .. }
+            | Event::Fault
+            | Event::Crash { .. }
+            | Event::Die { .. }
+            | Event::Heal
+            | Event::Look => return None,
+        };
+        let host = &self.servers[server];
+        let is_stopped = host.is_stopped && host.paused_until_us > self.now_us;
+        (is_stopped && self.is_alive(server, life)).then_some(host.paused_until_us)
     }
 
     /// After the faults: is the ensemble whole again? True at the end.
@@ -289,17 +360,27 @@ impl World {
             for server in 0..self.servers.len() {
                 self.servers[server].is_disk_slow = false;
                 self.servers[server].paused_until_us = 0;
+                self.servers[server].is_stopped = false;
                 self.start(server)?;
             }
+            self.clients.iter_mut().for_each(Client::wake);
         }
         self.after(20_000, Event::Look);
         if !self.is_draining {
-            if self.last_acked_sent_us > self.faults_until_us {
+            let since_us = self.faults_until_us;
+            let has_written = |client: &Client| client.is_done || client.acked_sent_us > since_us;
+            if self.clients.iter().all(has_written) {
                 self.report.healed_ms = since / 1000;
                 self.is_draining = true;
                 self.draining_since_us = self.now_us;
             } else if since > HEAL_MS * 1000 {
-                let detail = format!("no write succeeds within {HEAL_MS} ms: {}", self.statuses());
+                let mut clients = self.clients.iter();
+                let client = clients.position(|client| !has_written(client));
+                let client = client.unwrap_or_default();
+                let detail = format!(
+                    "no write of client {client} succeeds within {HEAL_MS} ms: {}",
+                    self.statuses()
+                );
                 return Err(Violation::new("heals", detail));
             }
             return Ok(false);
@@ -357,21 +438,33 @@ impl World {
             .join("; ")
     }
 
+    /// Ends the run after this event if a check has failed; the first counts.
+    pub(crate) fn require(&mut self, check: Result<(), Violation>) {
+        if self.violation.is_none() {
+            self.violation = check.err();
+        }
+    }
+
     pub(crate) fn network_mut(&mut self) -> &mut Network {
         &mut self.network
     }
 
-    /// The clocks that servers see.
-    pub(crate) const fn now(&self) -> Now {
-        let ms = self.now_us / 1000;
+    /// The clocks that a server sees.
+    pub(crate) fn now(&self, server: usize) -> Now {
+        let host = &self.servers[server];
         Now {
-            mono: Millis(ms),
-            wall_ms: WALL_START_MS + ms as i64,
+            mono: Millis((self.now_us + host.mono_start_us) / 1000),
+            wall_ms: WALL_START_MS + (self.now_us / 1000) as i64 + host.wall_skew_ms,
         }
     }
 
     /// May something go wrong now?
-    pub(crate) const fn is_faulty(&self) -> bool {
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.has_faults_to_come() && !self.is_one_empty()
+    }
+
+    /// Is it the time of faults?
+    pub(crate) const fn has_faults_to_come(&self) -> bool {
         self.now_us < self.faults_until_us
     }
 

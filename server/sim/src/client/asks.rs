@@ -4,6 +4,8 @@ use zk_proto::client::OpCode;
 
 use super::bodies;
 use super::watching::Aspect;
+use crate::FaultKind;
+use crate::invariants::syncs::Acknowledged;
 use crate::world::World;
 
 /// What a client has asked for.
@@ -16,6 +18,22 @@ pub(super) enum Act {
     Delete(String),
     /// A write that tells nothing about any one znode.
     Write,
+    /// A register is set if it still has this version. `before` is the newest
+    /// version that was acknowledged when the client asked.
+    Set {
+        path: String,
+        expected: i32,
+        before: i32,
+        data: String,
+    },
+    /// The data of a register.
+    Get(String),
+    /// What was acknowledged when it was sent.
+    Sync(Acknowledged),
+    /// Keeps the session.
+    Ping,
+    /// Nothing that could be done.
+    Nonsense,
     /// exists, getData or getChildren2.
     Look {
         aspect: Aspect,
@@ -36,54 +54,108 @@ impl World {
     pub(super) fn ask(&mut self, client: usize) {
         self.clients[client].next_name += 1;
         let name = format!("{client}-{}", self.clients[client].next_name);
+        if self.has(FaultKind::Malformed) && self.rng.percent(1) {
+            return self.ask_nonsense(client, &name);
+        }
         match self.rng.below(100) {
-            0..24 => self.ask_create(client, &name),
-            24..46 => self.ask_special(client, &name),
-            46..54 => self.ask_multi(client, &name),
-            54..62 => self.ask_delete(client),
-            62..74 => self.ask_shared_write(client, &name),
-            74..90 => self.ask_look(client),
+            0..20 => self.ask_create(client, &name),
+            20..40 => self.ask_special(client, &name),
+            40..48 => self.ask_multi(client, &name),
+            48..56 => self.ask_delete(client),
+            56..66 => self.ask_shared_write(client, &name),
+            66..78 => self.ask_register(client, &name),
+            78..90 => self.ask_look(client),
             _ => self.ask_other_read(client),
         }
+    }
+
+    /// What one of a crowd makes.
+    pub(super) fn ask_ephemeral(&mut self, client: usize) {
+        self.clients[client].next_name += 1;
+        let path = format!("/crowd{client}-{}", self.clients[client].next_name);
+        let (body, wanted) = (bodies::create(&path, EPHEMERAL), format!("create {path}"));
+        self.write_once(client, OpCode::Create, body, Act::Write, wanted);
+    }
+
+    /// A request that ends too early, or one that nobody knows.
+    fn ask_nonsense(&mut self, client: usize, name: &str) {
+        let mut body = bodies::create(&format!("/c{name}"), 0);
+        let kept = self.rng.index(body.len());
+        body.truncate(kept);
+        let ops = [
+            OpCode::Create,
+            OpCode::SetData,
+            OpCode::Multi,
+            OpCode::GetData,
+            OpCode::Check,
+        ];
+        let op = ops[self.rng.index(ops.len())];
+        self.request(client, op, body, Act::Nonsense);
     }
 
     fn ask_create(&mut self, client: usize, name: &str) {
         let path = format!("/c{name}");
         let body = bodies::create(&path, 0);
+        let wanted = format!("create {path}");
         let paths = vec![path];
         self.oracle.create(&paths);
-        self.request(client, OpCode::Create, body, Act::Create(paths));
+        self.write_once(client, OpCode::Create, body, Act::Create(paths), wanted);
+    }
+
+    /// Sets a register by its version, or looks at it.
+    fn ask_register(&mut self, client: usize, name: &str) {
+        let path = format!("/reg{}", self.rng.below(REGISTERS));
+        let known = self.clients[client].registers.get(&path).copied();
+        let Some(expected) = known.filter(|_| self.rng.percent(70)) else {
+            if self.rng.percent(15) {
+                let wanted = format!("create {path}");
+                let body = bodies::create(&path, 0);
+                return self.write(client, OpCode::Create, body, Act::Write, wanted);
+            }
+            let body = bodies::path_and_watch(&path, false);
+            return self.request(client, OpCode::GetData, body, Act::Get(path));
+        };
+        let wanted = format!("set {path} {name}");
+        let body = bodies::set(&path, name, expected);
+        let (before, data) = (self.checks.registers.newest(&path), name.to_owned());
+        let act = Act::Set {
+            path,
+            expected,
+            before,
+            data,
+        };
+        self.write_once(client, OpCode::SetData, body, act, wanted);
     }
 
     /// Every kind of znode but the persistent one.
     fn ask_special(&mut self, client: usize, name: &str) {
-        let (op, body, act) = match self.rng.below(6) {
+        let (op, path, flags, act) = match self.rng.below(6) {
             0 => {
-                let body = bodies::create("/q-", SEQUENTIAL);
-                (OpCode::Create2, body, Act::CreateSequential)
+                let path = "/q-".to_owned();
+                (OpCode::Create2, path, SEQUENTIAL, Act::CreateSequential)
             }
             1 => {
                 // In a parent that all share, so that an end of a session shows there.
-                let body = bodies::create("/shared0/e-", EPHEMERAL | SEQUENTIAL);
-                (OpCode::Create, body, Act::Write)
+                let path = "/shared0/e-".to_owned();
+                (OpCode::Create, path, EPHEMERAL | SEQUENTIAL, Act::Write)
             }
-            2 => {
-                let body = bodies::create(&format!("/e{name}"), EPHEMERAL);
-                (OpCode::Create, body, Act::Write)
-            }
+            2 => (OpCode::Create, format!("/e{name}"), EPHEMERAL, Act::Write),
             3 => {
                 let path = format!("/k{name}");
-                let body = bodies::create(&path, CONTAINER);
-                (OpCode::CreateContainer, body, Act::CreateContainer(path))
+                let act = Act::CreateContainer(path.clone());
+                (OpCode::CreateContainer, path, CONTAINER, act)
             }
             4 => {
+                let path = format!("/t{name}");
                 let ttl_ms = self.rng.within(50, 3_000) as i64;
-                let body = bodies::create_ttl(&format!("/t{name}"), ttl_ms);
-                (OpCode::CreateTtl, body, Act::Write)
+                let body = bodies::create_ttl(&path, ttl_ms);
+                let wanted = format!("create {path}");
+                return self.write_once(client, OpCode::CreateTtl, body, Act::Write, wanted);
             }
             _ => return self.ask_in_container(client, name),
         };
-        self.request(client, op, body, act);
+        let wanted = format!("create {path}");
+        self.write(client, op, bodies::create(&path, flags), act, wanted);
     }
 
     /// A child makes a container one that may go away; nobody knows when.
@@ -93,8 +165,10 @@ impl World {
         };
         let path = format!("{container}/{name}");
         let body = bodies::create(&path, 0);
-        self.request(client, OpCode::Create, body, Act::Write);
-        self.request(client, OpCode::Delete, bodies::delete(&path), Act::Write);
+        let wanted = format!("create {path}");
+        self.write_once(client, OpCode::Create, body, Act::Write, wanted);
+        let (body, wanted) = (bodies::delete(&path), format!("delete {path}"));
+        self.write_once(client, OpCode::Delete, body, Act::Write, wanted);
     }
 
     fn ask_multi(&mut self, client: usize, name: &str) {
@@ -103,39 +177,51 @@ impl World {
         let fails = self.rng.percent(20);
         let body = bodies::multi(&paths, &shared, fails);
         self.oracle.create(&paths);
-        self.request(client, OpCode::Multi, body, Act::Create(paths));
+        let wanted = format!("multi set {shared} {}", paths[0]);
+        self.write(client, OpCode::Multi, body, Act::Create(paths), wanted);
     }
 
     fn ask_delete(&mut self, client: usize) {
         let state = &mut self.clients[client];
         if state.own.is_empty() {
             let path = self.shared();
-            let body = bodies::delete(&path);
-            return self.request(client, OpCode::Delete, body, Act::Write);
+            let (body, wanted) = (bodies::delete(&path), format!("delete {path}"));
+            return self.write(client, OpCode::Delete, body, Act::Write, wanted);
         }
         let nth = self.rng.index(state.own.len());
         let path = state.own.swap_remove(nth);
         self.oracle.delete(&path);
-        let body = bodies::delete(&path);
-        self.request(client, OpCode::Delete, body, Act::Delete(path));
+        let (body, wanted) = (bodies::delete(&path), format!("delete {path}"));
+        self.write_once(client, OpCode::Delete, body, Act::Delete(path), wanted);
     }
 
     fn ask_shared_write(&mut self, client: usize, name: &str) {
         let path = self.shared();
-        let (op, body) = match self.rng.below(6) {
-            0 => (OpCode::Create, bodies::create(&path, 0)),
-            1 => (OpCode::SetAcl, bodies::set_acl(&path)),
+        let child = format!("{path}/{}", self.rng.below(SHARED));
+        let (op, body, wanted) = match self.rng.below(6) {
+            0 => {
+                let body = bodies::create(&path, 0);
+                (OpCode::Create, body, format!("create {path}"))
+            }
+            1 => {
+                let body = bodies::set_acl(&path);
+                (OpCode::SetAcl, body, format!("set ACL of {path}"))
+            }
             2 => {
-                let child = format!("{path}/{}", self.rng.below(SHARED));
-                (OpCode::Create2, bodies::create(&child, 0))
+                let body = bodies::create(&child, 0);
+                (OpCode::Create2, body, format!("create {child}"))
             }
             3 => {
-                let child = format!("{path}/{}", self.rng.below(SHARED));
-                (OpCode::Delete, bodies::delete(&child))
+                let body = bodies::delete(&child);
+                (OpCode::Delete, body, format!("delete {child}"))
             }
-            _ => (OpCode::SetData, bodies::set(&path, name)),
+            _ => {
+                let body = bodies::set(&path, name, -1);
+                let wanted = format!("set {path} {name}");
+                return self.write_once(client, OpCode::SetData, body, Act::Write, wanted);
+            }
         };
-        self.request(client, op, body, Act::Write);
+        self.write(client, op, body, Act::Write, wanted);
     }
 
     fn ask_look(&mut self, client: usize) {
@@ -163,7 +249,10 @@ impl World {
     fn ask_other_read(&mut self, client: usize) {
         let path = self.shared();
         let (op, body, act) = match self.rng.below(9) {
-            0 => (OpCode::Sync, bodies::path("/"), Act::Read),
+            0 => {
+                let act = Act::Sync(self.checks.acknowledged_so_far());
+                (OpCode::Sync, bodies::path("/"), act)
+            }
             1 => {
                 let paths = ["/", &path];
                 (OpCode::MultiRead, bodies::multi_read(&paths), Act::Read)
@@ -206,6 +295,8 @@ impl World {
     }
 }
 
+/// Znodes that are set by version only.
+const REGISTERS: u64 = 2;
 /// Znodes that all clients write, and children of each.
 const SHARED: u64 = 3;
 

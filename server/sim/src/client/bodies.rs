@@ -26,9 +26,9 @@ pub(super) fn delete(path: &str) -> Vec<u8> {
     out
 }
 
-pub(super) fn set(path: &str, data: &str) -> Vec<u8> {
+pub(super) fn set(path: &str, data: &str, version: i32) -> Vec<u8> {
     let mut out = Vec::new();
-    set_request(path, data).write(&mut out);
+    set_request(path, data, version).write(&mut out);
     out
 }
 
@@ -70,7 +70,7 @@ pub(super) fn path_and_code(path: &str, code: i32) -> Vec<u8> {
 pub(super) fn multi(paths: &[String], shared: &str, fails: bool) -> Vec<u8> {
     let mut out = Vec::new();
     multi_header(&mut out, OpCode::SetData);
-    set_request(shared, &paths[0]).write(&mut out);
+    set_request(shared, &paths[0], -1).write(&mut out);
     for path in paths {
         multi_header(&mut out, OpCode::Create2);
         create_request(path, 0).write(&mut out);
@@ -106,11 +106,11 @@ fn create_request(path: &str, flags: i32) -> CreateRequest<'_> {
     }
 }
 
-fn set_request<'a>(path: &'a str, data: &'a str) -> SetDataRequest<'a> {
+fn set_request<'a>(path: &'a str, data: &'a str, version: i32) -> SetDataRequest<'a> {
     SetDataRequest {
         path: path.into(),
         data: Some(data.as_bytes()),
-        version: -1,
+        version,
     }
 }
 

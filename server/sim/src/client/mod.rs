@@ -6,12 +6,13 @@ mod bodies;
 mod replies;
 mod watching;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use zk_core::ConnId;
-use zk_proto::client::{ConnectRequest, OpCode};
+use zk_proto::client::{ConnectRequest, OpCode, special_xid};
 use zk_proto::{SessionId, Xid, Zxid};
 
+use crate::FaultKind;
 use crate::scenario::SESSION_TIMEOUT_MS;
 use crate::session::ClientMessage;
 use crate::world::{Event, World};
@@ -35,7 +36,16 @@ pub(crate) struct Client {
     own: Vec<String>,
     /// Containers that were made.
     containers: Vec<String>,
+    /// Versions of registers as it knows them.
+    registers: BTreeMap<String, i32>,
+    /// What it asks for, in ms; 0 before its first connection.
+    timeout_ms: i32,
+    last_sent_us: u64,
+    /// When the newest of its writes that was acknowledged was sent.
+    pub(crate) acked_sent_us: u64,
     watching: Watching,
+    /// When it, as one of a crowd, falls silent for good.
+    leaves_us: Option<u64>,
     /// Has it said goodbye for good?
     pub(crate) is_done: bool,
 }
@@ -45,7 +55,30 @@ struct Pending {
     xid: Xid,
     op: OpCode,
     act: Act,
+    /// What the transaction is to do; empty for reads.
+    wanted: String,
     sent_us: u64,
+}
+
+impl Client {
+    /// One of many that make a session with a few ephemerals and fall silent
+    /// together.
+    pub(crate) fn of_crowd(leaves_us: u64) -> Self {
+        Self {
+            leaves_us: Some(leaves_us),
+            ..Self::default()
+        }
+    }
+
+    /// How much later than the others it begins.
+    pub(crate) fn comes_after_us(&self) -> u64 {
+        self.leaves_us.map_or(0, |leaves_us| leaves_us - 1_000_000)
+    }
+
+    /// Ends its sleep.
+    pub(crate) const fn wake(&mut self) {
+        self.asleep_until_us = 0;
+    }
 }
 
 impl World {
@@ -53,6 +86,9 @@ impl World {
     pub(crate) fn client(&mut self, client: usize) {
         if self.clients[client].is_done {
             return;
+        }
+        if let Some(leaves_us) = self.clients[client].leaves_us {
+            return self.one_of_crowd(client, leaves_us);
         }
         let pause_us = self.rng.within(3_000, 60_000);
         self.after(pause_us, Event::Client { client });
@@ -73,27 +109,58 @@ impl World {
                     self.hang_up(client);
                 } else if self.is_draining {
                     self.say_goodbye(client);
-                } else if self.rng.below(1000) < SLEEPS_PER_MILLE {
+                } else if self.rng.below(1000) < SLEEPS_PER_MILLE && self.has_faults_to_come() {
                     self.fall_asleep(client);
+                } else if self.rng.below(1000) < MOVES_PER_MILLE {
+                    // With requests under way, which may come after it has moved.
+                    self.hang_up(client);
                 } else if self.clients[client].pending.len() < OUTSTANDING_MAX {
                     self.ask(client);
+                } else {
+                    self.ping(client);
                 }
             }
         }
     }
 
+    /// One of a crowd looks what to do next.
+    fn one_of_crowd(&mut self, client: usize, leaves_us: u64) {
+        let state = &self.clients[client];
+        if self.now_us >= leaves_us {
+            self.hang_up(client);
+            self.clients[client].is_done = true;
+            return;
+        }
+        if state.conn.is_none() {
+            self.client_connects(client);
+        } else if state.is_open && state.next_name < CROWD_EPHEMERALS {
+            self.ask_ephemeral(client);
+        } else if state.is_open {
+            self.ping(client);
+        }
+        let pause_us = self.rng.within(10_000, 100_000);
+        self.after(pause_us, Event::Client { client });
+    }
+
     fn client_connects(&mut self, client: usize) {
         let server = self.rng.index(self.servers.len());
-        let timeout = self
-            .rng
-            .within(SESSION_TIMEOUT_MS.0 as u64, SESSION_TIMEOUT_MS.1 as u64);
         let now = self.now_us;
+        let (shortest, longest) = SESSION_TIMEOUT_MS;
+        if self.clients[client].timeout_ms == 0 {
+            let timeout_ms = self.rng.within(shortest as u64, longest as u64);
+            self.clients[client].timeout_ms = timeout_ms as i32;
+        }
+        let begins_again = client % 2 == 1 && self.has(FaultKind::XidsBeginAgain);
         let state = &mut self.clients[client];
+        if begins_again {
+            // Some libraries begin again with each connection, as kazoo does.
+            state.next_xid = 0;
+        }
         let (session_id, password) = state.session.clone().unwrap_or_default();
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: state.last_zxid,
-            timeout_ms: timeout as i32,
+            timeout_ms: state.timeout_ms,
             session_id,
             password,
             read_only: Some(false),
@@ -135,23 +202,74 @@ impl World {
             return;
         }
         if self.rng.percent(50) {
-            self.request(client, OpCode::CloseSession, Vec::new(), Act::Close);
+            let wanted = "close".to_owned();
+            self.write(client, OpCode::CloseSession, Vec::new(), Act::Close, wanted);
         } else {
             self.hang_up(client);
             self.clients[client].is_done = true;
         }
     }
 
+    /// A client that has to wait says now and then that it is there.
+    fn ping(&mut self, client: usize) {
+        let state = &self.clients[client];
+        let silent_us = self.now_us - state.last_sent_us;
+        if silent_us * 3 > state.timeout_ms as u64 * 1000 {
+            self.send_request(
+                client,
+                special_xid::PING,
+                OpCode::Ping,
+                Vec::new(),
+                Act::Ping,
+                String::new(),
+            );
+        }
+    }
+
+    /// A request that changes nothing.
     fn request(&mut self, client: usize, op: OpCode, body: Vec<u8>, act: Act) {
+        let xid = self.next_xid(client);
+        self.send_request(client, xid, op, body, act, String::new());
+    }
+
+    /// A request whose transaction does what is `wanted`.
+    fn write(&mut self, client: usize, op: OpCode, body: Vec<u8>, act: Act, wanted: String) {
+        let xid = self.next_xid(client);
+        self.send_request(client, xid, op, body, act, wanted);
+    }
+
+    /// The same, and no other request ever wants that.
+    fn write_once(&mut self, client: usize, op: OpCode, body: Vec<u8>, act: Act, wanted: String) {
+        if let Some(conn) = self.clients[client].conn {
+            self.checks.owners.sent(&wanted, conn);
+        }
+        self.write(client, op, body, act, wanted);
+    }
+
+    fn next_xid(&mut self, client: usize) -> Xid {
+        let state = &mut self.clients[client];
+        state.next_xid += 1;
+        Xid(state.next_xid)
+    }
+
+    fn send_request(
+        &mut self,
+        client: usize,
+        xid: Xid,
+        op: OpCode,
+        body: Vec<u8>,
+        act: Act,
+        wanted: String,
+    ) {
         let sent_us = self.now_us;
         let state = &mut self.clients[client];
         let Some(conn) = state.conn else { return };
-        state.next_xid += 1;
-        let xid = Xid(state.next_xid);
+        state.last_sent_us = sent_us;
         state.pending.push_back(Pending {
             xid,
             op,
             act,
+            wanted,
             sent_us,
         });
         let (op, body) = (op.code(), body.into());
@@ -165,3 +283,7 @@ const PATIENCE_US: u64 = 700_000;
 const OUTSTANDING_MAX: usize = 4;
 /// How often a client hangs up and says nothing for long.
 const SLEEPS_PER_MILLE: u64 = 10;
+/// What each of a crowd leaves behind.
+const CROWD_EPHEMERALS: u64 = 2;
+/// How often a client hangs up and comes back at once.
+const MOVES_PER_MILLE: u64 = 10;

@@ -71,6 +71,12 @@ impl World {
             self.oracle.events += 1;
             return Ok(());
         }
+        // Its place among the others is not checked yet.
+        let ping = |pending: &Pending| pending.xid == special_xid::PING && xid == pending.xid;
+        if let Some(at) = state.pending.iter().position(ping) {
+            state.pending.remove(at);
+            return Ok(());
+        }
         let is_next = state
             .pending
             .front()
@@ -79,6 +85,9 @@ impl World {
             let detail = format!("client {client} gets a reply to {} out of turn", xid.0);
             return Err(Violation::new("replies are in session order", detail));
         };
+        if matches!(pending.act, Act::Nonsense) {
+            return Ok(());
+        }
         if zxid < state.last_zxid {
             let detail = format!(
                 "client {client} has seen {} and now {zxid}",
@@ -137,8 +146,39 @@ impl World {
                 }
                 state.watching.remove_always(path);
             }
+            Act::Set {
+                path,
+                expected,
+                before,
+                data,
+            } if is_done => {
+                let version = stat_version(reader.rest()).map_err(malformed)?;
+                state.registers.insert(path.clone(), version);
+                let registers = &mut self.checks.registers;
+                registers.set(path, *expected, *before, version, data)?;
+            }
+            Act::Set { path, .. } => {
+                state.registers.remove(path);
+            }
+            Act::Get(path) if is_done => {
+                let data = reader.buffer().map_err(malformed)?;
+                let data = String::from_utf8_lossy(data).into_owned();
+                let version = stat_version(reader.rest()).map_err(malformed)?;
+                state.registers.insert(path.clone(), version);
+                self.checks.registers.shows(path, version, &data)?;
+            }
+            Act::Sync(before) if is_done => before.are_shown(client, zxid)?,
             Act::Close => state.is_done = true,
-            _ => {}
+            Act::CreateSequential
+            | Act::CreateContainer(_)
+            | Act::Delete(_)
+            | Act::Watch { .. }
+            | Act::Get(_)
+            | Act::Sync(_)
+            | Act::Write
+            | Act::Ping
+            | Act::Nonsense
+            | Act::Read => {}
         }
         if !is_done {
             self.oracle.failed += 1;
@@ -147,8 +187,9 @@ impl World {
         *self.oracle.succeeded.entry(pending.op.code()).or_default() += 1;
         if pending.act.is_write() {
             self.oracle.acked += 1;
-            self.last_acked_sent_us = self.last_acked_sent_us.max(pending.sent_us);
-            self.checks.acknowledged(zxid)?;
+            let state = &mut self.clients[client];
+            state.acked_sent_us = state.acked_sent_us.max(pending.sent_us);
+            self.checks.acknowledged(zxid, &pending.wanted)?;
         }
         Ok(())
     }
@@ -178,7 +219,14 @@ impl Act {
     const fn is_write(&self) -> bool {
         !matches!(
             self,
-            Self::Look { .. } | Self::Read | Self::Watch { .. } | Self::Unwatch(_)
+            Self::Look { .. }
+                | Self::Read
+                | Self::Watch { .. }
+                | Self::Unwatch(_)
+                | Self::Get(_)
+                | Self::Sync(_)
+                | Self::Ping
+                | Self::Nonsense
         )
     }
 }
@@ -211,6 +259,13 @@ fn seen(aspect: Aspect, err: i32, reader: &Reader<'_>) -> Result<Seen, DecodeErr
             Ok(Some(Zxid(pzxid.i64()?)))
         }
     }
+}
+
+/// The version in a stat, behind three zxids and times.
+fn stat_version(stat: &[u8]) -> Result<i32, DecodeError> {
+    let mut reader = Reader::new(stat);
+    (0..4).try_for_each(|_| reader.i64().map(drop))?;
+    reader.i32()
 }
 
 /// A failed multi says so in its results only.

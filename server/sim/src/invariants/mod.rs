@@ -4,19 +4,27 @@
 mod agreement;
 mod completeness;
 mod digests;
+pub(crate) mod discovery;
 mod durability;
 mod ephemerals;
 mod epochs;
+pub(crate) mod expiry;
 mod integrity;
 mod leadership;
 mod ledger;
+pub(crate) mod links;
+pub(crate) mod owners;
 mod prefix;
+pub(crate) mod promises;
+pub(crate) mod registers;
+pub(crate) mod replies;
+pub(crate) mod syncs;
 mod total_order;
 
 use std::fmt;
 
 use zk_core::tree::Tree;
-use zk_proto::{Epoch, Zxid};
+use zk_proto::{Epoch, SessionId, Zxid};
 
 use ledger::{Ledger, Proposal};
 
@@ -60,6 +68,10 @@ pub(crate) struct Invariants {
     ledger: Ledger,
     leadership: leadership::Leadership,
     digests: digests::Digests,
+    subjects: replies::Subjects,
+    pub(crate) owners: owners::Owners,
+    pub(crate) registers: registers::Registers,
+    acknowledged: syncs::Acknowledged,
 }
 
 impl Invariants {
@@ -77,13 +89,8 @@ impl Invariants {
         match (self.ledger.proposal(zxid), leads) {
             (None, Some(epoch)) => {
                 agreement::new_proposal(who, tip, zxid, epoch)?;
-                self.ledger.propose(
-                    zxid,
-                    Proposal {
-                        parent: tip,
-                        digest,
-                    },
-                );
+                let parent = tip;
+                self.ledger.propose(zxid, Proposal { parent, digest });
                 Ok(())
             }
             (None, None) => integrity::unknown(who, zxid),
@@ -143,9 +150,33 @@ impl Invariants {
         self.digests.tree(who, transaction, digest)
     }
 
-    /// A client was told that its write succeeded.
-    pub(crate) fn acknowledged(&self, zxid: Zxid) -> Result<(), Violation> {
+    /// A leader proposes what this session has asked for.
+    pub(crate) fn proposed(
+        &mut self,
+        session: SessionId,
+        zxid: Zxid,
+        subject: String,
+    ) -> Result<(), Violation> {
+        let check = self.owners.proposed(zxid.epoch(), session, &subject);
+        self.subjects.proposed(zxid, subject);
+        check
+    }
+
+    /// The transaction that comes before this one in every log.
+    pub(crate) fn parent(&self, zxid: Zxid) -> Option<Zxid> {
+        self.ledger.proposal(zxid).map(|proposal| proposal.parent)
+    }
+
+    /// A client was told that its write succeeded, which was to do `wanted`.
+    pub(crate) fn acknowledged(&mut self, zxid: Zxid, wanted: &str) -> Result<(), Violation> {
+        self.acknowledged.acknowledged(zxid);
+        self.subjects.answered(zxid, wanted)?;
         durability::acknowledged(&self.ledger, zxid)
+    }
+
+    /// What clients were told up to now.
+    pub(crate) fn acknowledged_so_far(&self) -> syncs::Acknowledged {
+        self.acknowledged.clone()
     }
 
     /// At the end: a server's tree stands at `zxid`.

@@ -1,0 +1,83 @@
+//! Kinds of faults that a run can leave out.
+
+use std::str::FromStr;
+
+/// A kind of fault, beside crashes, cuts and slow disks, which always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Half of the clients begin again at xid 1 on each connection.
+    XidsBeginAgain,
+    /// A power cut leaves any of the sectors that were written since the last
+    /// sync, in whatever order they were written.
+    ReorderedWrites,
+    /// A copy of a disk has a flipped bit or a zeroed sector: what is loaded
+    /// from it is what was written, or nothing.
+    DamagedSector,
+    /// A server starts with an empty disk. Only while the others follow one of
+    /// them and have everything, and they stay up until it serves: a wiped
+    /// voter that votes earlier may lose what was acknowledged.
+    WipedDisk,
+    /// A disk fails, and the process goes on without it for a while.
+    LingeringDiskError,
+    /// Wall clocks differ by up to an hour, and jump.
+    WallClocks,
+    /// A process does not run at all for seconds.
+    StoppedProcess,
+    /// Not a fault but what is asked of a leader that stood still: sessions get
+    /// back the time in which it did not run.
+    TimeGivenBack,
+    /// A process is asked to stop.
+    Shutdown,
+    /// Many sessions are made, fall silent, and end together.
+    Crowd,
+    /// Requests that end too early, operations that do not exist, packets of
+    /// strangers that mean nothing.
+    Malformed,
+    /// Snapshots and logs that no restart needs go, at a start and from time
+    /// to time.
+    Purge,
+}
+
+impl FaultKind {
+    /// All of them with their names.
+    pub const ALL: [(&'static str, Self); 12] = [
+        ("xids-begin-again", Self::XidsBeginAgain),
+        ("reordered-writes", Self::ReorderedWrites),
+        ("damaged-sector", Self::DamagedSector),
+        ("wiped-disk", Self::WipedDisk),
+        ("lingering-disk-error", Self::LingeringDiskError),
+        ("wall-clocks", Self::WallClocks),
+        ("stopped-process", Self::StoppedProcess),
+        ("time-given-back", Self::TimeGivenBack),
+        ("shutdown", Self::Shutdown),
+        ("crowd", Self::Crowd),
+        ("malformed", Self::Malformed),
+        ("purge", Self::Purge),
+    ];
+
+    /// Those that a run has only when they are asked for: what they show is
+    /// not mended yet. A power cut that leaves a later sector of what was being
+    /// appended, but not an earlier one, looks like damage to the store, and
+    /// the server does not start. And a leader that stood still lets sessions
+    /// expire for that.
+    pub const OFF: [Self; 2] = [Self::ReorderedWrites, Self::TimeGivenBack];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, kind)| *kind == self);
+        found.expect("all are listed").0
+    }
+}
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, kind)| *kind).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            format!("one of {}", names.join(", "))
+        })
+    }
+}
