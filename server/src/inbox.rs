@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use zk_core::{ConnId, Input, LinkId, Millis, Status};
-use zk_proto::SessionId;
 use zk_proto::client::{ConnectRequest, Id};
+use zk_proto::{SessionId, Sid};
 
 use crate::net::{ConnStats, LinkOutbox};
 
@@ -29,6 +29,11 @@ pub(crate) enum Event {
         stats: Arc<ConnStats>,
         request: ConnectRequest,
         ids: Arc<[Id]>,
+    },
+    /// This peer has sent a vote, which the mesh keeps.
+    Vote {
+        /// The peer's sid.
+        from: Sid,
     },
     /// A peer has connected to the quorum port.
     LinkAccepted {
@@ -60,6 +65,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct State {
     events: Vec<Event>,
+    /// Bytes of packets of peers in `events`.
+    peer_bytes: usize,
     driver: Option<Waker>,
     waiting: Vec<Waker>,
 }
@@ -81,10 +88,16 @@ impl Inbox {
 
     /// Adds all of `events` and leaves them empty.
     pub(crate) fn append(&self, events: &mut Vec<Event>) {
+        self.append_from_peer(events, 0);
+    }
+
+    /// The same for packets of a peer, which have so many bytes.
+    pub(crate) fn append_from_peer(&self, events: &mut Vec<Event>, bytes: usize) {
         if events.is_empty() {
             return;
         }
         let mut state = self.state.lock();
+        state.peer_bytes += bytes;
         state.events.append(events);
         let driver = state.driver.take();
         drop(state);
@@ -112,7 +125,10 @@ impl Inbox {
         let mut state = self.state.lock();
         // Looked at under the lock: who waits is found by `disk_wrote`.
         let unwritten = self.unwritten_bytes.load(Ordering::Relaxed);
-        if state.events.len() < EVENTS_MAX && unwritten < UNWRITTEN_BYTES_MAX {
+        if state.events.len() < EVENTS_MAX
+            && state.peer_bytes < PEER_BYTES_MAX
+            && unwritten < UNWRITTEN_BYTES_MAX
+        {
             return Poll::Ready(());
         }
         state.waiting.push(cx.waker().clone());
@@ -127,6 +143,7 @@ impl Inbox {
             return Poll::Pending;
         }
         std::mem::swap(&mut state.events, batch);
+        state.peer_bytes = 0;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
@@ -138,6 +155,9 @@ impl Inbox {
 const EVENTS_MAX: usize = 65_536;
 /// With this many bytes that the disk has not written, links are not read.
 pub(crate) const UNWRITTEN_BYTES_MAX: u64 = 128 << 20;
+/// With this many bytes of packets that the driver has not taken, links are not
+/// read.
+const PEER_BYTES_MAX: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -164,6 +184,10 @@ mod tests {
         let inbox = Inbox::default();
         let cx = Context::from_waker(Waker::noop());
         (0..EVENTS_MAX).for_each(|_| inbox.push_input(Input::Tick));
+        assert!(inbox.poll_room(&cx).is_pending());
+        assert!(inbox.poll_take(&cx, &mut Vec::new()).is_ready());
+        assert!(inbox.poll_room(&cx).is_ready());
+        inbox.append_from_peer(&mut vec![Event::Input(Input::Tick)], PEER_BYTES_MAX);
         assert!(inbox.poll_room(&cx).is_pending());
         assert!(inbox.poll_take(&cx, &mut Vec::new()).is_ready());
         assert!(inbox.poll_room(&cx).is_ready());

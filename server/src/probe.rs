@@ -24,7 +24,7 @@ use crate::disk_thread::DiskHealth;
 use crate::driver::Heartbeat;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::Registry;
+use crate::net::{Mesh, Registry};
 
 /// Asks how the server is. There from the first moment, before data is loaded.
 pub(crate) struct Probe {
@@ -34,6 +34,8 @@ pub(crate) struct Probe {
     registry: Arc<Registry>,
     running: OnceLock<Running>,
     client_address: OnceLock<SocketAddr>,
+    /// Absent without peers, and before their ports are bound.
+    mesh: OnceLock<Arc<Mesh>>,
     /// The newest answer of the replica, for windows that cannot wait.
     last_status: Mutex<Option<Status>>,
 }
@@ -86,6 +88,7 @@ impl Probe {
             registry,
             running: OnceLock::new(),
             client_address: OnceLock::new(),
+            mesh: OnceLock::new(),
             last_status: Mutex::default(),
         })
     }
@@ -94,6 +97,12 @@ impl Probe {
     pub(crate) fn set_client_address(&self, address: SocketAddr) {
         // Called once, by the start of the server.
         let _ = self.client_address.set(address);
+    }
+
+    /// The ports for peers are bound.
+    pub(crate) fn set_mesh(&self, mesh: Arc<Mesh>) {
+        // Called once, by the start of the server.
+        let _ = self.mesh.set(mesh);
     }
 
     /// Data is loaded and the driver is about to run.
@@ -298,14 +307,22 @@ impl Probe {
     pub(crate) fn json(&self, status: Option<&Status>) -> serde_json::Value {
         let epoch = status.map_or(Epoch(0), |status| status.epoch);
         let zxid = status.map_or(Zxid::ZERO, |status| status.last_zxid);
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "state": self.state(status),
             "role": self.role(status),
             "sid": self.config.sid.0,
             "epoch": epoch.0,
             "zxid": zxid.to_string(),
             "problem": status.and_then(|status| status.problem).map(|problem| problem.to_string()),
-        })
+        });
+        if let Some(mesh) = self.mesh.get()
+            && !status.is_some_and(|status| status.is_serving)
+        {
+            let servers = mesh.unreachable().into_iter();
+            let servers = servers.map(|(sid, why)| (sid.0.to_string(), why.into()));
+            json["unreachable"] = servers.collect::<serde_json::Map<_, _>>().into();
+        }
+        json
     }
 }
 

@@ -25,8 +25,8 @@ use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
-    BACKLOG, Backlog, ClientPort, Clients, HttpPort, Mesh, QuorumPort, Registry, RequestThrottle,
-    Resolver, bind_any, bind_first, bind_host,
+    BACKLOG, Backlog, ClientPort, Clients, HttpPort, Listed, Mesh, QuorumPort, Registry,
+    RequestThrottle, Resolver, bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
 use crate::start_log::log_start;
@@ -143,7 +143,8 @@ impl Server {
             disk: disk.health(),
         });
 
-        let quorum = QuorumPort::new(inbox.clone(), &config, resolver.clone());
+        let listed = Listed::new(&config, resolver.clone());
+        let quorum = QuorumPort::new(inbox.clone(), &config, listed.clone());
         let mut mesh = None;
         if !config.standalone {
             let own = &config.ensemble.members[&config.sid];
@@ -153,8 +154,10 @@ impl Server {
                 listen("votes", own.election_port)
             )?;
             tasks.spawn(named("quorum port", quorum.clone().accept(learners)));
-            let own_mesh = Mesh::new(inbox.clone(), &config, resolver.clone());
+            let own_mesh = Mesh::new(inbox.clone(), &config, listed);
             tasks.spawn(named("election port", own_mesh.clone().accept(votes)));
+            tasks.spawn(named("report of peers", own_mesh.clone().report()));
+            probe.set_mesh(own_mesh.clone());
             mesh = Some(own_mesh);
         }
 

@@ -18,6 +18,9 @@ pub struct PeerConfig {
     pub election_connect_max: Duration,
     /// `electionPortBindRetry`, one second apart; `None` for ever.
     pub bind_retries: Option<u32>,
+    /// `quorate.peerAddresses`: take peers only from addresses that their
+    /// hosts in zoo.cfg resolve to.
+    pub listed_addresses_only: bool,
     /// How often votes are sent again.
     pub votes: VoteConfig,
 }
@@ -33,6 +36,7 @@ impl PeerConfig {
             connect_pause: ms("leaderConnectDelayDuringRetryMs"),
             election_connect_max: ms("cnxTimeout"),
             bind_retries: (bind_retries > 0).then_some(bind_retries),
+            listed_addresses_only: values.text("quorate.peerAddresses") == "listed",
             votes: VoteConfig {
                 interval_min_ms: values.int("fastleader.minNotificationInterval"),
                 interval_max_ms: values.int("fastleader.maxNotificationInterval"),

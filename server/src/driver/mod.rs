@@ -206,6 +206,13 @@ impl Driver {
                     self.clients.insert(conn, client);
                     Input::ClientConnect { conn, request, ids }
                 }
+                Event::Vote { from } => {
+                    let mesh = self.parts.mesh.as_ref();
+                    match mesh.and_then(|mesh| mesh.take_vote(from)) {
+                        Some(notification) => Input::Notification { from, notification },
+                        None => continue,
+                    }
+                }
                 Event::LinkAccepted { link, outbox } => {
                     self.links.insert(
                         link,
@@ -399,6 +406,9 @@ impl Driver {
             _ => {}
         }
         if let Some(link) = self.links.get_mut(&to) {
+            if packet.known_kind() == Some(PacketKind::UpToDate) {
+                link.outbox.set_serving();
+            }
             if link.packets.is_empty() {
                 self.dirty_links.push(to);
             }
@@ -450,7 +460,7 @@ impl Driver {
     fn role_changed(&mut self, role: Role, serving: bool, epoch: Epoch, leader: Option<Sid>) {
         let metrics = &self.parts.metrics;
         if let Some(mesh) = &self.parts.mesh {
-            mesh.set_looking(role == Role::Looking);
+            mesh.set_role(role == Role::Looking, serving);
         }
         if role == Role::Looking && self.role != Role::Looking {
             metrics.looking.add(1);

@@ -1,11 +1,14 @@
 //! The election mesh: one connection per pair of servers, the one that the
 //! larger sid has opened (reference: `QuorumCnxManager`).
 //!
-//! Of the votes for a peer only the newest is kept. It is sent again on every
-//! new connection. A peer that cannot be reached never keeps others waiting:
-//! each is dialed by a task of its own, which resolves the name every time.
+//! Of the votes for a peer only the newest is kept, and it is sent again on every
+//! new connection. Of those from a peer few wait for the driver. A peer that cannot be reached never keeps others waiting:
+//! each is dialed by a task of its own. Only servers of zoo.cfg are dialed, and
+//! only at the host that stands there.
 
-use std::collections::HashMap;
+mod peers;
+mod report;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,76 +17,88 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
+use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
-use zk_core::{Ensemble, Input};
+use tokio::time::{Instant, sleep, timeout};
 use zk_proto::Sid;
 use zk_proto::jute::Put;
-use zk_proto::quorum::{Hello, Notification};
+use zk_proto::quorum::{Hello, HelloError, Notification};
 
+use self::peers::{Connection, Peer, Peers};
 use super::dial::{dial, prepare};
-use super::resolver::Resolver;
+use super::listed::Listed;
+use super::newcomers::Newcomers;
 use crate::config::ServerConfig;
-use crate::inbox::Inbox;
+use crate::inbox::{Event, Inbox};
 
 /// This server's end of all election connections.
 pub(crate) struct Mesh {
     sid: Sid,
-    ensemble: Ensemble,
+    listed: Listed,
+    newcomers: Arc<Newcomers>,
     inbox: Arc<Inbox>,
-    resolver: Arc<Resolver>,
     /// Bounds the wait for a peer's introduction.
     handshake_max: Duration,
-    /// Bounds connecting to a peer.
+    /// Bounds connecting to an address of a peer.
     connect_max: Duration,
     is_looking: AtomicBool,
+    /// Since when this server has served nobody; `None` while it serves.
+    waiting_since: Mutex<Option<Instant>>,
     next_connection: AtomicU64,
-    peers: Mutex<HashMap<Sid, Peer>>,
+    peers: Mutex<Peers>,
 }
 
-#[derive(Default)]
-struct Peer {
-    /// The newest vote for it, framed.
-    newest: Option<Arc<[u8]>>,
-    /// Was the newest vote not sent on a connection yet?
-    is_due: bool,
-    connection: Option<Connection>,
-    is_being_dialed: bool,
-    /// Where an unlisted peer said that it listens.
-    announced: Option<(String, u16)>,
-}
-
-struct Connection {
-    number: u64,
-    /// There is something to send, or the connection was replaced.
-    changed: Arc<Notify>,
+/// Why a connection to the election port is refused.
+#[derive(Debug, Error)]
+enum Stranger {
+    #[error("no introduction in time")]
+    Silent,
+    #[error("too many connections without an introduction")]
+    Crowded,
+    #[error("no introduction: {0}")]
+    Socket(#[from] io::Error),
+    #[error("the introduction cannot be read: {0}")]
+    Hello(#[from] HelloError),
+    #[error("it has this server's own sid")]
+    OwnSid,
+    #[error("server {sid} is not taken: {reason}")]
+    Refused { sid: Sid, reason: String },
+    #[error("server {0} is not in zoo.cfg, and is not called back")]
+    Unlisted(Sid),
+    #[error("server {0} is not in zoo.cfg, and too many such ones are connected")]
+    TooMany(Sid),
+    #[error("server {0} is connected from an address of its host")]
+    Unproved(Sid),
 }
 
 impl Mesh {
-    pub(crate) fn new(
-        inbox: Arc<Inbox>,
-        config: &ServerConfig,
-        resolver: Arc<Resolver>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(inbox: Arc<Inbox>, config: &ServerConfig, listed: Listed) -> Arc<Self> {
         let silence_ms = config.tick_ms.saturating_mul(config.sync_limit.into());
         Arc::new(Self {
             sid: config.sid,
-            ensemble: config.ensemble.clone(),
+            listed,
+            newcomers: Arc::default(),
             inbox,
-            resolver,
             handshake_max: Duration::from_millis(silence_ms),
-            connect_max: config.peers.election_connect_max,
+            connect_max: config.peers.election_connect_max.min(ATTEMPT_MAX),
             is_looking: AtomicBool::new(true),
+            waiting_since: Mutex::new(Some(Instant::now())),
             next_connection: AtomicU64::new(0),
             peers: Mutex::default(),
         })
     }
 
     /// While looking, a peer that cannot be reached is tried again and again.
-    pub(crate) fn set_looking(&self, is_looking: bool) {
+    pub(crate) fn set_role(&self, is_looking: bool, is_serving: bool) {
         self.is_looking.store(is_looking, Ordering::Relaxed);
+        let mut since = self.waiting_since.lock();
+        *since = match *since {
+            _ if is_serving => None,
+            None => Some(Instant::now()),
+            since => since,
+        };
     }
 
     /// Sends a vote, now or as soon as the peer can be reached.
@@ -93,13 +108,23 @@ impl Mesh {
         let mut frame = Vec::with_capacity(4 + payload.len());
         frame.put_buffer(&payload);
         let mut peers = self.peers.lock();
+        let is_listed = self.listed.member(to).is_some();
+        if !is_listed && !peers.contains_key(&to) {
+            return;
+        }
         let peer = peers.entry(to).or_default();
         peer.newest = Some(frame.into());
         peer.is_due = true;
         match &peer.connection {
             Some(connection) => connection.changed.notify_one(),
-            None => self.start_dialing(to, peer),
+            None if is_listed => self.start_dialing(to, peer),
+            None => {}
         }
+    }
+
+    /// The oldest vote from this peer that was not taken yet.
+    pub(crate) fn take_vote(&self, from: Sid) -> Option<Notification> {
+        self.peers.lock().get_mut(&from)?.take_vote()
     }
 
     /// Accepts in every state: a server that has a leader answers those that look for one.
@@ -120,103 +145,144 @@ impl Mesh {
     async fn welcome(self: Arc<Self>, mut stream: TcpStream, remote: SocketAddr) {
         prepare(&stream, SILENCE_MAX);
         let mut bytes = BytesMut::with_capacity(256);
-        let hello = timeout(self.handshake_max, read_hello(&mut stream, &mut bytes));
-        let hello = match hello
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        {
-            Ok(hello) => hello,
-            Err(error) => {
-                tracing::warn!(%remote, reason = %error, "election connection closed: no introduction");
-                return;
+        match self.introduced(&mut stream, remote, &mut bytes).await {
+            Ok(from) if from < self.sid => {
+                drop(stream);
+                let mut peers = self.peers.lock();
+                let peer = peers.entry(from).or_default();
+                // The peer asks because its end of the old connection is gone.
+                if let Some(old) = peer.connection.take() {
+                    old.changed.notify_one();
+                }
+                self.start_dialing(from, peer);
             }
-        };
-        let from = hello.sid;
-        if from == self.sid {
-            tracing::warn!(%remote, sid = from.0, "a peer has this server's own sid");
-            return;
-        }
-        if !self.admit(from, &hello) {
-            tracing::warn!(%remote, sid = from.0, "too many unlisted peers");
-            return;
-        }
-        if from < self.sid {
-            drop(stream);
-            let mut peers = self.peers.lock();
-            let peer = peers.entry(from).or_default();
-            // The peer asks because its end of the old connection is gone.
-            if let Some(old) = peer.connection.take() {
-                old.changed.notify_one();
+            Ok(from) => self.carry(from, stream, bytes).await,
+            Err(reason) => {
+                if let Some(others) = self.newcomers.may_log() {
+                    tracing::warn!(%remote, %reason, others, "election connection refused");
+                }
             }
-            self.start_dialing(from, peer);
-        } else {
-            self.carry(from, stream, bytes).await;
         }
     }
 
-    /// Notes where an unlisted peer listens. Unlisted peers are served because
-    /// a server may know less of the ensemble than others, within bounds.
-    fn admit(&self, from: Sid, hello: &Hello) -> bool {
-        if self.ensemble.members.contains_key(&from) {
-            return true;
+    /// Who has connected. Unlisted peers are served because a server may know
+    /// less of the ensemble than others, but few of them. A peer that is
+    /// connected from an address of its host is not replaced by one that says
+    /// to be it and is elsewhere.
+    async fn introduced(
+        &self,
+        stream: &mut TcpStream,
+        remote: SocketAddr,
+        bytes: &mut BytesMut,
+    ) -> Result<Sid, Stranger> {
+        let place = self.newcomers.enter(remote.ip());
+        let hello = tokio::select! {
+            hello = timeout(self.handshake_max, read_hello(stream, bytes)) => {
+                hello.unwrap_or(Err(Stranger::Silent))?
+            }
+            () = place.lost() => return Err(Stranger::Crowded),
+        };
+        let sid = hello.sid;
+        if sid == self.sid {
+            return Err(Stranger::OwnSid);
         }
-        let mut peers = self.peers.lock();
-        if !peers.contains_key(&from) && peers.len() >= PEERS_MAX {
-            return false;
+        let admitted = self.listed.admit(sid, remote.ip()).await;
+        admitted.map_err(|reason| Stranger::Refused { sid, reason })?;
+        drop(place);
+        if self.listed.member(sid).is_none() {
+            let peers = self.peers.lock();
+            let is_unlisted = |sid: &&Sid| self.listed.member(**sid).is_none();
+            if sid < self.sid {
+                return Err(Stranger::Unlisted(sid));
+            }
+            if !peers.contains_key(&sid) && peers.keys().filter(is_unlisted).count() >= UNLISTED_MAX
+            {
+                return Err(Stranger::TooMany(sid));
+            }
+            return Ok(sid);
         }
-        peers.entry(from).or_default().announced = hello.addresses.iter().find_map(|it| usable(it));
-        true
+        let is_connected = || self.remote_of(sid).is_some();
+        if !self.listed.is_at(sid, remote.ip())
+            && is_connected()
+            && !self.listed.is_found_at(sid, remote.ip()).await
+            && let Some(own) = self.remote_of(sid)
+            && self.listed.is_at(sid, own)
+        {
+            return Err(Stranger::Unproved(sid));
+        }
+        Ok(sid)
+    }
+
+    /// The other end of the connection of the pair.
+    fn remote_of(&self, sid: Sid) -> Option<IpAddr> {
+        let peers = self.peers.lock();
+        Some(peers.get(&sid)?.connection.as_ref()?.remote)
     }
 
     fn start_dialing(self: &Arc<Self>, to: Sid, peer: &mut Peer) {
+        self.start_dialing_after(Duration::ZERO, to, peer);
+    }
+
+    fn start_dialing_after(self: &Arc<Self>, pause: Duration, to: Sid, peer: &mut Peer) {
         if !std::mem::replace(&mut peer.is_being_dialed, true) {
-            tokio::spawn(self.clone().reach(to));
+            tokio::spawn(self.clone().reach(to, pause));
         }
     }
 
     /// Dials until there is a connection, or nobody needs one any more.
-    async fn reach(self: Arc<Self>, to: Sid) {
+    async fn reach(self: Arc<Self>, to: Sid, pause: Duration) {
         let mut back_off = BACK_OFF_MIN;
+        sleep(pause).await;
         loop {
-            match self.dial_once(to).await {
+            if self.stop_dialing(to, |peer| peer.connection.is_some()) {
+                return;
+            }
+            let trouble = match self.dial_once(to).await {
                 Ok(Some(stream)) => {
-                    self.peers.lock().entry(to).or_default().is_being_dialed = false;
+                    self.stop_dialing(to, |_| true);
                     return self.carry(to, stream, BytesMut::new()).await;
                 }
-                // The peer calls back.
-                Ok(None) => {}
+                Ok(None) => "it was reached, but does not connect back".to_owned(),
                 Err(error) => {
-                    tracing::debug!(to = to.0, %error, "cannot reach a peer's election port")
+                    tracing::debug!(to = to.0, %error, "cannot reach a peer's election port");
+                    error.to_string()
                 }
-            }
+            };
+            self.peers.lock().entry(to).or_default().trouble = Some(trouble);
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
-            let mut peers = self.peers.lock();
-            let peer = peers.entry(to).or_default();
-            let is_needed = peer.is_due && self.is_looking.load(Ordering::Relaxed);
-            if peer.connection.is_some() || !is_needed {
-                peer.is_being_dialed = false;
+            let is_looking = self.is_looking.load(Ordering::Relaxed);
+            if self.stop_dialing(to, |peer| !(peer.is_due && is_looking)) {
                 return;
             }
         }
     }
 
+    /// Notes that nobody dials the peer any more, if there is no reason to.
+    fn stop_dialing(&self, to: Sid, has_no_reason: impl FnOnce(&Peer) -> bool) -> bool {
+        let mut peers = self.peers.lock();
+        let peer = peers.entry(to).or_default();
+        let stops = has_no_reason(peer);
+        peer.is_being_dialed = !stops;
+        stops
+    }
+
     /// `None` where the peer has the larger sid and is to call back.
     async fn dial_once(&self, to: Sid) -> io::Result<Option<TcpStream>> {
-        let (host, port) = match self.ensemble.members.get(&to) {
-            Some(member) => (member.host.clone(), member.election_port),
-            None => {
-                let announced = self
-                    .peers
-                    .lock()
-                    .get(&to)
-                    .and_then(|peer| peer.announced.clone());
-                announced.ok_or(io::ErrorKind::AddrNotAvailable)?
-            }
-        };
-        let each_max = self.connect_max.min(ATTEMPT_MAX);
-        let dialed = dial(&self.resolver, &host, port, each_max).await;
+        let member = self.listed.member(to);
+        let member = member.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let (resolver, host) = (self.listed.resolver(), &member.host);
+        let dialed = dial(resolver, host, member.election_port, self.connect_max).await;
         let (mut stream, _) = dialed.map_err(io::Error::other)?;
+        let peers = || self.peers.lock();
+        if to > self.sid
+            && peers()
+                .get(&to)
+                .is_some_and(|peer| peer.connection.is_some())
+        {
+            // It has connected while its name was looked up.
+            return Ok(None);
+        }
         prepare(&stream, SILENCE_MAX);
         stream.write_all(&self.hello().encode()).await?;
         if to > self.sid {
@@ -227,7 +293,7 @@ impl Mesh {
     }
 
     fn hello(&self) -> Hello {
-        let own = self.ensemble.members.get(&self.sid);
+        let own = self.listed.member(self.sid);
         let address = own.map(|own| {
             if own.host.contains(':') {
                 format!("[{}]:{}", own.host, own.election_port)
@@ -243,39 +309,49 @@ impl Mesh {
 
     /// Makes this the connection of the pair and uses it until it ends or is replaced.
     async fn carry(self: &Arc<Self>, with: Sid, mut stream: TcpStream, mut bytes: BytesMut) {
+        let Ok(remote) = stream.peer_addr() else {
+            // It is gone already.
+            return;
+        };
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let changed = Arc::new(Notify::new());
         {
             let mut peers = self.peers.lock();
             let peer = peers.entry(with).or_default();
             peer.is_due = peer.newest.is_some();
+            peer.trouble = None;
             let connection = Connection {
                 number,
                 changed: changed.clone(),
+                remote: remote.ip(),
             };
             if let Some(old) = peer.connection.replace(connection) {
                 old.changed.notify_one();
             }
         }
         changed.notify_one();
-        let remote = stream.peer_addr().ok();
         tracing::debug!(sid = with.0, "election connection stands");
         let reason = self
             .exchange(with, number, &changed, &mut stream, &mut bytes)
             .await;
         if reason.kind() == io::ErrorKind::InvalidData {
-            tracing::warn!(?remote, sid = with.0, reason = %reason, "election connection closed");
+            tracing::warn!(%remote, sid = with.0, reason = %reason, "election connection closed");
         } else {
             tracing::debug!(sid = with.0, reason = %reason, "election connection closed");
         }
         let mut peers = self.peers.lock();
         if let Some(peer) = peers.get_mut(&with)
-            && peer
-                .connection
-                .as_ref()
-                .is_some_and(|current| current.number == number)
+            && peer.uses(number)
         {
             peer.connection = None;
+            peer.trouble = Some(format!("the connection ended: {reason}"));
+            if self.listed.member(with).is_none() {
+                peers.remove(&with);
+            } else if self.is_looking.load(Ordering::Relaxed) {
+                // What was sent last may be lost.
+                peer.is_due = peer.newest.is_some();
+                self.start_dialing_after(BACK_OFF_MAX, with, peer);
+            }
         }
     }
 
@@ -315,11 +391,7 @@ impl Mesh {
         let Some(peer) = peers.get_mut(&with) else {
             return Due::Replaced;
         };
-        if peer
-            .connection
-            .as_ref()
-            .is_none_or(|current| current.number != number)
-        {
+        if !peer.uses(number) {
             return Due::Replaced;
         }
         match &peer.newest {
@@ -328,22 +400,29 @@ impl Mesh {
         }
     }
 
-    /// Hands complete votes to the driver. One that cannot be read is left
-    /// out, as by the reference; a frame of a wrong length ends the connection.
+    /// Keeps complete votes for the driver. One that cannot
+    /// be read is left out, as by the reference; a frame of a wrong length ends
+    /// the connection.
     fn take_votes(&self, from: Sid, bytes: &mut BytesMut) -> io::Result<()> {
+        let frame_max = match self.listed.member(from) {
+            Some(_) => Notification::FRAME_BYTES_MAX,
+            None => UNLISTED_FRAME_BYTES_MAX,
+        };
         while let Some(head) = bytes.first_chunk() {
             let length = i32::from_be_bytes(*head);
             let length = usize::try_from(length)
                 .ok()
-                .filter(|length| (1..=Notification::FRAME_BYTES_MAX).contains(length))
+                .filter(|length| (1..=frame_max).contains(length))
                 .ok_or_else(|| bad_frame(length))?;
             if bytes.len() < 4 + length {
                 break;
             }
             match Notification::read(&bytes[4..4 + length]) {
-                Ok(notification) => {
-                    self.inbox
-                        .push_input(Input::Notification { from, notification });
+                Ok(vote) => {
+                    let is_news = self.peers.lock().entry(from).or_default().arrive(vote);
+                    if is_news {
+                        self.inbox.push(Event::Vote { from });
+                    }
                 }
                 Err(error) => tracing::warn!(sid = from.0, %error, "unreadable vote"),
             }
@@ -366,25 +445,16 @@ enum Due {
     Vote(Arc<[u8]>),
 }
 
-async fn read_hello(stream: &mut TcpStream, bytes: &mut BytesMut) -> io::Result<Hello> {
+async fn read_hello(stream: &mut TcpStream, bytes: &mut BytesMut) -> Result<Hello, Stranger> {
     loop {
-        if let Some((hello, length)) = Hello::decode(bytes).map_err(io::Error::other)? {
+        if let Some((hello, length)) = Hello::decode(bytes)? {
             bytes.advance(length);
             return Ok(hello);
         }
         if stream.read_buf(bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(Stranger::Socket(io::ErrorKind::UnexpectedEof.into()));
         }
     }
-}
-
-/// Host and port of an announced address; none for a wildcard.
-fn usable(address: &str) -> Option<(String, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let is_wildcard = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-    let port = port.parse().ok()?;
-    (!host.is_empty() && !is_wildcard).then(|| (host.to_owned(), port))
 }
 
 /// A peer must take a vote within this time.
@@ -398,19 +468,11 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// Pause before a peer is dialed again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_millis(500);
-/// Peers that are remembered, listed or not.
-const PEERS_MAX: usize = 512;
+/// Peers that zoo.cfg does not list and that may be connected.
+const UNLISTED_MAX: usize = 16;
+/// Longest vote of such a peer: its list of servers may be long, but not that
+/// long.
+const UNLISTED_FRAME_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_are_not_dialed() {
-        assert_eq!(usable("h:3888"), Some(("h".into(), 3888)));
-        assert_eq!(usable("[::1]:3888"), Some(("::1".into(), 3888)));
-        for address in ["0.0.0.0:3888", "[::]:3888", ":3888", "h", "h:x"] {
-            assert_eq!(usable(address), None, "{address}");
-        }
-    }
-}
+mod tests;

@@ -1,127 +1,42 @@
 //! One connection on a quorum port: packets in, packets and images out.
 
+mod outbox;
+
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use zk_core::tree::{ImageBlocks, TreeError, TreeLoader};
+use zk_core::tree::{TreeError, TreeLoader};
 use zk_core::{Input, LinkId};
 use zk_proto::DecodeError;
 use zk_proto::jute::{Put, Reason};
-use zk_proto::quorum::{PacketKind, QuorumPacket};
+use zk_proto::quorum::{PacketKind, PacketScan, QuorumPacket};
 use zk_proto::snapshot::SNAP_SIGNATURE;
 
+use self::outbox::Chunk;
+pub(crate) use self::outbox::LinkOutbox;
 use crate::inbox::{Event, Inbox};
 
-/// What the driver wants a link to send. Shared by the driver and the link's task.
-#[derive(Default)]
-pub(crate) struct LinkOutbox {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    chunks: VecDeque<Chunk>,
-    /// Bytes of packets in `chunks`.
-    packet_bytes: usize,
-    /// Why the driver has closed the link.
-    closed: Option<&'static str>,
-    waker: Option<Waker>,
-}
-
-enum Chunk {
-    Packets(Vec<u8>),
-    Image(Box<ImageBlocks>),
-}
-
-impl LinkOutbox {
-    /// Adds encoded packets. False if the peer is so far behind that the link
-    /// is to be given up.
-    #[must_use]
-    pub(crate) fn send(&self, packets: &[u8]) -> bool {
-        let mut state = self.state.lock();
-        state.packet_bytes += packets.len();
-        if state.packet_bytes > UNSENT_BYTES_MAX {
-            return false;
-        }
-        match state.chunks.back_mut() {
-            Some(Chunk::Packets(last)) => last.extend_from_slice(packets),
-            _ => state.chunks.push_back(Chunk::Packets(packets.to_vec())),
-        }
-        state.wake();
-        true
-    }
-
-    /// Adds a tree image and the signature after it.
-    pub(crate) fn send_image(&self, image: ImageBlocks) {
-        let mut head = Vec::new();
-        QuorumPacket::new(PacketKind::Snap, image.zxid(), None).write(&mut head);
-        let mut signature = Vec::new();
-        signature.put_str(SNAP_SIGNATURE);
-        let mut state = self.state.lock();
-        state.chunks.extend([
-            Chunk::Packets(head),
-            Chunk::Image(Box::new(image)),
-            Chunk::Packets(signature),
-        ]);
-        state.wake();
-    }
-
-    /// Ends the link after one more attempt to send what is queued.
-    pub(crate) fn close(&self, reason: &'static str) {
-        let mut state = self.state.lock();
-        state.closed = Some(reason);
-        state.wake();
-    }
-
-    /// Waits until the driver has closed the link.
-    pub(super) async fn closed(&self) {
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            state.waker = Some(cx.waker().clone());
-            if state.closed.is_some() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
-    }
-
-    /// Refills `unsent` once it is empty; until then packets wait here, where
-    /// they are counted. Returns why the link is to end, if it is.
-    fn take(&self, cx: &Context<'_>, unsent: &mut VecDeque<Chunk>) -> Option<&'static str> {
-        let mut state = self.state.lock();
-        if unsent.is_empty() {
-            state.packet_bytes = 0;
-            std::mem::swap(&mut state.chunks, unsent);
-        }
-        match &state.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => state.waker = Some(cx.waker().clone()),
-        }
-        state.closed
-    }
-}
-
-impl State {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
+/// Which end of a link this server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The learner, which has dialed and takes a tree from its leader.
+    Learner,
+    /// The leader, which never takes a tree, and takes long packets only from
+    /// a learner that is synchronized.
+    Leader,
 }
 
 /// A link that stands.
 pub(super) struct Link {
     id: LinkId,
+    end: End,
     stream: TcpStream,
     inbox: Arc<Inbox>,
     outbox: Arc<LinkOutbox>,
@@ -131,8 +46,14 @@ pub(super) struct Link {
     /// The piece that is being sent of the image in front of `unsent`.
     block: Vec<u8>,
     received: BytesMut,
+    /// Looks at the packet at the front of `received`.
+    scan: PacketScan,
+    /// Packets taken so far.
+    taken: u64,
     snap: Option<Box<TreeLoader>>,
     events: Vec<Event>,
+    /// Bytes of the packets in `events`.
+    event_bytes: usize,
     /// When the replica last heard that a long transfer moves.
     progress: Instant,
     has_moved: bool,
@@ -151,13 +72,16 @@ pub(super) enum LinkEnd {
 impl Link {
     pub(super) fn new(
         id: LinkId,
+        end: End,
         stream: TcpStream,
+        received: BytesMut,
         inbox: Arc<Inbox>,
         outbox: Arc<LinkOutbox>,
         data_bytes_max: usize,
     ) -> Self {
         Self {
             id,
+            end,
             stream,
             inbox,
             outbox,
@@ -165,12 +89,19 @@ impl Link {
             unsent: VecDeque::new(),
             sent: 0,
             block: Vec::new(),
-            received: BytesMut::with_capacity(READ_BYTES),
+            received,
+            scan: PacketScan::default(),
+            taken: 0,
             snap: None,
             events: Vec::new(),
+            event_bytes: 0,
             progress: Instant::now(),
             has_moved: false,
         }
+    }
+
+    pub(super) const fn id(&self) -> LinkId {
+        self.id
     }
 
     /// Carries packets until the link ends, and tells the driver unless it
@@ -185,6 +116,12 @@ impl Link {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        if self.taken == 0
+            && !self.received.is_empty()
+            && let Err(end) = self.take_packets()
+        {
+            return Poll::Ready(end);
+        }
         loop {
             let closed = self.outbox.take(cx, &mut self.unsent);
             let is_idle = self.unsent.is_empty();
@@ -209,7 +146,8 @@ impl Link {
                 return Poll::Ready(end);
             }
             self.tell_progress();
-            self.inbox.append(&mut self.events);
+            self.inbox
+                .append_from_peer(&mut self.events, std::mem::take(&mut self.event_bytes));
             match ready!(read) {
                 Ok(0) => return Poll::Ready(LinkEnd::ByPeer),
                 Ok(_) => {}
@@ -236,12 +174,14 @@ impl Link {
                     return Ok(());
                 }
             }
-            if !self.may_hold_packet() {
+            let data_bytes_max = self.packet_bytes_max();
+            if !self.scan.is_whole(&self.received, data_bytes_max) {
                 return Ok(());
             }
+            self.scan = PacketScan::default();
             let bytes = self.received.split().freeze();
             let mut at = 0;
-            let decoded = self.decode_all(&bytes, &mut at);
+            let decoded = self.decode_all(&bytes, &mut at, data_bytes_max);
             // What is left is the start of a packet, or of a stream. It moves to
             // the rest of the same allocation, which lasts for many packets.
             self.received.extend_from_slice(&bytes[at..]);
@@ -260,7 +200,7 @@ impl Link {
         let mut signature = Vec::new();
         signature.put_str(SNAP_SIGNATURE);
         if !loader.is_complete() || self.received.len() < signature.len() {
-            if loader.is_among_znodes() && self.received.len() > self.data_bytes_max * 2 {
+            if self.received.len() > self.record_bytes_max(&loader) {
                 return Err(LinkEnd::BadSnapshot(TreeError::from(DecodeError {
                     offset: 0,
                     reason: Reason::Truncated,
@@ -287,17 +227,35 @@ impl Link {
         Ok(())
     }
 
-    fn decode_all(&mut self, bytes: &Bytes, at: &mut usize) -> Result<(), DecodeError> {
+    fn decode_all(
+        &mut self,
+        bytes: &Bytes,
+        at: &mut usize,
+        data_bytes_max: usize,
+    ) -> Result<(), DecodeError> {
         while *at < bytes.len() {
             let rest = bytes.slice(*at..);
-            let Some((packet, length)) = QuorumPacket::decode(&rest, self.data_bytes_max)? else {
+            let Some((packet, length)) = QuorumPacket::decode(&rest, data_bytes_max)? else {
                 return Ok(());
             };
             *at += length;
+            self.taken += 1;
             if packet.known_kind() == Some(PacketKind::Snap) {
+                // A tree comes where the leader says how it synchronizes:
+                // right after LEADERINFO.
+                if self.end != End::Learner || self.taken != 2 {
+                    return Err(DecodeError {
+                        offset: 0,
+                        reason: Reason::Value {
+                            what: "packet in the place of SNAP",
+                            value: PacketKind::Snap as i64,
+                        },
+                    });
+                }
                 self.snap = Some(Box::new(TreeLoader::new(packet.zxid)));
                 return Ok(());
             }
+            self.event_bytes += length;
             self.events.push(Event::Input(Input::Packet {
                 link: self.id,
                 packet,
@@ -306,16 +264,22 @@ impl Link {
         Ok(())
     }
 
-    /// False while a packet at the front surely lacks bytes: saves looking
-    /// at a long one each time a piece of it arrives.
-    fn may_hold_packet(&self) -> bool {
-        const HEAD_BYTES: usize = 16;
-        let Some(length) = self.received.get(12..HEAD_BYTES) else {
-            return false;
-        };
-        let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
-        let length = usize::try_from(length).unwrap_or(0);
-        length > self.data_bytes_max || self.received.len() >= HEAD_BYTES + length + 4
+    /// Longest record of the tree that comes. The sessions are one record,
+    /// which has no bound of its own; a list or a znode has that of a packet.
+    fn record_bytes_max(&self, loader: &TreeLoader) -> usize {
+        if loader.is_at_sessions() {
+            SESSIONS_BYTES_MAX
+        } else {
+            self.data_bytes_max * 2
+        }
+    }
+
+    /// Longest data that the other end may send now.
+    fn packet_bytes_max(&self) -> usize {
+        match self.end {
+            End::Leader if !self.outbox.is_serving() => SYNC_BYTES_MAX,
+            End::Leader | End::Learner => self.data_bytes_max,
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -342,7 +306,9 @@ impl Link {
                 }
                 self.has_moved |= is_image;
             }
-            if !is_image {
+            if is_image {
+                self.outbox.image_sent(self.sent);
+            } else {
                 self.sent = 0;
                 self.unsent.pop_front();
             }
@@ -359,9 +325,12 @@ impl Link {
     }
 }
 
-/// Packets that may wait for a peer that takes nothing.
-const UNSENT_BYTES_MAX: usize = 256 << 20;
-const READ_BYTES: usize = 64 * 1024;
+/// Longest data of a learner that is not synchronized yet: it has nothing but
+/// its own numbers to tell.
+pub(super) const SYNC_BYTES_MAX: usize = 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
+/// Sessions of a tree that comes: 20 million.
+const SESSIONS_BYTES_MAX: usize = 240 << 20;
 const READ_BYTES_MIN: usize = 4 * 1024;
 /// The replica hears of a long transfer this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -374,9 +343,11 @@ mod tests {
 
     use super::*;
 
-    async fn link(stream: TcpStream) -> (Link, Arc<Inbox>, Arc<LinkOutbox>) {
+    async fn link(end: End, stream: TcpStream) -> (Link, Arc<Inbox>, Arc<LinkOutbox>) {
         let (inbox, outbox) = (Arc::<Inbox>::default(), Arc::<LinkOutbox>::default());
-        let link = Link::new(LinkId(1), stream, inbox.clone(), outbox.clone(), 1 << 20);
+        let (id, received) = (LinkId(1), BytesMut::new());
+        let (to_driver, to_send) = (inbox.clone(), outbox.clone());
+        let link = Link::new(id, end, stream, received, to_driver, to_send, 1 << 20);
         (link, inbox, outbox)
     }
 
@@ -395,8 +366,9 @@ mod tests {
         let dialed = TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();
-        let (sender, _, outbox) = link(dialed).await;
-        let (receiver, inbox, _outbox) = link(listener.accept().await.unwrap().0).await;
+        let (sender, _, outbox) = link(End::Leader, dialed).await;
+        let (receiver, inbox, _outbox) =
+            link(End::Learner, listener.accept().await.unwrap().0).await;
         let ping = QuorumPacket::new(PacketKind::Ping, Zxid(7), None);
         let mut packet = Vec::new();
         ping.write(&mut packet);
@@ -433,5 +405,52 @@ mod tests {
         };
         assert!(received.image() == image, "the tree of that moment");
         assert_eq!(received.last_zxid(), Zxid(0x1_0000_0005));
+    }
+
+    /// What a link makes of these bytes of a stranger that then says nothing.
+    async fn end_of(end: End, bytes: &[u8]) -> LinkEnd {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stranger = TcpStream::connect(address).await.unwrap();
+        let (link, ..) = link(end, listener.accept().await.unwrap().0).await;
+        tokio::io::AsyncWriteExt::write_all(&mut stranger, bytes)
+            .await
+            .unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), link.run());
+        ended.await.expect("the link is closed")
+    }
+
+    fn packets(packets: &[QuorumPacket]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        packets.iter().for_each(|packet| packet.write(&mut bytes));
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_tree_is_taken_only_from_a_leader_and_in_its_turn() {
+        let snap = QuorumPacket::new(PacketKind::Snap, Zxid(5), None);
+        let ping = QuorumPacket::new(PacketKind::Ping, Zxid(5), None);
+        let sessions = i32::MAX.to_be_bytes();
+        for (end, before) in [
+            (End::Leader, &[][..]),
+            (End::Leader, std::slice::from_ref(&ping)),
+            (End::Learner, &[]),
+            (End::Learner, &[ping.clone(), ping.clone()]),
+        ] {
+            let mut said = packets(before);
+            said.extend(packets(std::slice::from_ref(&snap)));
+            said.extend(sessions);
+            let ended = end_of(end, &said).await;
+            assert!(matches!(ended, LinkEnd::BadPacket(_)), "{end:?}: {ended:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_not_synchronized_sends_nothing_long() {
+        let long = Bytes::from(vec![0; SYNC_BYTES_MAX + 1]);
+        let long = QuorumPacket::new(PacketKind::Request, Zxid(-1), Some(long));
+        // Its head is enough.
+        let ended = end_of(End::Leader, &packets(&[long])[..100]).await;
+        assert!(matches!(ended, LinkEnd::BadPacket(_)), "{ended:?}");
     }
 }

@@ -122,6 +122,22 @@ impl Resolver {
         }
     }
 
+    /// Is this one of the last good addresses of the name? Asks nobody.
+    pub(super) fn has(&self, host: &str, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        if let Ok(literal) = host.parse::<IpAddr>() {
+            return literal.to_canonical() == address;
+        }
+        let names = self.names.lock();
+        let known = names.get(host).map(|name| name.answer.borrow());
+        known.is_some_and(|known| {
+            known
+                .addresses
+                .iter()
+                .any(|it| it.to_canonical() == address)
+        })
+    }
+
     /// Why the name has no new addresses at the moment; `None` if the last
     /// look-up found some.
     pub(super) fn trouble(&self, host: &str) -> Option<String> {

@@ -117,10 +117,10 @@ impl TreeLoader {
         Err(DecodeError { offset, reason }.into())
     }
 
-    /// Is the next record that of a znode, or the end mark?
+    /// Is the first record, that of the sessions, still to come?
     #[must_use]
-    pub fn is_among_znodes(&self) -> bool {
-        self.part == ImagePart::Znodes
+    pub fn is_at_sessions(&self) -> bool {
+        self.part == ImagePart::Sessions
     }
 
     /// Has the end mark come?

@@ -43,6 +43,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "leaderConnectDelayDuringRetryMs" Property(1, 3_600_000), "100", "ms between attempts to reach a leader";
     Taken "cnxTimeout" Nearest(1, 3_600_000), "5000", "ms in which an election port must answer";
     Taken "electionPortBindRetry" Property(0, 1_000_000), "3", "how often a port for servers that is taken is tried again, a second apart; 0 for ever";
+    Taken "quorate.peerAddresses" OneOf(&["any", "listed"]), "any", "`listed`: servers are taken only from addresses that their hosts in the server lines resolve to; a server with a new address then joins only when the name servers tell it";
 
     Taken "fastleader.minNotificationInterval" Property(1, 3_600_000), "200", "ms before a vote is sent again; each pause is twice as long as the one before";
     Taken "fastleader.maxNotificationInterval" Property(1, 3_600_000), "60000", "ms of the longest of these pauses";

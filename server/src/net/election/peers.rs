@@ -1,0 +1,113 @@
+//! What the mesh knows of each peer.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use zk_proto::Sid;
+use zk_proto::quorum::Notification;
+
+/// The peers by sid. Those of zoo.cfg stay; others are there for as long as
+/// they are connected.
+pub(super) type Peers = HashMap<Sid, Peer>;
+
+/// One peer.
+#[derive(Default)]
+pub(super) struct Peer {
+    /// The newest vote for it, framed.
+    pub(super) newest: Option<Arc<[u8]>>,
+    /// Was the newest vote not sent on a connection yet?
+    pub(super) is_due: bool,
+    /// Votes from it that the driver has not taken yet, oldest first. Of those
+    /// in a row that tell the same state only the newest is kept.
+    arrived: VecDeque<Notification>,
+    /// The connection of the pair.
+    pub(super) connection: Option<Connection>,
+    /// Is a task dialing it?
+    pub(super) is_being_dialed: bool,
+    /// Why it could not be reached the last time.
+    pub(super) trouble: Option<String>,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    /// Tells it from later connections of the same pair.
+    pub(super) number: u64,
+    /// There is something to send, or the connection was replaced.
+    pub(super) changed: Arc<Notify>,
+    /// Address of its other end.
+    pub(super) remote: IpAddr,
+}
+
+impl Peer {
+    /// Keeps a vote for the driver. True if it is to be told of one more.
+    pub(super) fn arrive(&mut self, vote: Notification) -> bool {
+        match self.arrived.back_mut() {
+            Some(last) if last.state == vote.state => {
+                *last = vote;
+                false
+            }
+            _ => {
+                self.arrived.push_back(vote);
+                let is_full = self.arrived.len() > VOTES_MAX;
+                if is_full {
+                    self.arrived.pop_front();
+                }
+                !is_full
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn arrived(&self) -> impl Iterator<Item = &Notification> {
+        self.arrived.iter()
+    }
+
+    /// The oldest vote that waits for the driver.
+    pub(super) fn take_vote(&mut self) -> Option<Notification> {
+        self.arrived.pop_front()
+    }
+
+    /// Is this connection still that of the pair?
+    pub(super) fn uses(&self, number: u64) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| connection.number == number)
+    }
+}
+
+/// Votes of one peer that wait for the driver.
+const VOTES_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use zk_proto::quorum::ServerState::{Following, Looking};
+    use zk_proto::{Epoch, Round, Zxid};
+
+    use super::*;
+
+    #[test]
+    fn a_change_of_state_is_kept_and_repetition_is_not() {
+        let mut peer = Peer::default();
+        let states = [
+            Looking, Looking, Following, Following, Looking, Following, Looking,
+        ];
+        let mut told = 0;
+        for (n, state) in states.into_iter().enumerate() {
+            let vote = Notification {
+                state,
+                leader: Sid(1),
+                zxid: Zxid(n as i64),
+                round: Round(1),
+                peer_epoch: Epoch(0),
+                version: 2,
+                config: String::new(),
+            };
+            told += usize::from(peer.arrive(vote));
+        }
+        let kept: Vec<_> = std::iter::from_fn(|| peer.take_vote()).collect();
+        let zxids: Vec<_> = kept.iter().map(|vote| vote.zxid.0).collect();
+        assert_eq!(zxids, [3, 4, 5, 6]);
+        assert_eq!(told, VOTES_MAX);
+    }
+}

@@ -1,0 +1,172 @@
+//! Connections that have not said yet who they are. Anybody can open one, so
+//! there are few places for them. A new connection never finds the door shut:
+//! the oldest one of the address that has most of them gives up its place. A
+//! peer introduces itself at once and needs its place for a moment only.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use zk_core::Millis;
+
+use super::log_limit::LogLimit;
+
+/// The places of one port.
+pub(super) struct Newcomers {
+    state: Mutex<State>,
+    /// Lines about refused connections.
+    refusals: LogLimit,
+    started: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    /// Oldest first.
+    waiting: Vec<Waiting>,
+    next: u64,
+}
+
+struct Waiting {
+    number: u64,
+    /// Its address, as far as one owner has it.
+    from: IpAddr,
+    evicted: Arc<Notify>,
+}
+
+/// A place, until it is dropped.
+pub(super) struct Place {
+    newcomers: Arc<Newcomers>,
+    number: u64,
+    evicted: Arc<Notify>,
+}
+
+impl Default for Newcomers {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            refusals: LogLimit::default(),
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Newcomers {
+    /// Takes a place, from another connection if all are taken.
+    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Place {
+        let from = owner(from);
+        let mut state = self.state.lock();
+        let of = |waiting: &[Waiting], from| waiting.iter().filter(|it| it.from == from).count();
+        let crowd = if of(&state.waiting, from) >= PLACES_OF_ADDRESS {
+            Some(from)
+        } else if state.waiting.len() >= PLACES {
+            let all = state.waiting.iter().map(|it| it.from);
+            all.max_by_key(|from| of(&state.waiting, *from))
+        } else {
+            None
+        };
+        if let Some(crowd) = crowd
+            && let Some(at) = state.waiting.iter().position(|it| it.from == crowd)
+        {
+            state.waiting.remove(at).evicted.notify_one();
+        }
+        let number = state.next;
+        state.next += 1;
+        let evicted = Arc::new(Notify::new());
+        state.waiting.push(Waiting {
+            number,
+            from,
+            evicted: evicted.clone(),
+        });
+        Place {
+            newcomers: self.clone(),
+            number,
+            evicted,
+        }
+    }
+
+    /// Is a refusal to be logged? Then how many were not logged before it: a
+    /// flood of them fills no disk.
+    pub(super) fn may_log(&self) -> Option<u64> {
+        self.refusals
+            .pass(Millis(self.started.elapsed().as_millis() as u64))
+    }
+}
+
+impl Place {
+    /// Waits until another connection has taken the place.
+    pub(super) async fn lost(&self) {
+        self.evicted.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.newcomers.state.lock();
+        state.waiting.retain(|it| it.number != self.number);
+    }
+}
+
+/// What one owner has: an address of IPv4, 2^64 addresses of IPv6.
+fn owner(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            Ipv6Addr::from_bits(network).into()
+        }
+    }
+}
+
+/// Places of one port.
+const PLACES: usize = 128;
+/// Of these, places of one address.
+const PLACES_OF_ADDRESS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn ip(n: usize) -> IpAddr {
+        Ipv4Addr::new(10, 0, (n >> 8) as u8, n as u8).into()
+    }
+
+    fn is_lost(place: &Place) -> bool {
+        let mut lost = std::pin::pin!(place.lost());
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        lost.as_mut().poll(&mut cx).is_ready()
+    }
+
+    #[test]
+    fn a_crowd_of_one_address_takes_no_place_of_others() {
+        let newcomers = Arc::<Newcomers>::default();
+        let honest = newcomers.enter(ip(1));
+        let crowd: Vec<_> = (0..1000).map(|_| newcomers.enter(ip(2))).collect();
+        assert!(!is_lost(&honest));
+        let kept = crowd.iter().filter(|place| !is_lost(place)).count();
+        assert_eq!(kept, PLACES_OF_ADDRESS);
+        assert!(!is_lost(&crowd[999]), "the newest has its place");
+    }
+
+    #[test]
+    fn a_crowd_of_many_addresses_is_bounded() {
+        let newcomers = Arc::<Newcomers>::default();
+        let crowd: Vec<_> = (0..1000).map(|n| newcomers.enter(ip(n / 20))).collect();
+        let honest = newcomers.enter(ip(2000));
+        assert!(!is_lost(&honest));
+        assert!(newcomers.state.lock().waiting.len() <= PLACES);
+        drop((crowd, honest));
+        assert_eq!(newcomers.state.lock().waiting.len(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_a_few_lines() {
+        let newcomers = Newcomers::default();
+        assert_eq!(newcomers.may_log(), Some(0));
+        let logged = (0..1000).filter(|_| newcomers.may_log().is_some()).count();
+        assert!(logged < 100, "{logged}");
+    }
+}
