@@ -154,6 +154,8 @@ impl Mesh {
                 if let Some(old) = peer.connection.take() {
                     old.changed.notify_one();
                 }
+                peer.has_called = true;
+                peer.called.notify_one();
                 self.start_dialing(from, peer);
             }
             Ok(from) => self.carry(from, stream, bytes).await,
@@ -232,11 +234,13 @@ impl Mesh {
     /// Dials until there is a connection, or nobody needs one any more.
     async fn reach(self: Arc<Self>, to: Sid, pause: Duration) {
         let mut back_off = BACK_OFF_MIN;
+        let called = self.peers.lock().entry(to).or_default().called.clone();
         sleep(pause).await;
         loop {
             if self.stop_dialing(to, |peer| peer.connection.is_some()) {
                 return;
             }
+            self.peers.lock().entry(to).or_default().has_called = false;
             let trouble = match self.dial_once(to).await {
                 Ok(Some(stream)) => {
                     self.stop_dialing(to, |_| true);
@@ -249,10 +253,14 @@ impl Mesh {
                 }
             };
             self.peers.lock().entry(to).or_default().trouble = Some(trouble);
-            sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF_MAX);
+            // A peer that calls is there again, and may need the connection to
+            // be heard although this server looks for no leader any more.
+            tokio::select! {
+                () = sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF_MAX),
+                () = called.notified() => back_off = BACK_OFF_MIN,
+            }
             let is_looking = self.is_looking.load(Ordering::Relaxed);
-            if self.stop_dialing(to, |peer| !(peer.is_due && is_looking)) {
+            if self.stop_dialing(to, |peer| !(peer.has_called || peer.is_due && is_looking)) {
                 return;
             }
         }

@@ -26,6 +26,10 @@ pub(super) struct Peer {
     pub(super) connection: Option<Connection>,
     /// Is a task dialing it?
     pub(super) is_being_dialed: bool,
+    /// The peer asked to be called back, and no attempt has begun since.
+    pub(super) has_called: bool,
+    /// Ends the pause between two attempts, once the peer has called.
+    pub(super) called: Arc<Notify>,
     /// Why it could not be reached the last time.
     pub(super) trouble: Option<String>,
 }

@@ -312,3 +312,33 @@ async fn who_says_nothing_takes_no_place_for_long() {
     assert_eq!(one.voters().await, [Sid(2)]);
     assert_closes(silent.remove(0)).await;
 }
+
+/// Its vote is what makes a leader let it in, and nothing else asks for a
+/// connection once there is a leader.
+#[tokio::test]
+async fn a_peer_that_calls_is_called_back_although_there_is_a_leader() {
+    let mut listeners = listeners().await;
+    let server = Server::start(3, &listeners, at_home());
+    let own = listeners.pop().unwrap();
+    let address = own.local_addr().unwrap();
+    server.accept(own);
+    // Server 2 is down, and the first attempt to reach it fails.
+    let port = listeners.pop().unwrap().local_addr().unwrap().port();
+    let start = std::time::Instant::now();
+    {
+        let mut peers = server.mesh.peers.lock();
+        let peer = peers.entry(Sid(2)).or_default();
+        server.mesh.start_dialing(Sid(2), peer);
+    }
+    server.mesh.set_role(false, true);
+    let has_failed = || server.mesh.peers.lock()[&Sid(2)].trouble.is_some();
+    while !has_failed() {
+        assert!(start.elapsed() < PATIENCE, "it is not dialed");
+        sleep(Duration::from_millis(1)).await;
+    }
+    // It comes up and calls while the pause after that attempt lasts.
+    let back = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let _caller = say(1, address.port(), 2, "zk-2:1").await;
+    let called = timeout(PATIENCE, back.accept()).await;
+    called.expect("it is called back").unwrap();
+}
