@@ -29,7 +29,9 @@ impl World {
                 self.servers[server].wall_skew_ms += jump_ms;
             }
             2 if self.has(FaultKind::StoppedProcess) && !self.is_paused(server) => {
-                let pause_us = self.rng.within(500_000, 4_000_000);
+                // Not beyond the faults: what waits for it keeps its order.
+                let longest_us = self.faults_to_come_us();
+                let pause_us = self.rng.within(500_000, 4_000_000).min(longest_us);
                 self.trace(|| format!("fault: {} is stopped", server + 1));
                 let host = &mut self.servers[server];
                 host.paused_until_us = self.now_us + pause_us;

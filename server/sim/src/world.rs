@@ -463,6 +463,11 @@ impl World {
         self.has_faults_to_come() && !self.is_one_empty()
     }
 
+    /// For how long faults may still last.
+    pub(crate) const fn faults_to_come_us(&self) -> u64 {
+        self.faults_until_us.saturating_sub(self.now_us)
+    }
+
     /// Is it the time of faults?
     pub(crate) const fn has_faults_to_come(&self) -> bool {
         self.now_us < self.faults_until_us

@@ -71,12 +71,6 @@ impl World {
             self.oracle.events += 1;
             return Ok(());
         }
-        // Its place among the others is not checked yet.
-        let ping = |pending: &Pending| pending.xid == special_xid::PING && xid == pending.xid;
-        if let Some(at) = state.pending.iter().position(ping) {
-            state.pending.remove(at);
-            return Ok(());
-        }
         let is_next = state
             .pending
             .front()
