@@ -55,7 +55,7 @@ impl World {
                 self.trace(|| format!("fault: {} stands still", some + 1));
                 self.servers[some].paused_until_us = self.now_us + pause_us;
                 self.servers[some].is_stopped = false;
-                self.servers[some].stood_us += pause_us;
+                self.servers[some].stands_still(pause_us);
             }
             _ => {
                 self.heal();

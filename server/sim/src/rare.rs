@@ -36,7 +36,7 @@ impl World {
                 let host = &mut self.servers[server];
                 host.paused_until_us = self.now_us + pause_us;
                 host.is_stopped = true;
-                host.stood_us += pause_us;
+                host.stands_still(pause_us);
             }
             3 if self.has(FaultKind::Shutdown) && self.servers[server].is_up() => {
                 self.trace(|| format!("fault: {} is asked to stop", server + 1));

@@ -32,7 +32,8 @@ pub(crate) struct Server {
     /// While it stands still, nothing of the process runs: neither its disk
     /// threads nor what reads its sockets.
     pub(crate) is_stopped: bool,
-    /// For how long it stood still up to now, all in all.
+    /// For how long it stood still up to now, all in all; less than a tick at
+    /// once does not count.
     pub(crate) stood_us: u64,
     /// How far its wall clock is ahead.
     pub(crate) wall_skew_ms: i64,
@@ -103,6 +104,13 @@ impl Server {
 
     pub(crate) const fn is_up(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// It is about to stand still for so long.
+    pub(crate) const fn stands_still(&mut self, pause_us: u64) {
+        if pause_us > TICK_MS * 1000 {
+            self.stood_us += pause_us;
+        }
     }
 
     pub(crate) fn holds(&self, link: LinkId) -> bool {
