@@ -53,7 +53,7 @@ fn two_hundred_seeds_hold() {
 fn the_workload_reaches_every_operation() {
     let mut succeeded = BTreeMap::new();
     let (mut watch_events, mut sessions_ended) = (0, 0);
-    for seed in 1..=20 {
+    for seed in 1..=50 {
         let report = run(seed, None).unwrap();
         watch_events += report.watch_events;
         sessions_ended += report.sessions_ended;
