@@ -23,7 +23,7 @@ pub(super) fn read(value: &str) -> Result<Member, String> {
         None => {}
         Some(role) if role.eq_ignore_ascii_case("participant") => {}
         Some(role) if role.eq_ignore_ascii_case("observer") => {
-            return Err("must be a participant; observers are not supported yet".into());
+            return Err("must be a participant; observers are planned".into());
         }
         Some(role) => return Err(format!("has the role {role:?}; allowed is participant")),
     }

@@ -94,11 +94,11 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "dynamicConfigFile=f",
-            "zoo.cfg:9: dynamicConfigFile=f must be absent: dynamic reconfiguration is not there yet; list the servers in zoo.cfg",
+            "zoo.cfg:9: dynamicConfigFile=f must be absent: dynamic reconfiguration is planned; list the servers in zoo.cfg",
         ),
         (
             "sslQuorum=true",
-            "zoo.cfg:9: sslQuorum=true must be false: TLS between servers is not there yet",
+            "zoo.cfg:9: sslQuorum=true must be false: TLS between servers is planned",
         ),
         (
             "minSessionTimeout=50000",
