@@ -17,8 +17,7 @@ NAMESPACE = "e2e"
 MONITORED = {"monitoring": [{"podSelector": {}}]}
 HELM_NAMESPACES = ("e2e-helm", "e2e-helm-operator")
 # The shared ensemble is made by the first; Helm replaces the operator, so it is last.
-ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_operator", "test_helm"]
-ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_safety", "test_helm"]
+ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_safety", "test_operator", "test_helm"]
 
 
 def pytest_collection_modifyitems(items):
