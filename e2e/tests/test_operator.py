@@ -158,7 +158,7 @@ def test_a_cut_from_the_api_server_heals_within_seconds(own):
 def cut(rule):
     """Drops what the node sends and the rule matches."""
     node = ["docker", "exec", "-i", NODE, "nft", "-f", "-"]
-    run(node, text=f"table inet e2e_cut {{ chain out {{ type filter hook output priority 0; {rule}; }} }}")
+    run(node, text=f"table inet e2e_cut {{\nchain out {{\ntype filter hook output priority 0;\n{rule}\n}}\n}}\n")
     try:
         yield
     finally:
