@@ -22,7 +22,7 @@ pub enum Owner {
 /// it from the sessions in its tree, each with its full timeout.
 ///
 /// Two things are not taken for the silence of a client. While the leader
-/// itself does not run, it hears nobody: its tracker counts [`Running`] time.
+/// itself does not run, it hears nobody: its tracker counts `Running` time.
 /// And what a learner has heard of, it tells with its answers to pings: a
 /// session at a learner expires only when that learner has answered after the
 /// session's time, or when its link is gone. A learner that comes back after
