@@ -168,7 +168,7 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
                 | WaitReason::OutdatedMemberNotServing(_)
                 | WaitReason::MembersUnheard(_)
                 | WaitReason::RevisionNotRecorded
-                | WaitReason::TriedBefore(_)
+                | WaitReason::TriedBefore
                 | WaitReason::NoLeader
                 | WaitReason::SeveralLeaders
                 | WaitReason::OthersNotInStep { .. } => format!("waiting: {why}"),
@@ -589,6 +589,7 @@ mod tests {
         let step = crate::ensemble::next_step(
             &crate::ensemble::Desired {
                 replicas: 3,
+                generation: 1,
                 stateful_set_generation: 1,
             },
             &seen,

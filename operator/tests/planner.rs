@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use zk_operator::ensemble::{
-    Answer, Desired, Member, Observation, PodFacts, Recreation, RestartReason, Role,
+    Answer, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason, Role,
     StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
 };
 
@@ -14,6 +14,7 @@ const NEW: &str = "zk-new";
 fn desired(replicas: usize) -> Desired {
     Desired {
         replicas,
+        generation: 1,
         stateful_set_generation: 7,
     }
 }
@@ -392,13 +393,16 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         prop_oneof![9 => Just(NEW), 1 => Just("")],
         prop_oneof![Just(NEW), Just(OLD)],
         prop_oneof![Just(Recreation::Proven), Just(Recreation::Wanted)],
-        prop::option::of((0u64..400).prop_map(Duration::from_secs)),
+        prop::option::of((0u64..400, 0i64..2)),
     )
         .prop_map(
             |(generation, revision, current, recreation, released)| StatefulSetFacts {
                 current_revision: current.to_owned(),
                 recreation,
-                released,
+                released: released.map(|(seconds, generation)| Release {
+                    ago: Duration::from_secs(seconds),
+                    generation,
+                }),
                 ..set(generation, revision)
             },
         );

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use zk_operator::ensemble::rollout::{RELEASE_MAX, RETRY_AFTER};
 use zk_operator::ensemble::{
-    Answer, Desired, Member, Observation, PodFacts, Recreation, RestartReason, Role,
+    Answer, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason, Role,
     StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
 };
 
@@ -41,8 +41,10 @@ struct FakeCluster {
     current: Revision,
     update: Revision,
     recreation: Recreation,
-    /// Second of the last release, and the revision that was let in.
-    released: Option<(u64, Revision)>,
+    /// Generation of the spec.
+    generation: i64,
+    /// Second of the last release, the revision that was let in, and the generation it was done for.
+    released: Option<(u64, Revision, i64)>,
     now: u64,
     leader: usize,
     epoch: u32,
@@ -71,6 +73,7 @@ impl FakeCluster {
             current: OLD,
             update: OLD,
             recreation: Recreation::Proven,
+            generation: 1,
             released: None,
             now: 1_000,
             leader,
@@ -81,6 +84,7 @@ impl FakeCluster {
 
     /// The operator applies a new template, and with it the strategy that protects.
     fn change(&mut self, revision: Revision) {
+        self.generation += 1;
         self.update = revision;
         self.recreation = Recreation::Proven;
     }
@@ -189,7 +193,7 @@ impl FakeCluster {
         });
         let released = self
             .released
-            .filter(|(_, revision)| *revision == self.update);
+            .filter(|(_, revision, _)| *revision == self.update);
         Observation {
             age: Duration::from_millis(20),
             stateful_set: Some(StatefulSetFacts {
@@ -199,7 +203,10 @@ impl FakeCluster {
                 image: String::new(),
                 current_revision: self.current.name().to_owned(),
                 recreation: self.recreation,
-                released: released.map(|(at, _)| Duration::from_secs(self.now - at)),
+                released: released.map(|(at, _, generation)| Release {
+                    ago: Duration::from_secs(self.now - at),
+                    generation,
+                }),
             }),
             members: members.collect(),
         }
@@ -209,6 +216,7 @@ impl FakeCluster {
     fn look(&mut self) -> Step {
         let desired = Desired {
             replicas: self.pods.len(),
+            generation: self.generation,
             stateful_set_generation: 7,
         };
         let step = next_step(&desired, &self.observe());
@@ -222,7 +230,7 @@ impl FakeCluster {
             }
             Step::Release { .. } => {
                 self.recreation = Recreation::Wanted;
-                self.released = Some((self.now, self.update));
+                self.released = Some((self.now, self.update, self.generation));
             }
             Step::Protect => self.recreation = Recreation::Proven,
             Step::Done | Step::Wait { .. } => {}
@@ -331,7 +339,7 @@ fn a_revision_that_no_pod_can_be_made_of_catches_one_member_and_for_a_minute() {
     assert!(matches!(
         quiet[0],
         Step::Wait {
-            why: WaitReason::TriedBefore(_)
+            why: WaitReason::TriedBefore
         }
     ));
     let again = cluster.run(40);
@@ -353,6 +361,37 @@ fn a_bad_change_that_is_taken_back_or_corrected_heals_the_broken_member_first() 
         assert_eq!(cluster.on(cure), 3);
         assert_eq!(steps.last(), Some(&Step::Done));
     }
+}
+
+/// The pods of a bad change cannot be made at first; the user takes it back, puts right what was missing, and wants
+/// it again.
+#[test]
+fn the_same_change_once_more_does_not_wait_for_what_an_earlier_one_did() {
+    for bad in [BAD, REFUSED] {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.change(bad);
+        cluster.run(20);
+        cluster.change(OLD);
+        cluster.run(40);
+        assert_eq!(cluster.on(OLD), 3, "{cluster:?}");
+        cluster.change(bad);
+        let steps = cluster.run(10);
+        assert_eq!(restarts(&steps), ["zk-2"], "{bad:?}");
+    }
+}
+
+/// A spec that is changed all the time in other fields does not start a restart anew each time.
+#[test]
+fn a_new_generation_with_the_same_revision_does_not_undo_a_release() {
+    let mut cluster = FakeCluster::new(3, 0);
+    cluster.change(NEW);
+    let mut steps = Vec::new();
+    for _ in 0..60 {
+        cluster.generation += 1;
+        steps.extend(cluster.run(1));
+    }
+    assert_eq!(restarts(&steps), ["zk-2", "zk-1", "zk-0"]);
+    assert_eq!(cluster.on(NEW), 3);
 }
 
 #[test]

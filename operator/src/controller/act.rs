@@ -41,7 +41,8 @@ pub(super) async fn act(
             take_away(client, &ensemble.namespace, target, why.takes_a_server()).await
         }
         (Step::Release { .. }, Some(set)) => {
-            let note = format!("{} {:.0}", set.update_revision, Timestamp::now());
+            let (revision, generation) = (&set.update_revision, ensemble.generation);
+            let note = format!("{revision} {:.0} {generation}", Timestamp::now());
             let change = json!({
                 "metadata": { "uid": set.uid, "annotations": { RELEASED_ANNOTATION: note } },
                 "spec": { "updateStrategy": { "type": ON_DELETE, "rollingUpdate": null } },

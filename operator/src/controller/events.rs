@@ -46,7 +46,7 @@ impl Announcer {
             let is_grave = matches!(
                 step,
                 Step::Wait {
-                    why: WaitReason::MemberParted(_) | WaitReason::TriedBefore(_),
+                    why: WaitReason::MemberParted(_) | WaitReason::TriedBefore,
                 }
             );
             let hurts = is_grave || status::problem_of_awaited(step, observation).is_some();

@@ -279,6 +279,28 @@ impl FakeApi {
         objects["apps/statefulsets zk"]["spec"]["updateStrategy"].clone()
     }
 
+    /// An annotation of the StatefulSet.
+    pub(super) fn note(&self, annotation: &str) -> String {
+        let objects = self.objects.lock().unwrap();
+        let set = &objects["apps/statefulsets zk"];
+        let note = set["metadata"]["annotations"][annotation].as_str();
+        note.unwrap_or_default().to_owned()
+    }
+
+    /// Writes an annotation of the StatefulSet.
+    pub(super) fn annotate(&self, annotation: &str, note: &str) {
+        let mut objects = self.objects.lock().unwrap();
+        let set = objects.get_mut("apps/statefulsets zk").unwrap();
+        set["metadata"]["annotations"][annotation] = json!(note);
+    }
+
+    /// Sets the strategy of the StatefulSet.
+    pub(super) fn set_strategy(&self, strategy: &Value) {
+        let mut objects = self.objects.lock().unwrap();
+        let set = objects.get_mut("apps/statefulsets zk").unwrap();
+        set["spec"]["updateStrategy"] = strategy.clone();
+    }
+
     /// Stores all objects of a serving ensemble, and the StatefulSet as its controller has seen it.
     pub(super) async fn settle(&self) {
         self.reconcile().await.unwrap();

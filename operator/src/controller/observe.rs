@@ -17,7 +17,7 @@ use super::ownership::is_controlled_by;
 use super::pod_facts::pod_facts;
 use super::problem::problem;
 use super::silence::Silence;
-use crate::ensemble::{Answer, Member, Observation, Recreation, StatefulSetFacts};
+use crate::ensemble::{Answer, Member, Observation, Recreation, Release, StatefulSetFacts};
 use crate::quorum_client::QuorumAdmin;
 use crate::resources::{
     ADMIN_PORT, ON_DELETE, RELEASED_ANNOTATION, member_of_pod, pod_name, pod_selector,
@@ -196,13 +196,16 @@ fn recreation(set: &StatefulSet) -> Recreation {
     }
 }
 
-/// Time since pods were let in on this revision.
-fn released(set: &StatefulSet, update_revision: &str, now: Timestamp) -> Option<Duration> {
+/// When pods were let in on this revision. A note that does not say for which generation is an older operator's
+/// and counts as none.
+fn released(set: &StatefulSet, update_revision: &str, now: Timestamp) -> Option<Release> {
     let note = set.annotations().get(RELEASED_ANNOTATION)?;
-    let (revision, time) = note.split_once(' ')?;
+    let mut parts = note.split(' ');
+    let (revision, time, generation) = (parts.next()?, parts.next()?, parts.next()?);
     let since: Timestamp = time.parse().ok()?;
-    let ago = now.duration_since(since);
-    (revision == update_revision).then(|| Duration::try_from(ago).unwrap_or_default())
+    let generation = generation.parse().ok()?;
+    let ago = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    (revision == update_revision).then_some(Release { ago, generation })
 }
 
 /// The StatefulSet controller repeats an Event instead of making many.

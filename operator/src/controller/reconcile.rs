@@ -237,6 +237,7 @@ async fn step_once<A: QuorumAdmin>(
     claims::mark(client, ensemble).await?;
     let desired = Desired {
         replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
+        generation: ensemble.generation,
         stateful_set_generation,
     };
     let observation = Observation {

@@ -528,6 +528,41 @@ async fn a_pod_is_restarted_only_after_new_pods_get_the_wanted_revision() {
 }
 
 #[tokio::test]
+async fn a_revision_is_tried_again_at_once_for_another_generation_of_the_spec() {
+    let api = changed().await;
+    api.set("currentRevision", "zk-old");
+    api.reconcile().await.unwrap();
+    let note = api.note("quorate.dev/released");
+    assert!(
+        note.starts_with("zk-new ") && note.ends_with(" 1"),
+        "{note}"
+    );
+    // No pod of the revision came of it, and new pods get the old one again.
+    let protecting = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 3 } });
+    let retried = async |generation: i64| {
+        api.set_strategy(&protecting);
+        api.seen_by_controller();
+        api.ensemble.lock().unwrap()["metadata"]["generation"] = json!(generation);
+        api.reconcile().await.unwrap();
+        api.strategy()["type"] == "OnDelete"
+    };
+    assert!(!retried(1).await);
+    assert_eq!(
+        condition(&api.status(), "Progressing"),
+        ("True".to_owned(), "TriedBefore".to_owned())
+    );
+    api.seen.lock().unwrap().clear();
+    assert!(!retried(1).await);
+    let events = api.lines();
+    let events = events.iter().filter(|line| line.starts_with("create"));
+    assert_eq!(events.count(), 0, "waiting goes on, which is no news");
+    assert!(retried(2).await);
+    // An operator before this one did not write the generation.
+    api.annotate("quorate.dev/released", note.trim_end_matches(" 1"));
+    assert!(retried(2).await);
+}
+
+#[tokio::test]
 async fn a_new_template_and_the_strategy_that_protects_are_one_write() {
     let api = changed().await;
     api.set("currentRevision", "zk-old");

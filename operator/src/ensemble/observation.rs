@@ -30,8 +30,17 @@ pub struct StatefulSetFacts {
     pub current_revision: String,
     /// Which of the two a pod gets that is created now.
     pub recreation: Recreation,
-    /// Time since pods were last let in on the update revision; absent if that was never so for this revision.
-    pub released: Option<Duration>,
+    /// When pods were last let in on the update revision; absent if that was never so for this revision.
+    pub released: Option<Release>,
+}
+
+/// Pods were let in on the wanted revision, so that the next one that is created gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Time since then.
+    pub ago: Duration,
+    /// Generation of the `ZookeeperEnsemble` for which it was done.
+    pub generation: i64,
 }
 
 /// Which revision a pod gets that is created now.

@@ -10,6 +10,8 @@ use super::{Member, Observation, PodFacts, restart, rollout};
 pub struct Desired {
     /// Number of members.
     pub replicas: usize,
+    /// Generation of the `ZookeeperEnsemble` whose spec says so.
+    pub generation: i64,
     /// Generation of the StatefulSet that describes the spec.
     pub stateful_set_generation: i64,
 }
@@ -94,8 +96,8 @@ pub enum WaitReason {
     MembersUnheard(Vec<String>),
     /// The StatefulSet controller has not recorded yet that every pod has the wanted revision.
     RevisionNotRecorded,
-    /// Pods were let in on the wanted revision this long ago, and none is there.
-    TriedBefore(Duration),
+    /// Pods were let in on the wanted revision a short while ago, and none is there.
+    TriedBefore,
     /// Nobody leads.
     NoLeader,
     /// More than one member says that it leads.
@@ -134,7 +136,7 @@ pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
     }
     let step = rollout::put_back(stateful_set, observation)
         .unwrap_or_else(|| restart::next_step(stateful_set, observation));
-    rollout::guard(step, stateful_set, observation)
+    rollout::guard(step, desired, stateful_set, observation)
 }
 
 impl Step {
@@ -220,7 +222,7 @@ impl WaitReason {
             Self::OutdatedMemberNotServing(_) => "OutdatedMemberNotServing",
             Self::MembersUnheard(_) => "MembersUnheard",
             Self::RevisionNotRecorded => "RevisionNotRecorded",
-            Self::TriedBefore(_) => "TriedBefore",
+            Self::TriedBefore => "TriedBefore",
             Self::NoLeader => "NoLeader",
             Self::SeveralLeaders => "SeveralLeaders",
             Self::OthersNotInStep { .. } => "OthersNotInStep",
@@ -240,7 +242,7 @@ impl WaitReason {
             | Self::StatefulSetNotObserved
             | Self::MembersUnheard(_)
             | Self::RevisionNotRecorded
-            | Self::TriedBefore(_)
+            | Self::TriedBefore
             | Self::NoLeader
             | Self::SeveralLeaders
             | Self::OthersNotInStep { .. } => None,
@@ -251,10 +253,10 @@ impl WaitReason {
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StaleObservation(age) => write!(
+            Self::StaleObservation(_) => write!(
                 f,
-                "observing the ensemble took {} s, too long to act on",
-                age.as_secs()
+                "observing the ensemble took longer than {} s, too long to act on",
+                OBSERVATION_AGE_MAX.as_secs()
             ),
             Self::StatefulSetNotObserved => {
                 f.write_str("the StatefulSet controller has not seen the latest StatefulSet yet")
@@ -281,10 +283,9 @@ impl fmt::Display for WaitReason {
             Self::RevisionNotRecorded => f.write_str(
                 "the StatefulSet controller has not recorded yet that every pod has the wanted revision",
             ),
-            Self::TriedBefore(ago) => write!(
+            Self::TriedBefore => write!(
                 f,
-                "{} s ago a pod was to get the wanted revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last",
-                ago.as_secs(),
+                "a pod was to get the wanted revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last, or at once when the spec changes",
                 rollout::RETRY_AFTER.as_secs()
             ),
             Self::NoLeader => f.write_str("no member says that it leads"),

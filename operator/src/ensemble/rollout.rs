@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use super::health;
 use super::{
-    Member, Observation, PodFacts, Recreation, RestartReason, StatefulSetFacts, Step, Target,
-    WaitReason,
+    Desired, Member, Observation, PodFacts, Recreation, RestartReason, StatefulSetFacts, Step,
+    Target, WaitReason,
 };
 
 /// Makes sure that the pod of `step` will come back on the right revision, before the step itself is taken.
-pub(super) fn guard(step: Step, set: &StatefulSetFacts, observation: &Observation) -> Step {
+pub(super) fn guard(
+    step: Step,
+    desired: &Desired,
+    set: &StatefulSetFacts,
+    observation: &Observation,
+) -> Step {
     if set.current_revision == set.update_revision {
         return match step {
             Step::Done if set.recreation == Recreation::Wanted => Step::Protect,
@@ -21,21 +26,32 @@ pub(super) fn guard(step: Step, set: &StatefulSetFacts, observation: &Observatio
         };
     }
     match set.recreation {
-        Recreation::Proven => guard_protected(step, set, observation),
+        Recreation::Proven => guard_protected(step, desired, set, observation),
         Recreation::Wanted => guard_released(step, set, observation),
     }
 }
 
-fn guard_protected(step: Step, set: &StatefulSetFacts, observation: &Observation) -> Step {
+/// A revision that was tried for this generation of the spec is left alone for a while. A new generation is a new
+/// wish, although its revision may be one of before: what failed outside may have been put right since.
+fn guard_protected(
+    step: Step,
+    desired: &Desired,
+    set: &StatefulSetFacts,
+    observation: &Observation,
+) -> Step {
     match &step {
         Step::RestartPod { target, why } | Step::RestartLeader { target, why } => {
-            let tried = set.released.filter(|ago| *ago < RETRY_AFTER);
-            match tried {
-                _ if *why == RestartReason::Unproven => step,
-                Some(ago) if !has_updated(set, observation) => wait(WaitReason::TriedBefore(ago)),
-                Some(_) | None => Step::Release {
+            let tried = set.released.is_some_and(|release| {
+                release.generation == desired.generation && release.ago < RETRY_AFTER
+            });
+            if *why == RestartReason::Unproven {
+                step
+            } else if tried && !has_updated(set, observation) {
+                wait(WaitReason::TriedBefore)
+            } else {
+                Step::Release {
                     next: target.name.clone(),
-                },
+                }
             }
         }
         Step::Done => wait(WaitReason::RevisionNotRecorded),
@@ -57,7 +73,9 @@ fn guard_released(step: Step, set: &StatefulSetFacts, observation: &Observation)
         Step::Wait { .. } if is_proven(set, observation) => step,
         Step::Wait { .. } => {
             let on_its_way = is_anybody_absent(observation) || !has_updated(set, observation);
-            let is_recent = set.released.is_some_and(|ago| ago < RELEASE_MAX);
+            let is_recent = set
+                .released
+                .is_some_and(|release| release.ago < RELEASE_MAX);
             if on_its_way && is_recent {
                 step
             } else {
@@ -133,5 +151,5 @@ fn wait(why: WaitReason) -> Step {
 /// A pod has 30 s to stop, and then the new one must be made. If that takes longer, something keeps it from being
 /// made, and others must not be caught by that.
 pub const RELEASE_MAX: Duration = Duration::from_secs(60);
-/// A revision of which no pod could be made is tried again after this time.
+/// A revision of which no pod could be made is tried again after this time, if the spec stays the same.
 pub const RETRY_AFTER: Duration = Duration::from_secs(300);

@@ -299,7 +299,8 @@ pub const ON_DELETE: &str = "OnDelete";
 pub const ENSEMBLE_ANNOTATION: &str = "quorate.dev/ensemble-uid";
 /// Annotation of a claim: number of members of that ensemble.
 pub const VOTERS_ANNOTATION: &str = "quorate.dev/voters";
-/// Annotation of the StatefulSet: revision on which pods were last let in, and when.
+/// Annotation of the StatefulSet: revision on which pods were last let in, when, and for which generation of the
+/// `ZookeeperEnsemble`, with a space in between.
 pub const RELEASED_ANNOTATION: &str = "quorate.dev/released";
 /// The user and group in the server's image.
 const SERVER_UID: i64 = 65532;
