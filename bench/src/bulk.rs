@@ -1,15 +1,17 @@
 //! Many znodes, watches or sessions on one server, made over blocking connections.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::ops::Range;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::json;
 
 use crate::args::BulkArgs;
 use crate::codec;
 use crate::load::znode_data;
+use crate::report::{print, rounded};
 use crate::session::Session;
 
 /// Creates `count` znodes of 100 bytes, [`CHILDREN`] in each parent.
@@ -28,11 +30,10 @@ pub(crate) fn fill(args: &BulkArgs) -> Result<()> {
             codec::create(xid, &path(number), &znode_data(number, DATA_BYTES))
         })
     })?;
-    tell(&format!(
-        r#"{{"znodes":{},"seconds":{:.3}}}"#,
-        args.count,
-        begin.elapsed().as_secs_f64()
-    ))
+    print(&json!({
+        "znodes": args.count,
+        "seconds": rounded(begin.elapsed().as_secs_f64(), 3),
+    }))
 }
 
 /// One data watch on each of the first `count` znodes.
@@ -42,7 +43,7 @@ pub(crate) fn watch(args: &BulkArgs) -> Result<()> {
             codec::get_data_and_watch(xid, &path(number as u32))
         })
     })?;
-    tell(&format!(r#"{{"watches":{}}}"#, args.count))?;
+    print(&json!({ "watches": args.count }))?;
     wait_for_end()?;
     drop(sessions);
     Ok(())
@@ -66,11 +67,10 @@ pub(crate) fn hold(args: &BulkArgs) -> Result<()> {
             .map(|result| result.map_err(|_| anyhow!("a thread panicked"))?)
             .collect::<Result<Vec<_>>>()
     })?;
-    tell(&format!(
-        r#"{{"sessions":{},"seconds":{:.3}}}"#,
-        args.count,
-        begin.elapsed().as_secs_f64()
-    ))?;
+    print(&json!({
+        "sessions": args.count,
+        "seconds": rounded(begin.elapsed().as_secs_f64(), 3),
+    }))?;
     wait_for_end()?;
     drop(opened);
     Ok(())
@@ -95,7 +95,7 @@ pub(crate) fn large(args: &BulkArgs) -> Result<()> {
         },
     )?;
     session.close()?;
-    tell(&format!(r#"{{"bytes":{}}}"#, args.count))
+    print(&json!({ "bytes": args.count }))
 }
 
 /// Runs `work` on a session of its own for each share of the numbers below `count`.
@@ -149,12 +149,6 @@ fn parent_path(number: u32) -> String {
 
 fn path(number: u32) -> String {
     format!("{}/{number:07}", parent_path(number / CHILDREN))
-}
-
-fn tell(line: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush().context("printing")
 }
 
 fn wait_for_end() -> Result<()> {

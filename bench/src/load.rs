@@ -2,11 +2,13 @@
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
+use serde::Serialize;
 
 use crate::codec::{self, Reply};
 
 /// The mixes of requests that can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Workload {
     /// getData only.
     Read,
@@ -18,18 +20,6 @@ pub(crate) enum Workload {
     Single,
     /// create of persistent znodes; the tree grows with every reply.
     Create,
-}
-
-impl Workload {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Mix => "mix",
-            Self::Single => "single",
-            Self::Create => "create",
-        }
-    }
 }
 
 /// A request that has been sent and waits for its reply.

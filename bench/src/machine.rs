@@ -2,14 +2,15 @@
 //! can avoid.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::args::MachineArgs;
+use crate::report::{print, rounded};
 
 /// Prints one JSON line: for threads that sleep and work in turn like the generator and a server
 /// under a paced load, and for syncs one after the other, how long something that comes at any
@@ -29,11 +30,12 @@ pub(crate) fn measure(args: &MachineArgs) -> Result<()> {
     // A request needs both, so the worse one counts.
     let turn = waits.into_iter().fold(Waits::default(), Waits::worse);
     let sync = Waits::of(syncs(args, length)?);
-    let line = format!(
-        r#"{{"turn_p999_us":{:.1},"turn_max_us":{:.1},"sync_p999_us":{:.1},"sync_max_us":{:.1}}}"#,
-        turn.p999_us, turn.max_us, sync.p999_us, sync.max_us
-    );
-    writeln!(std::io::stdout().lock(), "{line}").context("printing the figures")
+    print(&json!({
+        "turn_p999_us": rounded(turn.p999_us, 1),
+        "turn_max_us": rounded(turn.max_us, 1),
+        "sync_p999_us": rounded(sync.p999_us, 1),
+        "sync_max_us": rounded(sync.max_us, 1),
+    }))
 }
 
 /// Seconds from the end of each turn to the end of the next.

@@ -14,14 +14,12 @@ mod codec;
 mod connection;
 mod cpu;
 mod generator;
-mod histogram;
 mod load;
 mod machine;
 mod report;
 mod session;
 mod warm_up;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,7 +49,8 @@ fn main() -> ExitCode {
 fn load(args: &LoadArgs) -> ExitCode {
     match generator::run(args) {
         Ok(report) => {
-            if writeln!(std::io::stdout().lock(), "{}", report.to_json()).is_err() {
+            if let Err(error) = report::print(&report.figures()) {
+                eprintln!("zk-bench: {error:#}");
                 return ExitCode::FAILURE;
             }
             if let Some(code) = report.first_error {
