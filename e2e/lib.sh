@@ -17,9 +17,13 @@ export PATH="$cache/kind/bin:$PATH"
 
 target=${CARGO_TARGET_DIR:-$root/target}
 
-tag=dev # of every image built here
-server_image=quorate/quorate:$tag
-operator_image=quorate/quorate-operator:$tag
+# What we ship has the names and the version under which it is installed, so that the lines of the README install it.
+chart=$root/charts/zookeeper-operator
+registry=$(sed -n 's/^imageRegistry: *//p' "$chart/values.yaml")
+version=$(sed -n 's/^appVersion: *//p' "$chart/Chart.yaml")
+server_image=$registry/quorate:$version
+operator_image=$registry/quorate-operator:$version
+tag=dev # of the images that only the tests use
 client_image=quorate/e2e-client:$tag
 prometheus_image=quorate/e2e-prometheus:$tag
 base_image=quorate/base:$tag
@@ -111,6 +115,14 @@ release_build() {
 }
 
 k() { kubectl --context "$context" "$@"; }
+
+# from_readme BEGINNING: runs the one line of the README that begins so, exactly as it is printed.
+from_readme() {
+	local lines
+	mapfile -t lines < <(sed -n '/^```sh$/,/^```$/s/^# or: //; /^```sh$/,/^```$/p' "$root/README.md" | grep "^$1")
+	[ ${#lines[@]} = 1 ] || die "README.md has ${#lines[@]} lines that begin with: $1"
+	(cd "$root" && bash -c "${lines[0]}")
+}
 
 # sum FILE...: one checksum over the contents of files and trees and the names
 # within these, wherever they lie.

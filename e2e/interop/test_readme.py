@@ -29,11 +29,11 @@ ELSEWHERE = {
     "./e2e/test": (".ci/run", "/e2e/test"),
     "helm install quorate charts/zookeeper-operator --namespace quorate-system --create-namespace": (
         "e2e/tests/test_helm.py",
-        'helm("install", RELEASE, str(ROOT / "charts/zookeeper-operator")',
+        'from_readme("helm install")',
     ),
-    "kubectl apply --server-side -f deploy/crd.yaml -f deploy/operator.yaml": ("e2e/operator-up", "for file in crd.yaml operator.yaml"),
-    "kubectl apply -f deploy/ensemble.yaml": ("e2e/up", "ensemble.yaml"),
-    "kubectl get zke": ("e2e/tests/test_install.py", 'kubectl("get", "zke"'),
+    "kubectl apply --server-side -f deploy/crd.yaml -f deploy/operator.yaml": ("e2e/operator-up", "from_readme 'kubectl apply --server-side'"),
+    "kubectl apply -f deploy/ensemble.yaml": ("e2e/up", "from_readme 'kubectl apply -f deploy/ensemble.yaml'"),
+    "kubectl get zke": ("e2e/up", "from_readme 'kubectl get zke'"),
 }
 
 

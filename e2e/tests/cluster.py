@@ -79,6 +79,16 @@ def install_operator():
     run([str(ROOT / "e2e/operator-up")], seconds_max=240)
 
 
+def from_readme(beginning):
+    """Runs the one line of the README that begins so, exactly as it is printed."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith(beginning)]
+    assert len(lines) == 1, lines
+    environment = {**os.environ, "KUBECONFIG": str(CACHE / "kubeconfig"), "PATH": f"{CACHE / 'kind/bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", lines[0]], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=180)
+    assert done.returncode == 0, f"{lines[0]}\n{done.stdout}{done.stderr}"
+
+
 def proxied(namespace, pod, port, path):
     """(exit code, body) of a GET to a pod's port, through the API server."""
     return kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}", check=False)

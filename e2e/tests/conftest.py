@@ -15,7 +15,7 @@ from ensemble import Ensemble  # noqa: E402
 NAMESPACE = "e2e"
 # Prometheus runs beside the shared ensemble, and must be let in.
 MONITORED = {"monitoring": [{"podSelector": {}}]}
-HELM_NAMESPACES = ("e2e-helm", "e2e-helm-operator")
+HELM_NAMESPACE = "e2e-helm"
 # The shared ensemble is made by the first; Helm replaces the operator, so it is last.
 ORDER = ["test_install", "test_faults", "test_prometheus", "test_bad_input", "test_safety", "test_operator", "test_helm"]
 
@@ -30,7 +30,7 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed and call.when in ("setup", "call"):
         try:
-            diagnostics.save(item.name.replace("/", "-"), ["quorate-system", NAMESPACE, "e2e-safety", *HELM_NAMESPACES])
+            diagnostics.save(item.name.replace("/", "-"), ["quorate-system", NAMESPACE, "e2e-safety", HELM_NAMESPACE])
         except Exception as error:  # the test's own failure must stay the one that is reported
             cluster.say(f"diagnostics failed: {error}")
 

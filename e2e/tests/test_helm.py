@@ -1,34 +1,32 @@
-"""The same after `helm install`, in another namespace."""
+"""The same after the README's `helm install`."""
 
 import pytest
 
 import cluster
 from cluster import HELM, ROOT, kubectl, run
-from conftest import HELM_NAMESPACES
+from conftest import HELM_NAMESPACE
 from ensemble import Ensemble
 from load import recipes
 from test_faults import leader_killed_under_load, rolling_restart_under_load
 
-RELEASE = "quorate"
+# As the README's line names them.
+RELEASE, OPERATOR_NAMESPACE = "quorate", "quorate-system"
 KEPT = ("Namespace",)
 
 
 @pytest.fixture(scope="module")
 def helm_ensemble():
     """An ensemble under an operator that Helm installed in place of the one from deploy/."""
-    ensemble_namespace, operator_namespace = HELM_NAMESPACES
     remove_manifest_install()
-    cluster.make_namespace(operator_namespace)
-    cluster.make_namespace(ensemble_namespace)
+    cluster.make_namespace(HELM_NAMESPACE)
     try:
-        helm("install", RELEASE, str(ROOT / "charts/zookeeper-operator"), "-n", operator_namespace,
-             "--set", "image.tag=dev", "--set", "serverImage.tag=dev", "--wait", "--timeout", "120s")
-        yield Ensemble(ensemble_namespace).create()
+        cluster.from_readme("helm install")
+        kubectl("-n", OPERATOR_NAMESPACE, "rollout", "status", f"deployment/{RELEASE}-operator", "--timeout=120s", seconds_max=150)
+        yield Ensemble(HELM_NAMESPACE).create()
     finally:
         # Ensembles elsewhere in the cluster get their operator back.
-        helm("uninstall", RELEASE, "-n", operator_namespace, "--wait", check=False)
-        for namespace in HELM_NAMESPACES:
-            kubectl("delete", "namespace", namespace, "--wait=false")
+        run([*HELM, "uninstall", RELEASE, "-n", OPERATOR_NAMESPACE, "--wait"], seconds_max=180, check=False)
+        kubectl("delete", "namespace", HELM_NAMESPACE, "--wait=false")
         cluster.install_operator()
 
 
@@ -60,10 +58,6 @@ def test_data_outlives_the_ensemble(helm_ensemble):
 
 def remove_manifest_install():
     """All that deploy/operator.yaml made, but its namespace."""
-    manifest = run([str(ROOT / "e2e/manifest"), "operator.yaml"])
+    manifest = (ROOT / "deploy/operator.yaml").read_text()
     parts = [part for part in manifest.split("\n---") if not any(f"kind: {kind}\n" in part for kind in KEPT)]
     kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", text="\n---".join(parts))
-
-
-def helm(*arguments, **options):
-    return run([*HELM, *arguments], seconds_max=180, **options)

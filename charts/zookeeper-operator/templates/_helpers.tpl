@@ -20,9 +20,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "zookeeper-operator.image" -}}
+{{- $repository := .image.repository | default (printf "%s/%s" .registry .name) -}}
 {{- if .image.digest -}}
-{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .image.repository (.image.tag | default .chart.AppVersion) -}}
+{{- printf "%s:%s" $repository (.image.tag | default .chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
