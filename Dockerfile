@@ -1,7 +1,8 @@
-# Two images from one build: the server and the operator.
+# Two images from one build: the server and the operator. deploy/release builds,
+# tags and pushes both; for this machine alone, and under any name:
 #
-#   docker build --target server   -t quorate/quorate .
-#   docker build --target operator -t quorate/quorate-operator .
+#   docker build --target server   -t my-quorate .
+#   docker build --target operator -t my-quorate-operator .
 #
 # Without a container registry, or to skip compiling twice, the binaries come
 # from outside: BINARIES=prebuilt takes them from prebuilt/ of the context, and
@@ -14,7 +15,7 @@ USER 0
 ARG BINARIES=build
 WORKDIR /src
 COPY . .
-RUN set -eu; mkdir /out; case $BINARIES in \
+RUN set -eu; mkdir -p /out/data; case $BINARIES in \
 	build) cargo build --release --locked -p zk-server -p zk-operator; from=target/release ;; \
 	prebuilt) from=prebuilt ;; \
 	esac; \
@@ -22,6 +23,8 @@ RUN set -eu; mkdir /out; case $BINARIES in \
 
 FROM ${BASE_IMAGE} AS server
 COPY --from=build /out/quorate /usr/bin/quorate
+# A new volume of docker takes its owner from the directory it is mounted on.
+COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 EXPOSE 2181 2888 3888 7000 8080
 ENTRYPOINT ["/usr/bin/quorate", "pod"]
