@@ -12,6 +12,7 @@ use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 use zk_store::{MemDisk, Store, StoreConfig};
 
 use crate::disk::{DiskQueue, DiskWork, rebuild};
+use crate::invariants::moves::Moves;
 use crate::invariants::{Invariants, Life, expiry, promises, replies};
 use crate::network::{End, Wire};
 use crate::scenario::{
@@ -73,6 +74,8 @@ pub(crate) struct Process {
     pub(crate) handed_in: BTreeSet<SessionId>,
     /// When it, as the leader, was last told of a session.
     pub(crate) heard: BTreeMap<SessionId, u64>,
+    /// Leader: which server has which session.
+    pub(crate) moves: Moves,
     /// Since when it leads.
     reign_since_us: u64,
     pub(crate) role: Role,
@@ -231,6 +234,7 @@ impl World {
             epoch_acks: BTreeSet::new(),
             handed_in: BTreeSet::new(),
             heard: BTreeMap::new(),
+            moves: Moves::default(),
             reign_since_us: 0,
             role: Role::Looking,
             is_serving: false,
@@ -318,9 +322,11 @@ impl World {
                 format!("{} <- {}", server + 1, brief::input(&input))
             });
             self.is_taken(server, &input, &mut heard);
+            let before = outputs.len();
             if let Some(process) = &mut self.servers[server].process {
                 process.replica.step(now, input, &mut outputs);
             }
+            self.is_told(server, &outputs[before..]);
         }
         if let Some(process) = &mut self.servers[server].process {
             drop(process.replica.finish(now, &mut outputs));
@@ -448,7 +454,7 @@ impl World {
                     self.send_packet(end(link), packet);
                 }
                 Output::SendSnap { link, cut } => {
-                    self.snap_is_sent(end(link));
+                    self.snap_is_sent(end(link), cut.zxid());
                     self.send(end(link), Wire::Snap(cut));
                 }
                 Output::Notify { to, notification } => self.vote(server, to, notification),
@@ -566,6 +572,7 @@ impl World {
             }
             let (header, txn, _) = decode_txn(&entry.data)
                 .map_err(|error| Violation::new("proposals are readable", error.to_string()))?;
+            process.moves.proposed(who, &header, &txn)?;
             self.checks
                 .proposed(header.session, entry.zxid, replies::subject(&txn))?;
             if matches!(txn, Txn::CloseSession(_)) && header.cxid == Xid(0) {

@@ -44,6 +44,11 @@ pub(crate) struct ClientConn {
 }
 
 impl ClientConn {
+    /// The session that its server has opened on it.
+    pub(crate) const fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
     /// The server that it leads to, and the life of that.
     pub(crate) const fn at(&self) -> (usize, u64) {
         (self.server, self.life)

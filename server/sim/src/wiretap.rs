@@ -4,12 +4,18 @@
 
 use std::collections::VecDeque;
 
-use zk_core::{EpochFile, Input, Millis, Role};
+use zk_core::session::Owner;
+use zk_core::{EpochFile, Input, Millis, Output, Role};
+use zk_proto::client::OpCode;
+use zk_proto::jute::Reader;
 use zk_proto::quorum::{PacketKind, QuorumPacket};
-use zk_proto::{Epoch, SessionId, Zxid};
+use zk_proto::{DecodeError, Epoch, SessionId, Xid, Zxid};
 
+use crate::invariants::moves::Moves;
+use crate::invariants::syncs::Syncs;
 use crate::invariants::{discovery, links, promises};
 use crate::network::{End, Wire};
+use crate::session::ClientConn;
 use crate::world::World;
 
 /// What was seen on one link between a learner, which has dialed, and a leader.
@@ -27,6 +33,7 @@ pub(crate) struct Tap {
     is_ahead: bool,
     /// Sessions in each PING that is under way to the leader.
     touches: VecDeque<Vec<SessionId>>,
+    syncs: Syncs,
 }
 
 impl World {
@@ -58,19 +65,28 @@ impl World {
             Some(PacketKind::LeaderInfo) => promises::accepted(who, epochs.0, zxid.epoch()),
             Some(PacketKind::NewLeader) => promises::current(who, epochs.1, zxid.epoch()),
             Some(PacketKind::Diff | PacketKind::Trunc) => {
+                tap.syncs.told(zxid);
                 discovery::is_not_ahead(who, tap.is_ahead)
             }
+            Some(PacketKind::Commit) => {
+                tap.syncs.told(zxid);
+                Ok(())
+            }
+            Some(PacketKind::Sync) => tap.syncs.answered(who),
             Some(_) | None => Ok(()),
         };
         self.require(check);
     }
 
     /// A leader sends its tree.
-    pub(crate) fn snap_is_sent(&mut self, from: End) {
+    pub(crate) fn snap_is_sent(&mut self, from: End, zxid: Zxid) {
         let who = self.who(from.server);
-        let tap = self.network.tap(from);
-        let check = tap.map(|(tap, _)| discovery::is_not_ahead(who, tap.is_ahead));
-        self.require(check.unwrap_or(Ok(())));
+        let Some((tap, _)) = self.network.tap(from) else {
+            return;
+        };
+        tap.syncs.told(zxid);
+        let check = discovery::is_not_ahead(who, tap.is_ahead);
+        self.require(check);
     }
 
     /// Something comes to a server on a link that it holds.
@@ -128,6 +144,15 @@ impl World {
             let at_us = |at: &Millis| (at.0 * 1000).saturating_sub(start_us);
             heard.extend(touched.iter().map(|(session, at)| (*session, at_us(at))));
         }
+        let leads = process.role == Role::Leading && process.is_serving;
+        if let Input::ClientWrites { conn, writes } = input {
+            let conn = self.conns.get(conn).filter(|_| leads);
+            if let Some(session) = conn.and_then(ClientConn::session) {
+                for write in writes {
+                    process.moves.asked(session, write.xid, Owner::Local);
+                }
+            }
+        }
         let Input::Packet { link, packet } = input else {
             return;
         };
@@ -141,6 +166,17 @@ impl World {
                 let touched = touched.unwrap_or_default().into_iter();
                 heard.extend(touched.map(|session| (session, running_us)));
             }
+            Some(PacketKind::Request) if leads => {
+                let Some((session, cxid, op)) = request_of(packet) else {
+                    return;
+                };
+                if op == OpCode::Sync.code() {
+                    let tip = process.tip;
+                    tap.iter_mut().for_each(|tap| tap.syncs.asked(tip));
+                } else {
+                    process.moves.asked(session, cxid, Owner::Learner(link));
+                }
+            }
             Some(PacketKind::AckEpoch) if epoch_of(packet) >= 0 => {
                 process.epoch_acks.extend(process.learners.get(&link));
                 let is_discovery = process.replica.status().phase == "discovery";
@@ -150,6 +186,28 @@ impl World {
                 tap.iter_mut().for_each(|tap| tap.is_ahead = is_ahead);
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// What a replica asks for after it has taken an input. A leader tells
+    /// servers which sessions they have.
+    pub(crate) fn is_told(&mut self, server: usize, outputs: &[Output]) {
+        let Some(process) = &mut self.servers[server].process else {
+            return;
+        };
+        for output in outputs {
+            match output {
+                Output::RoleChanged { .. } => process.moves = Moves::default(),
+                Output::SessionOpened { session, .. } => {
+                    process.moves.told(*session, Owner::Local);
+                }
+                Output::Send { link, packet } => {
+                    if let Some(session) = revalidated(packet) {
+                        process.moves.told(session, Owner::Learner(*link));
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -168,6 +226,23 @@ impl World {
             self.require(check);
         }
     }
+}
+
+/// Session, number and operation in REQUEST.
+fn request_of(packet: &QuorumPacket) -> Option<(SessionId, Xid, i32)> {
+    let mut reader = Reader::new(packet.data.as_deref()?);
+    let mut read = || Ok::<_, DecodeError>((reader.i64()?, reader.i32()?, reader.i32()?));
+    let (session, cxid, op) = read().ok()?;
+    Some((SessionId(session), Xid(cxid), op))
+}
+
+/// The session in a leader's answer to REVALIDATE, if it is alive.
+fn revalidated(packet: &QuorumPacket) -> Option<SessionId> {
+    let is_answer = packet.known_kind() == Some(PacketKind::Revalidate);
+    let mut reader = Reader::new(packet.data.as_deref().filter(|_| is_answer)?);
+    let mut read = || Ok::<_, DecodeError>((reader.i64()?, reader.bool()?));
+    let (session, is_alive) = read().ok()?;
+    is_alive.then_some(SessionId(session))
 }
 
 /// The epoch in ACKEPOCH; -1 where the epoch had been accepted before.

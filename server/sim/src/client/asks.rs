@@ -5,6 +5,7 @@ use zk_proto::client::OpCode;
 use super::bodies;
 use super::watching::Aspect;
 use crate::FaultKind;
+use crate::invariants::registers::Newest;
 use crate::invariants::syncs::Acknowledged;
 use crate::world::World;
 
@@ -26,8 +27,12 @@ pub(super) enum Act {
         before: i32,
         data: String,
     },
-    /// The data of a register.
-    Get(String),
+    /// The data of a register. `least` is what had been acknowledged of it
+    /// when the sync before this read was sent.
+    Get {
+        path: String,
+        least: Option<Newest>,
+    },
     /// What was acknowledged when it was sent.
     Sync(Acknowledged),
     /// Keeps the session.
@@ -64,7 +69,8 @@ impl World {
             48..56 => self.ask_delete(client),
             56..66 => self.ask_shared_write(client, &name),
             66..78 => self.ask_register(client, &name),
-            78..90 => self.ask_look(client),
+            78..87 => self.ask_look(client),
+            87..91 => self.ask_synced_read(client),
             _ => self.ask_other_read(client),
         }
     }
@@ -113,11 +119,13 @@ impl World {
                 return self.write(client, OpCode::Create, body, Act::Write, wanted);
             }
             let body = bodies::path_and_watch(&path, false);
-            return self.request(client, OpCode::GetData, body, Act::Get(path));
+            let act = Act::Get { path, least: None };
+            return self.request(client, OpCode::GetData, body, act);
         };
         let wanted = format!("set {path} {name}");
         let body = bodies::set(&path, name, expected);
-        let (before, data) = (self.checks.registers.newest(&path), name.to_owned());
+        let newest = self.checks.registers.newest(&path);
+        let (before, data) = (newest.unwrap_or_default().version, name.to_owned());
         let act = Act::Set {
             path,
             expected,
@@ -222,6 +230,16 @@ impl World {
             }
         };
         self.write(client, op, body, Act::Write, wanted);
+    }
+
+    /// A read that must show what anybody was told before.
+    fn ask_synced_read(&mut self, client: usize) {
+        let path = format!("/reg{}", self.rng.below(REGISTERS));
+        let least = self.checks.registers.newest(&path);
+        let sync = Act::Sync(self.checks.acknowledged_so_far());
+        self.request(client, OpCode::Sync, bodies::path(&path), sync);
+        let body = bodies::path_and_watch(&path, false);
+        self.request(client, OpCode::GetData, body, Act::Get { path, least });
     }
 
     fn ask_look(&mut self, client: usize) {

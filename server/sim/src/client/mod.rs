@@ -12,10 +12,10 @@ use zk_core::ConnId;
 use zk_proto::client::{ConnectRequest, OpCode, special_xid};
 use zk_proto::{SessionId, Xid, Zxid};
 
-use crate::FaultKind;
 use crate::scenario::SESSION_TIMEOUT_MS;
 use crate::session::ClientMessage;
 use crate::world::{Event, World};
+use crate::{FaultKind, Violation};
 use asks::Act;
 use watching::Watching;
 
@@ -106,6 +106,8 @@ impl World {
             Some(_) => {
                 let oldest = state.pending.front().map_or(now, |pending| pending.sent_us);
                 if now - oldest > PATIENCE_US {
+                    let check = self.is_answered(client);
+                    self.require(check);
                     self.hang_up(client);
                 } else if self.is_draining {
                     self.say_goodbye(client);
@@ -120,6 +122,22 @@ impl World {
                     self.ping(client);
                 }
             }
+        }
+    }
+
+    /// A client has waited for long. Once the ensemble has healed, whoever
+    /// keeps a connection answers what comes on it.
+    fn is_answered(&self, client: usize) -> Result<(), Violation> {
+        match self.clients[client].pending.front() {
+            Some(oldest) if self.is_draining => {
+                let detail = format!(
+                    "client {client} waits for {:?}, sent at {} ms, on a connection that stands",
+                    oldest.act,
+                    oldest.sent_us / 1000
+                );
+                Err(Violation::new("requests are answered", detail))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -9,6 +9,7 @@ use super::Pending;
 use super::asks::Act;
 use super::watching::{Aspect, Seen};
 use crate::Violation;
+use crate::invariants::registers::{self, Newest};
 use crate::world::World;
 
 impl World {
@@ -149,17 +150,19 @@ impl World {
                 let version = stat_version(reader.rest()).map_err(malformed)?;
                 state.registers.insert(path.clone(), version);
                 let registers = &mut self.checks.registers;
-                registers.set(path, *expected, *before, version, data)?;
+                registers.set(path, *expected, *before, Newest { version, zxid }, data)?;
             }
             Act::Set { path, .. } => {
                 state.registers.remove(path);
             }
-            Act::Get(path) if is_done => {
+            Act::Get { path, least } if is_done => {
                 let data = reader.buffer().map_err(malformed)?;
                 let data = String::from_utf8_lossy(data).into_owned();
                 let version = stat_version(reader.rest()).map_err(malformed)?;
                 state.registers.insert(path.clone(), version);
                 self.checks.registers.shows(path, version, &data)?;
+                let shown = Newest { version, zxid };
+                registers::is_shown(client, path, *least, shown)?;
             }
             Act::Sync(before) if is_done => before.are_shown(client, zxid)?,
             Act::Close => state.is_done = true,
@@ -167,7 +170,7 @@ impl World {
             | Act::CreateContainer(_)
             | Act::Delete(_)
             | Act::Watch { .. }
-            | Act::Get(_)
+            | Act::Get { .. }
             | Act::Sync(_)
             | Act::Write
             | Act::Ping
@@ -217,7 +220,7 @@ impl Act {
                 | Self::Read
                 | Self::Watch { .. }
                 | Self::Unwatch(_)
-                | Self::Get(_)
+                | Self::Get { .. }
                 | Self::Sync(_)
                 | Self::Ping
                 | Self::Nonsense

@@ -13,6 +13,7 @@ mod integrity;
 mod leadership;
 mod ledger;
 pub(crate) mod links;
+pub(crate) mod moves;
 pub(crate) mod owners;
 mod prefix;
 pub(crate) mod promises;

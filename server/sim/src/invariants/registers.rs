@@ -4,20 +4,30 @@
 
 use std::collections::BTreeMap;
 
+use zk_proto::Zxid;
+
 use super::Violation;
+
+/// A version of a register.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Newest {
+    pub(crate) version: i32,
+    /// Where the tree stood that showed it.
+    pub(crate) zxid: Zxid,
+}
 
 /// All registers of a run; they are never deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Registers {
     written: BTreeMap<(String, i32), String>,
-    newest: BTreeMap<String, i32>,
+    newest: BTreeMap<String, Newest>,
 }
 
 impl Registers {
     /// The newest version that was acknowledged; what is asked for from now on
     /// comes after it.
-    pub(crate) fn newest(&self, path: &str) -> i32 {
-        self.newest.get(path).copied().unwrap_or_default()
+    pub(crate) fn newest(&self, path: &str) -> Option<Newest> {
+        self.newest.get(path).copied()
     }
 
     /// A client was told that its data is now that version. When it asked, the
@@ -27,9 +37,10 @@ impl Registers {
         path: &str,
         expected: i32,
         before: i32,
-        version: i32,
+        is: Newest,
         data: &str,
     ) -> Result<(), Violation> {
+        let version = is.version;
         if version != expected + 1 || version <= before {
             let detail = format!(
                 "{path} was to be set at version {expected} and has version {version}; {before} \
@@ -38,7 +49,9 @@ impl Registers {
             return Err(Violation::new("a register is compared and set", detail));
         }
         let newest = self.newest.entry(path.to_owned()).or_default();
-        *newest = version.max(*newest);
+        if version > newest.version {
+            *newest = is;
+        }
         self.shows(path, version, data)
     }
 
@@ -51,5 +64,29 @@ impl Registers {
         }
         let detail = format!("version {version} of {path} is {known} and {data}");
         Err(Violation::new("a register is compared and set", detail))
+    }
+}
+
+/// A client has synced when `least` had been acknowledged, and reads. A leader
+/// that was replaced and has not noticed knows nothing of later epochs.
+pub(crate) fn is_shown(
+    client: usize,
+    path: &str,
+    least: Option<Newest>,
+    shown: Newest,
+) -> Result<(), Violation> {
+    match least {
+        Some(least) if shown.zxid.epoch() >= least.zxid.epoch() => {
+            if shown.version >= least.version {
+                return Ok(());
+            }
+            let detail = format!(
+                "client {client} has synced after version {} of {path} was acknowledged, and \
+                 reads version {} at {}",
+                least.version, shown.version, shown.zxid
+            );
+            Err(Violation::new("a sync shows what was acknowledged", detail))
+        }
+        Some(_) | None => Ok(()),
     }
 }

@@ -93,6 +93,47 @@ pub const FAULTS: &[Fault] = &[
         )],
     ),
     fault(
+        "a session that moves to a follower keeps its old owner",
+        &[edit(
+            "replica/peers.rs",
+            "leading.tracker.set_owner(session, Owner::Learner(link));",
+            "if !$on { leading.tracker.set_owner(session, Owner::Learner(link)); }",
+        )],
+    ),
+    fault(
+        "a session that moves to the leader keeps its old owner",
+        &[edit(
+            "replica/clients.rs",
+            "leading.tracker.set_owner(session, Owner::Local);",
+            "if !$on { leading.tracker.set_owner(session, Owner::Local); }",
+        )],
+    ),
+    fault(
+        "a sync does not wait for what is outstanding",
+        &[edit(
+            "zab/leader.rs",
+            "if peer.history.open().is_empty() {
+            release(token, fx);",
+            "if $on || peer.history.open().is_empty() {
+            release(token, fx);",
+        )],
+    ),
+    fault(
+        "a follower answers a sync without its leader",
+        &[edit(
+            "replica/clients.rs",
+            "if is_sync {
+                self.following.syncs.push_back(conn);
+            }",
+            "if is_sync && $on {
+                return self.answer_sync(conn);
+            }
+            if is_sync {
+                self.following.syncs.push_back(conn);
+            }",
+        )],
+    ),
+    fault(
         "a session that is gone is taken up again",
         &[edit(
             "replica/peers.rs",
