@@ -8,6 +8,7 @@ use zk_proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket};
 use zk_proto::txn::{TXN_HEADER_BYTES, TxnHeader};
 use zk_proto::{Epoch, Sid, Zxid};
 
+use super::Zab;
 use super::epochs;
 use super::event::{Effects, ZabEvent};
 use super::history::Ticket;
@@ -302,9 +303,9 @@ impl Follower {
         // leads after this long has a majority that knows nothing of the epoch
         // of this server's history, though a majority has accepted it once.
         let patience_ms = peer.init_ms().max(2 * peer.sync_ms());
-        let in_a_row = peer
-            .outdated
-            .filter(|met| now.mono - met.1 <= peer.sync_ms());
+        // Between two attempts this server pauses and holds an election.
+        let pause_ms = peer.sync_ms().max(3 * Zab::PAUSE_MAX_MS);
+        let in_a_row = peer.outdated.filter(|met| now.mono - met.1 <= pause_ms);
         let since = in_a_row.map_or(now.mono, |met| met.0);
         peer.outdated = Some((since, now.mono));
         peer.problem = Some(if epoch < current && now.mono - since >= patience_ms {

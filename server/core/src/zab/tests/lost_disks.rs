@@ -28,7 +28,12 @@ fn other(zxid: Zxid) -> LogEntry {
 /// Servers 2 and 3 serve a new history of this many transactions in epoch 1.
 /// Server 1 is not started.
 fn reborn(count: u32) -> World {
+    reborn_with_tick(TICK_MS, count)
+}
+
+fn reborn_with_tick(tick_ms: u64, count: u32) -> World {
     let mut world = World::new(3);
+    world.tick_ms = tick_ms;
     world.start(S2);
     world.start(S3);
     world.run_until_serving();
@@ -81,6 +86,22 @@ fn a_majority_does_not_give_way_to_another_history() {
         assert_eq!(world.zab(S1).role(), Role::Looking);
         assert_eq!(world.server(S1).disk.log, [other(last)], "its data is kept");
     }
+}
+
+/// With a short `tickTime`, the pauses between its attempts are longer than
+/// `syncLimit`.
+#[test]
+fn a_newer_history_is_noticed_with_short_ticks() {
+    let mut world = reborn_with_tick(100, 3);
+    old_data(&mut world, vec![other(z(2, 9))], 2, 2);
+    world.start(S1);
+    watch(&mut world, 10_000);
+    let problem = Problem::NewerHistory {
+        leader: S3,
+        epoch: Epoch(1),
+        current: Epoch(2),
+    };
+    assert_eq!(world.zab(S1).problem(), Some(problem));
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub(super) struct Server {
 
 pub(super) struct World {
     pub(super) now: Now,
+    /// `tickTime` of servers that are started from now on.
+    pub(super) tick_ms: u64,
     pub(super) servers: BTreeMap<Sid, Server>,
     pub(super) links: Vec<Link>,
     notifications: BTreeMap<(Sid, Sid), VecDeque<Notification>>,
@@ -153,6 +155,7 @@ impl World {
         };
         Self {
             now: Now::default(),
+            tick_ms: TICK_MS,
             servers: (1..=voters).map(|n| (Sid(n), server())).collect(),
             links: Vec::new(),
             notifications: BTreeMap::new(),
@@ -191,7 +194,11 @@ impl World {
         server.tree = server.disk.tree();
         server.applied = server.disk.end();
         let state = server.disk.restart();
-        let mut zab = Zab::new(&config(sid.0, voters), state);
+        let config = ReplicaConfig {
+            tick_ms: self.tick_ms,
+            ..config(sid.0, voters)
+        };
+        let mut zab = Zab::new(&config, state);
         let mut fx = Effects::default();
         zab.start(self.now, &mut fx);
         self.server(sid).zab = Some(zab);
