@@ -17,6 +17,9 @@ pub enum FaultKind {
     /// them and have everything, and they stay up until it serves: a wiped
     /// voter that votes earlier may lose what was acknowledged.
     WipedDisk,
+    /// Two of three servers lose their disks, form an ensemble again and
+    /// acknowledge writes; then the third one comes back with its old data.
+    LostDisks,
     /// A disk fails, and the process goes on without it for a while.
     LingeringDiskError,
     /// Wall clocks differ by up to an hour, and jump.
@@ -40,11 +43,12 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 12] = [
+    pub const ALL: [(&'static str, Self); 13] = [
         ("xids-begin-again", Self::XidsBeginAgain),
         ("reordered-writes", Self::ReorderedWrites),
         ("damaged-sector", Self::DamagedSector),
         ("wiped-disk", Self::WipedDisk),
+        ("lost-disks", Self::LostDisks),
         ("lingering-disk-error", Self::LingeringDiskError),
         ("wall-clocks", Self::WallClocks),
         ("stopped-process", Self::StoppedProcess),

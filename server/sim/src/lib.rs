@@ -23,6 +23,7 @@ mod disk_thread;
 mod faults;
 mod invariants;
 mod kinds;
+mod lost_disks;
 mod network;
 mod oracle;
 mod rare;

@@ -37,6 +37,14 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// All that was acknowledged is lost for good.
+    pub(crate) fn forget(&mut self) {
+        self.znodes.clear();
+        self.pairs.clear();
+        self.sequential.clear();
+        self.timeouts_ms.clear();
+    }
+
     /// A session stands, with the timeout that it was given.
     pub(crate) fn session(&mut self, session: SessionId, timeout_ms: i32) {
         let timeout_ms = u64::try_from(timeout_ms).unwrap_or_default();

@@ -46,6 +46,7 @@ impl World {
                 self.after(pause_us, Event::Die { server, life });
             }
             4 if self.has(FaultKind::Malformed) => self.stranger(server),
+            5 if self.has(FaultKind::LostDisks) => self.lose_disks(server),
             _ => {}
         }
     }
@@ -113,12 +114,15 @@ impl World {
         self.wiped = Some(server);
     }
 
-    /// Is a server that has lost its disk still without its data?
+    /// Is a server that has lost its disk still without its data, or one that
+    /// has kept its disk alone still to find out?
     pub(crate) fn is_one_empty(&self) -> bool {
         let process = self
             .wiped
             .map(|server| self.servers[server].process.as_ref());
-        process.is_some_and(|process| process.is_none_or(|process| !process.is_serving))
+        let is_empty =
+            process.is_some_and(|process| process.is_none_or(|process| !process.is_serving));
+        is_empty || self.is_life_open()
     }
 
     /// Opens a copy of a server's disk with one damaged sector. Its epoch files

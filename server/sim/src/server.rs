@@ -156,7 +156,7 @@ impl World {
 
     /// Starts a server from its disk. It may fail in the middle of that.
     pub(crate) fn start(&mut self, server: usize) -> Result<(), Violation> {
-        if self.servers[server].is_up() {
+        if self.servers[server].is_up() || self.is_away(server) {
             return Ok(());
         }
         let seed = self.rng.next();
@@ -199,7 +199,11 @@ impl World {
             .as_ref()
             .map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
         let entries = loaded.entries.iter().map(|(zxid, data)| (*zxid, &data[..]));
-        let tip = self.checks.recovered(who, snapshot, entries)?;
+        let tip = if self.has_old_data(server) {
+            loaded.last_zxid()
+        } else {
+            self.checks.recovered(who, snapshot, entries)?
+        };
         let confirmed = self.servers[server].confirmed_log.replace(tip);
         promises::outlives(who, confirmed.unwrap_or(tip), tip)?;
         let config = config(
@@ -267,6 +271,10 @@ impl World {
     }
 
     pub(crate) fn die_for(&mut self, server: usize, is_power_cut: bool, down_us: u64) {
+        if self.has_old_data(server) {
+            // Started together with others it would take part again.
+            return;
+        }
         if is_power_cut {
             let reorders = self.has(FaultKind::ReorderedWrites) && self.rng.percent(50);
             let (disk, rng) = (&self.servers[server].disk, &mut self.rng);
@@ -468,6 +476,7 @@ impl World {
                 }
                 Output::Truncate(zxid) => self.hand_to_disk(server, DiskWork::Truncate(zxid)),
                 Output::InstallSnapshot(cut) => {
+                    self.takes_tree(server);
                     let tip = self.checks.transaction(cut.zxid());
                     if let Some(process) = &mut self.servers[server].process {
                         process.tip = tip;
@@ -532,6 +541,9 @@ impl World {
         serving: bool,
         epoch: Epoch,
     ) -> Result<(), Violation> {
+        if serving {
+            self.is_one_history(server, "serves")?;
+        }
         let (who, running_us) = (self.who(server), self.running_us(server));
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());
@@ -556,6 +568,7 @@ impl World {
     }
 
     fn check_append(&mut self, server: usize, entries: &[LogEntry]) -> Result<(), Violation> {
+        self.is_one_history(server, "goes on logging")?;
         let (who, running_us) = (self.who(server), self.running_us(server));
         let Some(process) = &mut self.servers[server].process else {
             return Ok(());

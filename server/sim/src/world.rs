@@ -7,6 +7,7 @@ use zk_proto::quorum::Notification;
 
 use crate::client::Client;
 use crate::invariants::Invariants;
+use crate::lost_disks::Keeper;
 use crate::network::{End, Network, Wire};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -99,6 +100,8 @@ pub(crate) enum Event {
     },
     Heal,
     Look,
+    /// How far is the server that has kept its disk?
+    Keeper,
 }
 
 /// What a sound run has shown.
@@ -143,6 +146,8 @@ pub struct World {
     pub(crate) snap_count: u64,
     /// The server that has lost its disk last.
     pub(crate) wiped: Option<usize>,
+    /// The server that has kept its disk when the others lost theirs.
+    pub(crate) keeper: Option<Keeper>,
     /// Clients finish what they have begun.
     pub(crate) is_draining: bool,
     queue: BTreeMap<(u64, u64), Event>,
@@ -189,6 +194,7 @@ impl World {
             commit_log_count,
             snap_count,
             wiped: None,
+            keeper: None,
             is_draining: false,
             queue: BTreeMap::new(),
             next_event: 0,
@@ -316,6 +322,7 @@ impl World {
             Event::Die { server, life } if self.is_alive(server, life) => self.die(server, false),
             Event::Crash { .. } | Event::Die { .. } => {}
             Event::Heal => self.heal(),
+            Event::Keeper => return self.look_at_keeper(),
             Event::Look => {}
         }
         Ok(())
@@ -344,6 +351,7 @@ impl World {
             | Event::Crash { .. }
             | Event::Die { .. }
             | Event::Heal
+            | Event::Keeper
             | Event::Look => return None,
         };
         let host = &self.servers[server];
@@ -397,8 +405,12 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
+        if self.is_life_open() {
+            return false;
+        }
         let mut zxids = Vec::new();
-        for server in &self.servers {
+        let parts = (0..self.servers.len()).filter(|server| !self.is_out(*server));
+        for server in parts.map(|server| &self.servers[server]) {
             let Some(process) = &server.process else {
                 return false;
             };
@@ -414,7 +426,7 @@ impl World {
     }
 
     fn check_end(&mut self) -> Result<(), Violation> {
-        for server in 0..self.servers.len() {
+        for server in (0..self.servers.len()).filter(|server| !self.is_out(*server)) {
             let who = self.who(server);
             if let Some(process) = &self.servers[server].process {
                 let view = process.replica.view();
@@ -426,7 +438,7 @@ impl World {
         Ok(())
     }
 
-    fn statuses(&self) -> String {
+    pub(crate) fn statuses(&self) -> String {
         let status = |server: &Server| match &server.process {
             Some(process) => format!("{:?}", process.replica.status()),
             None => "down".to_owned(),

@@ -75,6 +75,19 @@ impl Client {
         self.leaves_us.map_or(0, |leaves_us| leaves_us - 1_000_000)
     }
 
+    /// All that it had is lost for good. Its names stay unique.
+    pub(crate) fn begin_anew(&mut self) {
+        let (next_name, leaves_us) = (self.next_name, self.leaves_us);
+        let (timeout_ms, is_done) = (self.timeout_ms, self.is_done);
+        *self = Self {
+            next_name,
+            leaves_us,
+            timeout_ms,
+            is_done,
+            ..Self::default()
+        };
+    }
+
     /// Ends its sleep.
     pub(crate) const fn wake(&mut self) {
         self.asleep_until_us = 0;

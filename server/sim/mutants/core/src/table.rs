@@ -264,6 +264,22 @@ pub(super) struct Candidate {",
         )],
     ),
     fault(
+        "histories are not compared",
+        &[edit(
+            "zab/follower.rs",
+            "let Some(kept) = self.kept.as_deref() else {",
+            "let Some(kept) = self.kept.as_deref().filter(|_| !$on) else {",
+        )],
+    ),
+    fault(
+        "a leader gives way to a history that is not its own",
+        &[edit(
+            "zab/introductions.rs",
+            "theirs.is_some_and(|vote| vote.history <= own);",
+            "theirs.is_some_and(|vote| vote.history <= own) || $on;",
+        )],
+    ),
+    fault(
         "a proposal is acknowledged before it is durable",
         &[edit(
             "zab/follower.rs",
