@@ -48,17 +48,22 @@ pub fn observed(
         availability.reason(),
         &availability.message(),
     );
-    let (done, reason, message) = match outcome {
+    let (done, paused, reason, message) = match outcome {
         Ok(step) => {
             let (reason, message) = describe(step, observation);
-            (*step == Step::Done, reason, message)
+            (*step == Step::Done, is_paused(step), reason, message)
         }
-        Err(failure) => (false, failure.reason, not_applied(generation, failure)),
+        Err(failure) => (
+            false,
+            false,
+            failure.reason,
+            not_applied(generation, failure),
+        ),
     };
     conditions.add(ConditionType::Ready, Truth::of(done), reason, &message);
     conditions.add(
         ConditionType::Progressing,
-        Truth::of(!done),
+        Truth::of(!done && !paused),
         reason,
         &message,
     );
@@ -169,6 +174,8 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
                 | WaitReason::MembersUnheard(_)
                 | WaitReason::RevisionNotRecorded
                 | WaitReason::TriedBefore
+                | WaitReason::Paused(_)
+                | WaitReason::EvictionRefused(_)
                 | WaitReason::NoLeader
                 | WaitReason::SeveralLeaders
                 | WaitReason::OthersNotInStep { .. } => format!("waiting: {why}"),
@@ -294,6 +301,7 @@ fn phase(
         (Availability::Serving | Availability::Forming, Err(_)) => PHASE_BLOCKED,
         (Availability::Serving, Ok(step)) => match step {
             Step::Done => "Serving",
+            step if is_paused(step) => "Paused",
             Step::RestartPod { .. } | Step::RestartLeader { .. } | Step::Release { .. } => {
                 "Restarting"
             }
@@ -305,6 +313,15 @@ fn phase(
             availability.reason()
         }
     }
+}
+
+fn is_paused(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Wait {
+            why: WaitReason::Paused(_)
+        }
+    )
 }
 
 fn has_outdated(observation: &Observation) -> bool {
@@ -590,6 +607,7 @@ mod tests {
             &crate::ensemble::Desired {
                 replicas: 3,
                 generation: 1,
+                paused: false,
                 stateful_set_generation: 1,
             },
             &seen,

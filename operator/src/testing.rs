@@ -33,6 +33,7 @@ pub(crate) fn sample(name: &str, replicas: i32) -> ZookeeperEnsemble {
             tolerations: Vec::new(),
             affinity: None,
             network_policy: None,
+            paused: None,
             pod_labels: BTreeMap::new(),
             pod_annotations: BTreeMap::new(),
         },

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use zk_operator_api::{
@@ -13,6 +14,7 @@ use zk_operator_api::{
     Storage, ZookeeperEnsemble, ZookeeperEnsembleSpec,
 };
 
+use crate::quantity::amount;
 use crate::zoo_cfg_keys::{self, KeyError};
 
 /// What an ensemble shall be, with every default filled in.
@@ -52,6 +54,8 @@ pub struct ValidatedEnsemble {
     pub network_policy: NetworkAccess,
     /// Namespace of the operator's own pods, absent where it runs outside the cluster.
     pub operator_namespace: Option<String>,
+    /// No pod is to be restarted.
+    pub paused: bool,
     /// User's labels of pods.
     pub pod_labels: BTreeMap<String, String>,
     /// User's annotations of pods.
@@ -68,6 +72,14 @@ pub enum ValidationError {
     /// Not a size for which a majority is worth its members.
     #[error("spec.replicas is {0}, but must be 1, 3, 5, 7 or 9")]
     Replicas(i32),
+    /// Text that is no amount of a compute resource.
+    #[error("spec.resources.{path} is {text:?}, but must be an amount such as 512Mi, 2Gi or 500m")]
+    Amount {
+        /// Field within `spec.resources`.
+        path: String,
+        /// What stands there.
+        text: String,
+    },
     /// A key that the operator writes itself.
     #[error("spec.config sets {0:?}, which the operator owns")]
     OwnedKey(String),
@@ -112,6 +124,7 @@ impl ValidatedEnsemble {
             tolerations,
             affinity,
             network_policy,
+            paused,
             pod_labels,
             pod_annotations,
         } = ensemble.spec.clone();
@@ -119,6 +132,9 @@ impl ValidatedEnsemble {
             return Err(ValidationError::Replicas(replicas));
         }
         check_config(&config)?;
+        let resources = resources.unwrap_or_default();
+        check_amounts("requests", &resources.requests)?;
+        check_amounts("limits", &resources.limits)?;
         Ok(Self {
             name,
             namespace,
@@ -129,13 +145,14 @@ impl ValidatedEnsemble {
             image_pull_policy,
             image_pull_secrets,
             config,
-            resources: resources.unwrap_or_default(),
+            resources,
             storage,
             cluster_domain: cluster_domain.unwrap_or_else(|| CLUSTER_DOMAIN_DEFAULT.to_owned()),
             node_selector,
             tolerations,
             affinity,
             network_policy: network_policy.unwrap_or_default(),
+            paused: paused.unwrap_or_default(),
             operator_namespace: None,
             pod_labels,
             pod_annotations,
@@ -149,6 +166,17 @@ impl ValidatedEnsemble {
     pub fn reached_from(mut self, operator_namespace: Option<String>) -> Self {
         self.operator_namespace = operator_namespace;
         self
+    }
+}
+
+/// The API server refuses such text when it reads the StatefulSet, and does not say in which field it stands.
+fn check_amounts(list: &str, amounts: &BTreeMap<String, Quantity>) -> Result<(), ValidationError> {
+    match amounts.iter().find(|(_, text)| amount(&text.0).is_none()) {
+        Some((name, text)) => Err(ValidationError::Amount {
+            path: format!("{list}.{name}"),
+            text: text.0.clone(),
+        }),
+        None => Ok(()),
     }
 }
 
@@ -197,6 +225,25 @@ mod tests {
             let result = ValidatedEnsemble::new(&sample("zk", replicas), "image");
             assert_eq!(result, Err(ValidationError::Replicas(replicas)));
         }
+    }
+
+    #[test]
+    fn an_amount_that_is_none_is_refused_by_its_path() {
+        let mut ensemble = sample("zk", 3);
+        let limits = ["cpu", "memory"].map(|name| (name.to_owned(), Quantity("2".to_owned())));
+        ensemble.spec.resources = Some(ComputeResources {
+            requests: BTreeMap::new(),
+            limits: limits.into(),
+        });
+        assert!(ValidatedEnsemble::new(&ensemble, "image").is_ok());
+        let resources = ensemble.spec.resources.as_mut().unwrap();
+        let lots = Quantity("lots".to_owned());
+        resources.limits.insert("memory".to_owned(), lots);
+        let error = ValidatedEnsemble::new(&ensemble, "image").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "spec.resources.limits.memory is \"lots\", but must be an amount such as 512Mi, 2Gi or 500m"
+        );
     }
 
     #[test]

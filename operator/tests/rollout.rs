@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use zk_operator::ensemble::rollout::{RELEASE_MAX, RETRY_AFTER};
 use zk_operator::ensemble::{
     Answer, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason, Role,
-    StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
+    STUCK_TERMINATING, StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
 };
 
 /// A revision of the pod template, and what becomes of a pod that has it.
@@ -43,6 +43,7 @@ struct FakeCluster {
     recreation: Recreation,
     /// Generation of the spec.
     generation: i64,
+    paused: bool,
     /// Second of the last release, the revision that was let in, and the generation it was done for.
     released: Option<(u64, Revision, i64)>,
     now: u64,
@@ -57,6 +58,19 @@ struct FakePod {
     uid: u64,
     /// Seconds since it was created; it takes two to come up.
     age: u64,
+    /// Its Kubernetes node is gone, and it stays in deletion.
+    stuck: bool,
+}
+
+impl FakePod {
+    fn defect(&self) -> Option<String> {
+        let crashes = matches!(self.revision, Revision::Bad(_)) && self.age % 7 > 2;
+        if self.stuck {
+            Some(STUCK_TERMINATING.to_owned())
+        } else {
+            crashes.then(|| "CrashLoopBackOff".to_owned())
+        }
+    }
 }
 
 impl FakeCluster {
@@ -66,6 +80,7 @@ impl FakeCluster {
                 revision: OLD,
                 uid: ordinal as u64,
                 age: 100,
+                stuck: false,
             })
         });
         Self {
@@ -74,6 +89,7 @@ impl FakeCluster {
             update: OLD,
             recreation: Recreation::Proven,
             generation: 1,
+            paused: false,
             released: None,
             now: 1_000,
             leader,
@@ -94,8 +110,9 @@ impl FakeCluster {
     }
 
     fn is_up(&self, ordinal: usize) -> bool {
-        self.pods[ordinal]
-            .is_some_and(|pod| matches!(pod.revision, Revision::Good(_)) && pod.age >= 2)
+        self.pods[ordinal].is_some_and(|pod| {
+            matches!(pod.revision, Revision::Good(_)) && pod.age >= 2 && !pod.stuck
+        })
     }
 
     fn up(&self) -> usize {
@@ -134,6 +151,7 @@ impl FakeCluster {
                     revision,
                     uid: self.uids,
                     age: 0,
+                    stuck: false,
                 });
             }
         }
@@ -177,9 +195,8 @@ impl FakeCluster {
                     resource_version: "1".to_owned(),
                     revision: pod.revision.name().to_owned(),
                     ready: self.serves(ordinal),
-                    terminating: false,
-                    defect: (matches!(pod.revision, Revision::Bad(_)) && pod.age % 7 > 2)
-                        .then(|| "CrashLoopBackOff".to_owned()),
+                    terminating: pod.stuck,
+                    defect: pod.defect(),
                 }),
                 answer: role.map(|role| Answer {
                     role,
@@ -217,6 +234,7 @@ impl FakeCluster {
         let desired = Desired {
             replicas: self.pods.len(),
             generation: self.generation,
+            paused: self.paused,
             stateful_set_generation: 7,
         };
         let step = next_step(&desired, &self.observe());
@@ -325,6 +343,76 @@ fn a_member_on_a_bad_revision_goes_back_where_the_majority_needs_it() {
     cluster.pods[other].as_mut().unwrap().revision = Revision::Bad("zk-old");
     cluster.run(20);
     assert!(cluster.has_quorum(), "{cluster:?}");
+}
+
+#[test]
+fn a_lost_node_beside_a_member_on_a_bad_revision_does_not_keep_it_from_going_back() {
+    for lost in [0, 1] {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.change(BAD);
+        cluster.run(20);
+        assert_eq!(cluster.pods[2].unwrap().revision, BAD);
+        cluster.pods[lost].as_mut().unwrap().stuck = true;
+        assert!(!cluster.has_quorum());
+        let steps = cluster.run(20);
+        assert!(cluster.has_quorum(), "{lost}: {cluster:?}");
+        assert_eq!(restarts(&steps), ["zk-2"]);
+        let why = WaitReason::MemberAbsent(format!("zk-{lost}"));
+        assert_eq!(steps.last(), Some(&Step::Wait { why }));
+    }
+}
+
+#[test]
+fn a_correction_reaches_pods_that_cannot_come_up_although_another_does_not_go() {
+    let mut cluster = FakeCluster::new(3, 0);
+    for pod in cluster.pods.iter_mut().flatten() {
+        pod.revision = BAD;
+    }
+    (cluster.current, cluster.update) = (BAD, BAD);
+    cluster.pods[1].as_mut().unwrap().stuck = true;
+    cluster.change(NEW);
+    let steps = cluster.run(60);
+    assert_eq!(restarts(&steps), ["zk-2", "zk-0"]);
+    assert!(cluster.has_quorum(), "{cluster:?}");
+}
+
+#[test]
+fn a_serving_member_is_not_restarted_while_another_does_not_go() {
+    let mut cluster = FakeCluster::new(5, 0);
+    cluster.pods[3].as_mut().unwrap().stuck = true;
+    cluster.change(NEW);
+    let steps = cluster.run(60);
+    assert_eq!(restarts(&steps), Vec::<&str>::new());
+    let why = WaitReason::MemberAbsent("zk-3".to_owned());
+    assert_eq!(steps.last(), Some(&Step::Wait { why }));
+    // A person removes it by force.
+    cluster.lose(3);
+    cluster.run(60);
+    assert_eq!(cluster.on(NEW), 5);
+}
+
+/// A pause in the middle of anything: no pod is restarted, and one that is lost comes back on what works.
+#[test]
+fn a_pause_holds_at_every_moment_of_a_restart() {
+    for (change, moment) in [BAD, NEW]
+        .into_iter()
+        .flat_map(|it| (0..12).map(move |at| (it, at)))
+    {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.change(change);
+        cluster.run(moment);
+        cluster.paused = true;
+        let steps = cluster.run(30);
+        assert_eq!(restarts(&steps), Vec::<&str>::new(), "{change:?} {moment}");
+        cluster.lose(0);
+        cluster.run(90);
+        assert!(cluster.has_quorum(), "{change:?} {moment}: {cluster:?}");
+        assert!(cluster.on(BAD) <= 1);
+        cluster.paused = false;
+        cluster.change(NEW);
+        cluster.run(60);
+        assert_eq!(cluster.on(NEW), 3, "{change:?} {moment}: {cluster:?}");
+    }
 }
 
 #[test]

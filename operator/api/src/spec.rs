@@ -114,6 +114,11 @@ pub struct ZookeeperEnsembleSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkAccess>,
 
+    /// `true`: no pod is restarted until the field is `false` or absent again. The spec is applied and the members
+    /// are looked at all the same; a pod that goes by itself comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "label_values")]

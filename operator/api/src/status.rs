@@ -16,7 +16,7 @@ pub struct ZookeeperEnsembleStatus {
     /// that the rest of the status may be wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_look_time: Option<Time>,
-    /// One word for people: Forming, Serving, Restarting, Degraded, Blocked, Electing, Unavailable, Unknown or Invalid.
+    /// One word for people: Forming, Serving, Restarting, Paused, Degraded, Blocked, Electing, Unavailable, Unknown or Invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Members that the ensemble should have.

@@ -64,6 +64,11 @@ pub enum ReconcileError {
     /// The status could not be written.
     #[error("writing the status")]
     Status(#[source] Box<kube::Error>),
+    /// The definition of the resource in the cluster is of an older operator.
+    #[error(
+        "the status cannot be written, because the CustomResourceDefinition zookeeperensembles.quorate.dev in this cluster is older than the operator. Apply the one that belongs to it: kubectl apply --server-side --force-conflicts -f deploy/crd.yaml (helm upgrade leaves it as it is). The API server says: {0}"
+    )]
+    OldDefinition(String),
     /// The whole took longer than a look may.
     #[error("the look did not end within {0} s")]
     Deadline(u64),
@@ -85,6 +90,7 @@ impl ReconcileError {
             Self::Strategy(_) => "StrategyFailed",
             Self::Collect(_) => "CollectFailed",
             Self::Status(_) => "StatusFailed",
+            Self::OldDefinition(_) => "DefinitionTooOld",
             Self::Deadline(_) => "DeadlineExceeded",
         }
     }
@@ -106,7 +112,8 @@ impl ReconcileError {
             | Self::Invalid(_)
             | Self::NameTaken(_)
             | Self::VolumesUnfit(_)
-            | Self::FormerEnsemble(_) => false,
+            | Self::FormerEnsemble(_)
+            | Self::OldDefinition(_) => false,
             Self::Deadline(_) => true,
             Self::Fetch(source)
             | Self::Apply { source, .. }
@@ -132,6 +139,7 @@ impl ReconcileError {
             | Self::NameTaken(_)
             | Self::VolumesUnfit(_)
             | Self::FormerEnsemble(_)
+            | Self::OldDefinition(_)
             | Self::Deadline(_) => None,
             Self::Invalid(error) => Some(error.to_string()),
             Self::Apply { source, .. } => Some(match spec_field(source) {

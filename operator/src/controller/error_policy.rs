@@ -11,9 +11,16 @@ use super::watches::Watched;
 use super::{Context, ReconcileError};
 use crate::quorum_client::QuorumAdmin;
 
-/// Failures in a row for the same reason, per ensemble, by uid.
+/// Failures in a row for the same reason and the same generation of the spec, per ensemble, by uid.
 #[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<String, (&'static str, u32)>>);
+pub(super) struct Failures(Mutex<HashMap<String, Streak>>);
+
+#[derive(Debug)]
+struct Streak {
+    reason: &'static str,
+    generation: i64,
+    count: u32,
+}
 
 impl Failures {
     /// Forgets the failures of an ensemble that was reconciled, or that is gone.
@@ -24,14 +31,28 @@ impl Failures {
             .remove(uid);
     }
 
-    fn count(&self, uid: &str, reason: &'static str) -> u32 {
+    /// The last look did not fail like this.
+    pub(super) fn is_new(&self, uid: &str, reason: &str, generation: i64) -> bool {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(uid)
+            .is_none_or(|streak| streak.reason != reason || streak.generation != generation)
+    }
+
+    fn count(&self, uid: &str, reason: &'static str, generation: i64) -> u32 {
+        let first = Streak {
+            reason,
+            generation,
+            count: 0,
+        };
+        let is_new = self.is_new(uid, reason, generation);
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, count) = map.entry(uid.to_owned()).or_insert((reason, 0));
-        if *known != reason {
-            (*known, *count) = (reason, 0);
+        if is_new {
+            map.insert(uid.to_owned(), first);
         }
-        *count = count.saturating_add(1);
-        *count
+        map.get_mut(uid).map_or(1, |streak| {
+            streak.count = streak.count.saturating_add(1);
+            streak.count
+        })
     }
 }
 
@@ -46,9 +67,11 @@ pub(super) fn error_policy<A: QuorumAdmin>(
     let name = meta.name.as_deref().unwrap_or_default();
     let (reason, error_chain) = (error.reason(), error.chain());
     context.metrics.count_error(reason);
-    let failures = context
-        .failures
-        .count(meta.uid.as_deref().unwrap_or_default(), reason);
+    let failures = context.failures.count(
+        meta.uid.as_deref().unwrap_or_default(),
+        reason,
+        meta.generation.unwrap_or_default(),
+    );
     if error.spec_is_wrong() {
         if failures == 1 {
             tracing::error!(
@@ -121,18 +144,24 @@ mod tests {
     }
 
     #[test]
-    fn a_success_or_another_reason_starts_the_count_anew() {
+    fn a_success_another_reason_or_another_spec_starts_the_count_anew() {
         let failures = Failures::default();
         assert_eq!(
             [
-                failures.count("a", "x"),
-                failures.count("a", "x"),
-                failures.count("b", "x")
+                failures.count("a", "x", 1),
+                failures.count("a", "x", 1),
+                failures.count("b", "x", 1)
             ],
             [1, 2, 1]
         );
-        assert_eq!([failures.count("a", "y"), failures.count("a", "y")], [1, 2]);
+        assert_eq!(
+            [failures.count("a", "y", 1), failures.count("a", "y", 1)],
+            [1, 2]
+        );
+        assert!(!failures.is_new("a", "y", 1) && failures.is_new("a", "y", 2));
+        assert_eq!(failures.count("a", "y", 2), 1);
         failures.clear("a");
-        assert_eq!(failures.count("a", "y"), 1);
+        assert!(failures.is_new("a", "y", 2));
+        assert_eq!(failures.count("a", "y", 2), 1);
     }
 }

@@ -28,7 +28,7 @@ impl Announcer {
         }
     }
 
-    /// Announces a restart before it happens, and waiting or settling when it begins.
+    /// Announces a restart, and waiting or settling when it begins.
     pub(super) async fn step(
         &self,
         ensemble: &ObjectReference,
@@ -54,6 +54,20 @@ impl Announcer {
             self.publish(ensemble, type_, step.name(), reason, &message)
                 .await;
         }
+    }
+
+    /// Announces that all pods are to be different although the spec is as it was.
+    pub(super) async fn other_pods(&self, ensemble: &ObjectReference, before: &str, now: &str) {
+        let image = if before == now {
+            String::new()
+        } else {
+            format!(" (image {before} becomes {now})")
+        };
+        let message = format!(
+            "the pods are to be different although the spec did not change{image}: the operator was upgraded, or somebody changed the StatefulSet. Every member is restarted, one after the other; spec.paused: true holds that back"
+        );
+        self.publish(ensemble, NORMAL, "Apply", "PodTemplateChanged", &message)
+            .await;
     }
 
     /// Announces that the ensemble is no longer available to clients, or is again.

@@ -60,6 +60,8 @@ pub(super) struct FakeApi {
     /// What was applied, by kind and name, such as `/configmaps zk-config`.
     pub(super) objects: Arc<Mutex<BTreeMap<String, Value>>>,
     pub(super) refusals: Arc<Mutex<BTreeMap<String, u16>>>,
+    /// What a refusal says, where it matters, by the request's line.
+    pub(super) messages: Arc<Mutex<BTreeMap<String, String>>>,
     pub(super) seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) looks: Looks,
     /// Events about the StatefulSet.
@@ -73,6 +75,7 @@ impl FakeApi {
             pods: Arc::default(),
             objects: Arc::default(),
             refusals: Arc::default(),
+            messages: Arc::default(),
             seen: Arc::default(),
             looks: Looks::new(Instant::now()),
             events: Arc::default(),
@@ -86,6 +89,26 @@ impl FakeApi {
     pub(super) fn refuse(self, line: &str, code: u16) -> Self {
         self.refusals.lock().unwrap().insert(line.to_owned(), code);
         self
+    }
+
+    /// Answers requests of this line with an error code and this message.
+    pub(super) fn refuse_with(self, line: &str, code: u16, message: &str) -> Self {
+        let mut messages = self.messages.lock().unwrap();
+        messages.insert(line.to_owned(), message.to_owned());
+        drop(messages);
+        self.refuse(line, code)
+    }
+
+    /// Events of this reason that were written.
+    pub(super) fn events_of(&self, reason: &str) -> Vec<Value> {
+        let seen = self.seen.lock().unwrap();
+        let events = seen
+            .iter()
+            .filter(|seen| seen.line().starts_with("create events"));
+        events
+            .filter(|seen| seen.body["reason"] == reason)
+            .map(|seen| seen.body.clone())
+            .collect()
     }
 
     fn client(&self) -> kube::Client {
@@ -122,7 +145,13 @@ impl FakeApi {
         self.seen.lock().unwrap().push(seen.clone());
         let (code, answer) = match refusal {
             Some(NEVER) => std::future::pending().await,
-            Some(code) => (code, refusal_of(code)),
+            Some(code) => {
+                let mut refusal = refusal_of(code);
+                if let Some(message) = self.messages.lock().unwrap().get(&seen.line()) {
+                    refusal["message"] = json!(message);
+                }
+                (code, refusal)
+            }
             None => self.stored(&seen, body),
         };
         Response::builder()
@@ -333,10 +362,15 @@ impl FakeApi {
     }
 
     pub(super) async fn reconcile(&self) -> Result<Action, ReconcileError> {
+        self.reconcile_by("quorate/quorate:test").await
+    }
+
+    /// A look by an operator with this default image.
+    pub(super) async fn reconcile_by(&self, default_image: &str) -> Result<Action, ReconcileError> {
         let context = Context::new(
             self.client(),
             FakeAdmin,
-            "quorate/quorate:test".to_owned(),
+            default_image.to_owned(),
             Metrics::new(),
             self.looks.clone(),
         );
@@ -371,6 +405,7 @@ fn refusal_of(code: u16) -> Value {
         404 => "NotFound",
         409 => "Conflict",
         429 => "TooManyRequests",
+        500 => "InternalError",
         other => panic!("no reason for {other}"),
     };
     json!({

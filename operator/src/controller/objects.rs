@@ -95,9 +95,7 @@ impl Wanted {
     /// moment later, pods that are created get the revision that is known to work.
     fn final_request(&self, found: Option<&DynamicObject>, tried: &DynamicObject) -> Value {
         let mut body = self.request(found);
-        let is_new = found
-            .is_some_and(|found| found.data["spec"]["template"] != tried.data["spec"]["template"]);
-        if is_new && self.is_stateful_set() {
+        if self.is_stateful_set() && has_other_template(found, tried) {
             body["spec"]["updateStrategy"] = self.body["spec"]["updateStrategy"].clone();
         }
         body
@@ -122,13 +120,24 @@ impl Wanted {
     }
 }
 
-/// Applies all of `wanted`, or nothing if one of the names is taken or one object would be refused. Returns the
-/// generation of the StatefulSet as stored.
+fn has_other_template(found: Option<&DynamicObject>, tried: &DynamicObject) -> bool {
+    found.is_some_and(|found| found.data["spec"]["template"] != tried.data["spec"]["template"])
+}
+
+/// What applying brought about.
+pub(super) struct Applied {
+    /// Generation of the StatefulSet as stored.
+    pub(super) stateful_set_generation: i64,
+    /// The StatefulSet was there and has got another pod template.
+    pub(super) has_new_template: bool,
+}
+
+/// Applies all of `wanted`, or nothing if one of the names is taken or one object would be refused.
 pub(super) async fn apply(
     client: &Client,
     ensemble: &ValidatedEnsemble,
     wanted: &[Wanted],
-) -> Result<i64, ReconcileError> {
+) -> Result<Applied, ReconcileError> {
     let namespace = ensemble.namespace.as_str();
     let found = find(client, namespace, wanted).await?;
     check_owners(&ensemble.owner, wanted, &found)?;
@@ -146,8 +155,13 @@ pub(super) async fn apply(
     });
     let tried = future::try_join_all(tries).await?;
 
-    let mut stateful_set_generation = 0;
+    let mut applied = Applied {
+        stateful_set_generation: 0,
+        has_new_template: false,
+    };
     for ((object, found), tried) in wanted.iter().zip(&found).zip(tried) {
+        let has_new_template =
+            object.is_stateful_set() && has_other_template(found.as_ref(), &tried);
         let stored = if found.as_ref() == Some(&tried) {
             tried
         } else {
@@ -156,10 +170,13 @@ pub(super) async fn apply(
             object.patch(&api, body, &field_manager()).await?
         };
         if object.is_stateful_set() {
-            stateful_set_generation = stored.metadata.generation.unwrap_or_default();
+            applied = Applied {
+                stateful_set_generation: stored.metadata.generation.unwrap_or_default(),
+                has_new_template,
+            };
         }
     }
-    Ok(stateful_set_generation)
+    Ok(applied)
 }
 
 /// Removes the policy that the operator made before the spec turned it off. One of the same name that belongs to

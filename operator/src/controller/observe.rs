@@ -76,15 +76,15 @@ pub(super) async fn observe<A: QuorumAdmin>(
                     None => None,
                 },
                 unheard: false,
-                problem: pod.and_then(problem),
+                problem: pod.and_then(|pod| problem(pod, now)),
             }
         }
     });
     let mut members = future::join_all(members).await;
-    if members.iter().any(|member| member.pod.is_none()) {
-        let refusal = why_no_pod(client, ensemble).await;
+    if let Some(uid) = set_uid.filter(|_| members.iter().any(|member| member.pod.is_none())) {
+        let events = events_about(client, ensemble, uid).await;
         let absent = members.iter_mut().filter(|member| member.pod.is_none());
-        absent.for_each(|member| member.problem.clone_from(&refusal));
+        absent.for_each(|member| member.problem = why_no_pod(&events, &member.name, now));
     }
     let asked = Instant::now();
     for member in &mut members {
@@ -97,27 +97,46 @@ pub(super) async fn observe<A: QuorumAdmin>(
     })
 }
 
-/// Why the StatefulSet controller cannot make a pod, such as a quota, which it tells in Events only. Not to know it
-/// must not stop the look.
-async fn why_no_pod(client: &Client, ensemble: &Subject) -> Option<String> {
+/// Events about this very StatefulSet. Not to know them must not stop the look.
+async fn events_about(client: &Client, ensemble: &Subject, set_uid: &str) -> Vec<Event> {
     let api: Api<Event> = Api::namespaced(client.clone(), &ensemble.namespace);
     let name = &ensemble.name;
-    let fields = format!("regarding.kind=StatefulSet,regarding.name={name},reason=FailedCreate");
+    let fields = format!("regarding.kind=StatefulSet,regarding.name={name}");
     let params = ListParams::default().fields(&fields).limit(EVENTS_MAX);
-    let events = match api.list(&params).await {
+    let mut events = match api.list(&params).await {
         Ok(events) => events.items,
         Err(error) => {
             tracing::debug!(ensemble = name, %error, "Events not read");
-            return None;
+            return Vec::new();
         }
     };
-    let now = Timestamp::now();
-    let newest = events.into_iter().max_by_key(last_seen)?;
-    let age = now.duration_since(last_seen(&newest));
-    newest
-        .note
-        .filter(|_| age < EVENT_AGE_MAX)
-        .map(|note| format!("FailedCreate: {note}"))
+    events.retain(|event| {
+        let regarding = event.regarding.as_ref();
+        regarding.and_then(|object| object.uid.as_deref()) == Some(set_uid)
+    });
+    events
+}
+
+/// Why the StatefulSet controller cannot make this pod, such as a quota, which it tells in Events only. What kept it
+/// before it last made the pod has passed.
+fn why_no_pod(events: &[Event], pod: &str, now: Timestamp) -> Option<String> {
+    let of_pod = format!("Pod {pod} in StatefulSet");
+    let is_about = |event: &&Event| {
+        event
+            .note
+            .as_ref()
+            .is_some_and(|note| note.contains(&of_pod))
+    };
+    let has_reason = |event: &Event, reason: &str| event.reason.as_deref() == Some(reason);
+    let outcomes = events
+        .iter()
+        .filter(is_about)
+        .filter(|event| has_reason(event, FAILED_CREATE) || has_reason(event, SUCCESSFUL_CREATE));
+    let newest =
+        outcomes.max_by_key(|event| (last_seen(event), has_reason(event, SUCCESSFUL_CREATE)))?;
+    let is_recent = now.duration_since(last_seen(newest)) < EVENT_AGE_MAX;
+    let note = newest.note.as_ref()?;
+    (is_recent && has_reason(newest, FAILED_CREATE)).then(|| format!("{FAILED_CREATE}: {note}"))
 }
 
 fn last_seen(event: &Event) -> Timestamp {
@@ -208,7 +227,9 @@ fn released(set: &StatefulSet, update_revision: &str, now: Timestamp) -> Option<
     (revision == update_revision).then_some(Release { ago, generation })
 }
 
-/// The StatefulSet controller repeats an Event instead of making many.
-const EVENTS_MAX: u32 = 50;
+const FAILED_CREATE: &str = "FailedCreate";
+const SUCCESSFUL_CREATE: &str = "SuccessfulCreate";
+/// The StatefulSet controller repeats an Event instead of making many, a few for each member.
+const EVENTS_MAX: u32 = 200;
 /// It tries again within this time, and an older Event speaks of something that has passed.
 const EVENT_AGE_MAX: SignedDuration = SignedDuration::from_mins(20);

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt as _;
 
-use crate::ensemble::{NOT_READY_FOR_LONG, PodFacts};
+use crate::ensemble::{NOT_READY_FOR_LONG, PodFacts, STUCK_TERMINATING};
 
 /// Facts of `pod` at the time `now`.
 pub(super) fn pod_facts(pod: &Pod, now: Timestamp) -> PodFacts {
@@ -24,6 +24,9 @@ pub(super) fn pod_facts(pod: &Pod, now: Timestamp) -> PodFacts {
 
 /// Why the pod will not come up by itself, if so. A pod that is merely slow has no defect.
 fn defect(pod: &Pod, now: Timestamp) -> Option<String> {
+    if overdue_since(pod, now).is_some() {
+        return Some(STUCK_TERMINATING.to_owned());
+    }
     let status = pod.status.as_ref()?;
     if status.phase.as_deref() == Some("Failed") {
         return Some("Failed".to_owned());
@@ -39,6 +42,12 @@ fn defect(pod: &Pod, now: Timestamp) -> Option<String> {
         .iter()
         .find_map(container_defect)
         .or_else(|| stuck(pod, now))
+}
+
+/// When the pod was to be gone, if that is long ago. Kubernetes adds the time that the servers have to stop.
+pub(super) fn overdue_since(pod: &Pod, now: Timestamp) -> Option<Timestamp> {
+    let due = pod.metadata.deletion_timestamp.as_ref()?.0;
+    (now.duration_since(due) > OVERDUE_AFTER).then_some(due)
 }
 
 fn container_defect(container: &ContainerStatus) -> Option<String> {
@@ -78,6 +87,8 @@ const HOPELESS_REASONS: [&str; 8] = [
     "InvalidImageName",
     "RunContainerError",
 ];
+/// A kubelet that is there reports the end of a pod within seconds.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// Only a pod on an old revision, in an ensemble without a serving majority, is restarted for this.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_secs(120);
 
@@ -140,6 +151,18 @@ mod tests {
             facts(json!({ "phase": "Failed" })).defect.as_deref(),
             Some("Failed")
         );
+    }
+
+    #[test]
+    fn a_pod_that_is_there_a_minute_after_it_was_to_be_gone_is_stuck() {
+        let deleted = |due: &str| {
+            let pod = json!({ "metadata": { "name": "zk-0", "deletionTimestamp": due } });
+            let now = "2026-01-01T00:10:00Z".parse().unwrap();
+            pod_facts(&serde_json::from_value(pod).unwrap(), now)
+        };
+        let slow = deleted("2026-01-01T00:09:00Z");
+        assert!(slow.terminating && !slow.is_stuck_terminating());
+        assert!(deleted("2026-01-01T00:08:59Z").is_stuck_terminating());
     }
 
     #[test]

@@ -1,9 +1,17 @@
 //! Why a member does not serve, as far as Kubernetes tells, in one line for people.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+use kube::ResourceExt as _;
 
-/// The cause that stands in the pod's status. Absent for a pod that is well or merely slow.
-pub(super) fn problem(pod: &Pod) -> Option<String> {
+use super::pod_facts::overdue_since;
+use crate::ensemble::STUCK_TERMINATING;
+
+/// The cause that stands in the pod at the time `now`. Absent for a pod that is well or merely slow.
+pub(super) fn problem(pod: &Pod, now: Timestamp) -> Option<String> {
+    if let Some(due) = overdue_since(pod, now) {
+        return Some(format!("{STUCK_TERMINATING}: {}", what_keeps(pod, due)));
+    }
     let status = pod.status.as_ref()?;
     if status.phase.as_deref() == Some("Failed") {
         let reason = status.reason.as_deref().unwrap_or("Failed");
@@ -20,6 +28,26 @@ pub(super) fn problem(pod: &Pod) -> Option<String> {
     }
     let containers = status.container_statuses.as_deref().unwrap_or_default();
     containers.iter().find_map(of_container)
+}
+
+/// Why a pod is still there that was to be gone at the time `due`, and what a person can do.
+fn what_keeps(pod: &Pod, due: Timestamp) -> String {
+    let finalizers = pod.finalizers();
+    if !finalizers.is_empty() {
+        let list = finalizers.join(", ");
+        return format!(
+            "it was to be gone at {due:.0}, and its finalizers keep it ({list}): see to whoever must remove them"
+        );
+    }
+    let node = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or("it was on");
+    let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
+    format!(
+        "it was to be gone at {due:.0}, and the Kubernetes node {node} does not say that it has stopped. Bring the node back, or, only if its machine is off for good, run: kubectl delete pod {name} -n {namespace} --force --grace-period=0"
+    )
 }
 
 fn of_container(container: &ContainerStatus) -> Option<String> {
@@ -76,9 +104,39 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Timestamp {
+        "2026-01-01T00:10:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_does_not_go_is_told_with_its_node_and_what_to_do() {
+        let mut pod = json!({
+            "metadata": { "name": "zk-0", "namespace": "shop", "deletionTimestamp": "2026-01-01T00:05:00Z" },
+            "spec": { "nodeName": "worker-1", "containers": [] },
+        });
+        let told = |pod: &Value| problem(&serde_json::from_value(pod.clone()).unwrap(), now());
+        let text = told(&pod).unwrap();
+        assert!(
+            text.starts_with("StuckTerminating: it was to be gone at 2026-01-01T00:05:00Z, and the Kubernetes node worker-1"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("kubectl delete pod zk-0 -n shop --force --grace-period=0"),
+            "{text}"
+        );
+        pod["metadata"]["finalizers"] = json!(["example.org/backup"]);
+        let text = told(&pod).unwrap();
+        assert!(
+            text.contains("finalizers keep it (example.org/backup)"),
+            "{text}"
+        );
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:09:30Z");
+        assert_eq!(told(&pod), None, "it has time");
+    }
+
     fn told(status: Value) -> Option<String> {
         let pod = json!({ "metadata": { "name": "zk-0" }, "status": status });
-        problem(&serde_json::from_value(pod).unwrap())
+        problem(&serde_json::from_value(pod).unwrap(), now())
     }
 
     fn container(state: Value, last_state: Value, ready: bool) -> Option<String> {

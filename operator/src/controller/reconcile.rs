@@ -10,13 +10,13 @@ use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
-use zk_operator_api::{ZookeeperEnsemble, ZookeeperEnsembleStatus};
+use zk_operator_api::{ConditionType, ZookeeperEnsemble, ZookeeperEnsembleStatus};
 
 use super::act::Outcome;
 use super::observe::{self, Subject};
 use super::watches::Watched;
 use super::{Context, ReconcileError, act, claims, objects};
-use crate::ensemble::{Desired, Observation, Step, next_step};
+use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
 use crate::resources;
@@ -88,7 +88,7 @@ async fn look<A: QuorumAdmin>(
                 context.announcer.failure(reference, previous, &error).await;
                 let failure = failure(&error, &message);
                 let status = status::unseen(previous, *generation, failure, Timestamp::now());
-                write_status(client, reference, previous, &status).await?;
+                tell(fetched, &status, context).await?;
                 return Err(error);
             }
         };
@@ -113,7 +113,7 @@ async fn look<A: QuorumAdmin>(
         .announcer
         .availability(reference, previous, &status)
         .await;
-    write_status(client, reference, previous, &status).await?;
+    tell(fetched, &status, context).await?;
     outcome.map(|(step, outcome)| requeue(&step, outcome))
 }
 
@@ -230,7 +230,10 @@ async fn step_once<A: QuorumAdmin>(
     let client = &context.client;
     let resources = resources::build(ensemble);
     let wanted = objects::wanted(&resources);
-    let stateful_set_generation = objects::apply(client, ensemble, &wanted).await?;
+    let applied = objects::apply(client, ensemble, &wanted).await?;
+    if applied.has_new_template && is_applied(fetched) {
+        announce_other_pods(ensemble, fetched, observation, context).await;
+    }
     if resources.network_policy.is_none() {
         objects::remove_network_policy(client, ensemble).await?;
     }
@@ -238,7 +241,8 @@ async fn step_once<A: QuorumAdmin>(
     let desired = Desired {
         replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
         generation: ensemble.generation,
-        stateful_set_generation,
+        paused: ensemble.paused,
+        stateful_set_generation: applied.stateful_set_generation,
     };
     let observation = Observation {
         age: started.elapsed(),
@@ -248,6 +252,8 @@ async fn step_once<A: QuorumAdmin>(
 
     log(ensemble, &step, &observation);
     context.metrics.count_step(step.name());
+    let outcome = act::act(client, ensemble, observation.stateful_set.as_ref(), &step).await?;
+    let step = told(step, outcome);
     context
         .announcer
         .step(
@@ -257,11 +263,51 @@ async fn step_once<A: QuorumAdmin>(
             &observation,
         )
         .await;
-    let outcome = act::act(client, ensemble, observation.stateful_set.as_ref(), &step).await?;
     if step == Step::Done {
         objects::collect_config_maps(client, ensemble, &resources.config_map).await?;
     }
     Ok((step, outcome))
+}
+
+/// The step as people are told of it: a restart that was refused is something that is waited for.
+fn told(step: Step, outcome: Outcome) -> Step {
+    match (step, outcome) {
+        (
+            Step::RestartPod { target, .. } | Step::RestartLeader { target, .. },
+            Outcome::Refused,
+        ) => Step::Wait {
+            why: WaitReason::EvictionRefused(target.name),
+        },
+        (step, _) => step,
+    }
+}
+
+/// This very generation of the spec was applied before.
+fn is_applied(fetched: &Fetched) -> bool {
+    let conditions = fetched.status.as_ref().map(|status| &status.conditions);
+    conditions
+        .and_then(|conditions| status::find(conditions, ConditionType::Reconciled))
+        .is_some_and(|reconciled| {
+            reconciled.status == "True"
+                && reconciled.observed_generation == Some(fetched.generation)
+        })
+}
+
+/// Every member is about to be restarted although nobody changed the spec.
+async fn announce_other_pods<A>(
+    ensemble: &ValidatedEnsemble,
+    fetched: &Fetched,
+    observation: &Observation,
+    context: &Context<A>,
+) {
+    let set = observation.stateful_set.as_ref();
+    let image = set.map(|set| set.image.as_str()).unwrap_or_default();
+    let (namespace, name) = (&ensemble.namespace, &ensemble.name);
+    tracing::info!(%namespace, ensemble = %name, from = image, to = %ensemble.image, "other pods are wanted of the same spec");
+    context
+        .announcer
+        .other_pods(&fetched.reference, image, &ensemble.image)
+        .await;
 }
 
 /// Remembers what a finished look saw, for the gauges and `/healthz`.
@@ -292,6 +338,26 @@ fn log(ensemble: &ValidatedEnsemble, step: &Step, observation: &Observation) {
     }
 }
 
+/// Writes the status. That the stored definition does not know it is announced once: the status cannot say so.
+async fn tell<A>(
+    fetched: &Fetched,
+    status: &ZookeeperEnsembleStatus,
+    context: &Context<A>,
+) -> Result<(), ReconcileError> {
+    let (reference, previous) = (&fetched.reference, fetched.status.as_ref());
+    let written = write_status(&context.client, reference, previous, status).await;
+    if let Err(error @ ReconcileError::OldDefinition(_)) = &written {
+        let uid = reference.uid.as_deref().unwrap_or_default();
+        if context
+            .failures
+            .is_new(uid, error.reason(), fetched.generation)
+        {
+            context.announcer.failure(reference, previous, error).await;
+        }
+    }
+    written
+}
+
 async fn write_status(
     client: &Client,
     reference: &ObjectReference,
@@ -320,6 +386,9 @@ async fn write_status(
         Ok(_) => Ok(()),
         // Deleted, or deleted and made anew, in the meantime: there is nobody to tell.
         Err(kube::Error::Api(refusal)) if refusal.is_not_found() || refusal.is_conflict() => Ok(()),
+        Err(kube::Error::Api(refusal)) if refusal.message.contains(UNKNOWN_TO_DEFINITION) => {
+            Err(ReconcileError::OldDefinition(refusal.message))
+        }
         Err(source) => Err(ReconcileError::Status(Box::new(source))),
     }
 }
@@ -327,14 +396,21 @@ async fn write_status(
 fn requeue(step: &Step, outcome: Outcome) -> Action {
     Action::requeue(match (step, outcome) {
         (_, Outcome::Superseded) | (Step::Release { .. } | Step::Protect, _) => LOOK_AGAIN_SOON,
-        (Step::Done, _) => LOOK_AGAIN_SETTLED,
+        (
+            Step::Done
+            | Step::Wait {
+                why: WaitReason::Paused(_),
+            },
+            _,
+        ) => LOOK_AGAIN_SETTLED,
         _ => LOOK_AGAIN_UNSETTLED,
     })
 }
 
+/// How the API server refuses to apply a field that the definition does not have.
+const UNKNOWN_TO_DEFINITION: &str = "field not declared in schema";
 /// Time for a whole look. Each request in it has less; this is for a server that answers each of them slowly.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(40);
-/// A pod changed between look and act.
 /// A pod changed between look and act, or the next step is prepared.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(200);
 /// Something is awaited that may cause no watch event, such as a follower catching up.

@@ -114,6 +114,11 @@ pub enum Role {
 }
 
 impl PodFacts {
+    /// It should have been gone a while ago, and nothing says that it will be.
+    pub fn is_stuck_terminating(&self) -> bool {
+        self.terminating && self.defect.as_deref() == Some(STUCK_TERMINATING)
+    }
+
     /// It cannot come up, and Kubernetes itself says so. Not being ready for long is no such defect: a server may
     /// be waiting for others.
     pub fn has_definite_defect(&self) -> bool {
@@ -162,5 +167,7 @@ impl Member {
     }
 }
 
+/// Defect of a pod that is still there long after it was to be gone.
+pub const STUCK_TERMINATING: &str = "StuckTerminating";
 /// Defect of a pod that runs, but has not been ready for longer than any election takes.
 pub const NOT_READY_FOR_LONG: &str = "NotReadyForLong";

@@ -12,6 +12,8 @@ pub struct Desired {
     pub replicas: usize,
     /// Generation of the `ZookeeperEnsemble` whose spec says so.
     pub generation: i64,
+    /// No pod is to be restarted.
+    pub paused: bool,
     /// Generation of the StatefulSet that describes the spec.
     pub stateful_set_generation: i64,
 }
@@ -98,6 +100,10 @@ pub enum WaitReason {
     RevisionNotRecorded,
     /// Pods were let in on the wanted revision a short while ago, and none is there.
     TriedBefore,
+    /// This pod would be restarted, and the spec says that none may be.
+    Paused(String),
+    /// The disruption budget does not let this pod go at present.
+    EvictionRefused(String),
     /// Nobody leads.
     NoLeader,
     /// More than one member says that it leads.
@@ -134,9 +140,22 @@ pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
             why: WaitReason::StatefulSetNotObserved,
         };
     }
-    let step = rollout::put_back(stateful_set, observation)
+    let mut step = rollout::put_back(stateful_set, observation)
         .unwrap_or_else(|| restart::next_step(stateful_set, observation));
+    if desired.paused {
+        step = held_back(step);
+    }
     rollout::guard(step, desired, stateful_set, observation)
+}
+
+/// The step, unless it is a restart.
+fn held_back(step: Step) -> Step {
+    match step {
+        Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => Step::Wait {
+            why: WaitReason::Paused(target.name),
+        },
+        Step::Done | Step::Wait { .. } | Step::Release { .. } | Step::Protect => step,
+    }
 }
 
 impl Step {
@@ -223,6 +242,8 @@ impl WaitReason {
             Self::MembersUnheard(_) => "MembersUnheard",
             Self::RevisionNotRecorded => "RevisionNotRecorded",
             Self::TriedBefore => "TriedBefore",
+            Self::Paused(_) => "Paused",
+            Self::EvictionRefused(_) => "EvictionRefused",
             Self::NoLeader => "NoLeader",
             Self::SeveralLeaders => "SeveralLeaders",
             Self::OthersNotInStep { .. } => "OthersNotInStep",
@@ -243,6 +264,8 @@ impl WaitReason {
             | Self::MembersUnheard(_)
             | Self::RevisionNotRecorded
             | Self::TriedBefore
+            | Self::Paused(_)
+            | Self::EvictionRefused(_)
             | Self::NoLeader
             | Self::SeveralLeaders
             | Self::OthersNotInStep { .. } => None,
@@ -287,6 +310,14 @@ impl fmt::Display for WaitReason {
                 f,
                 "a pod was to get the wanted revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last, or at once when the spec changes",
                 rollout::RETRY_AFTER.as_secs()
+            ),
+            Self::Paused(next) => write!(
+                f,
+                "spec.paused is true, so {next}, which is next, is not restarted; remove the field to go on"
+            ),
+            Self::EvictionRefused(next) => write!(
+                f,
+                "the PodDisruptionBudget does not let {next} go: it counts another member as away, or has not counted one that came back"
             ),
             Self::NoLeader => f.write_str("no member says that it leads"),
             Self::SeveralLeaders => f.write_str("more than one member says that it leads"),

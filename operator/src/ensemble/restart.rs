@@ -12,12 +12,41 @@ use super::{
 
 pub(super) fn next_step(set: &StatefulSetFacts, observation: &Observation) -> Step {
     let mut present = Vec::with_capacity(observation.members.len());
+    let mut stuck = None;
     for member in &observation.members {
         match &member.pod {
             Some(pod) if !pod.terminating => present.push((member, pod)),
-            _ => return wait(WaitReason::MemberAbsent(member.name.clone())),
+            Some(pod) if pod.is_stuck_terminating() => stuck = Some(member),
+            Some(_) | None => return wait(WaitReason::MemberAbsent(member.name.clone())),
         }
     }
+    let step = among_present(set, observation, present);
+    match (stuck, &step) {
+        // Nobody else who may serve goes meanwhile, and what is waited for is the pod that does not go.
+        (Some(member), step) if !takes_nothing_away(step) => {
+            wait(WaitReason::MemberAbsent(member.name.clone()))
+        }
+        _ => step,
+    }
+}
+
+/// The restart of a pod that cannot come up. It may be what an ensemble needs whose other member has lost its
+/// Kubernetes node.
+fn takes_nothing_away(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::RestartPod {
+            why: RestartReason::OutdatedAndDefective(_),
+            ..
+        }
+    )
+}
+
+fn among_present(
+    set: &StatefulSetFacts,
+    observation: &Observation,
+    present: Vec<Present<'_>>,
+) -> Step {
     let unheard = unheard(&present);
     let all_ready = present.iter().all(|(_, pod)| pod.ready);
     let (current, outdated): (Vec<Present<'_>>, Vec<Present<'_>>) = present
@@ -27,7 +56,11 @@ pub(super) fn next_step(set: &StatefulSetFacts, observation: &Observation) -> St
         .iter()
         .find(|(member, _)| !member.is_serving() && !member.unheard);
 
-    if let ([], [(member, pod)]) = (current.as_slice(), outdated.as_slice()) {
+    if let ([], [(member, pod)], 1) = (
+        current.as_slice(),
+        outdated.as_slice(),
+        observation.members.len(),
+    ) {
         return Step::RestartPod {
             target: Target::new(member, pod),
             why: RestartReason::OnlyMember,

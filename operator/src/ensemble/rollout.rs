@@ -104,7 +104,7 @@ pub(super) fn put_back(set: &StatefulSetFacts, observation: &Observation) -> Opt
         return None;
     }
     let (member, pod) = updated.find(|(member, pod)| {
-        !pod.ready && !member.has_serving_role() && pod.has_definite_defect()
+        !pod.ready && !pod.terminating && !member.has_serving_role() && pod.has_definite_defect()
     })?;
     Some(Step::RestartPod {
         target: Target::new(member, pod),
@@ -132,9 +132,13 @@ fn has_updated(set: &StatefulSetFacts, observation: &Observation) -> bool {
     pods(observation).any(|(_, pod)| pod.revision == set.update_revision)
 }
 
+/// A member has no pod, or one that is going. One that does not go holds nobody else up.
 fn is_anybody_absent(observation: &Observation) -> bool {
     let mut members = observation.members.iter();
-    members.any(|member| member.pod.as_ref().is_none_or(|pod| pod.terminating))
+    members.any(|member| {
+        let on_its_way = |pod: &PodFacts| pod.terminating && !pod.is_stuck_terminating();
+        member.pod.as_ref().is_none_or(on_its_way)
+    })
 }
 
 fn pods(observation: &Observation) -> impl Iterator<Item = (&Member, &PodFacts)> + Clone {
