@@ -201,6 +201,14 @@ impl Model {
     }
 
     fn ask(&mut self, at: usize) {
+        // So many long replies are ready at once that there is no room for all.
+        if self.random.below(6) == 0 {
+            for _ in 0..8 + self.random.below(8) {
+                let path = ["/some", "/small"][self.random.below(2)];
+                self.peers[at].ask(OpCode::GetChildren, &path_watch(path));
+            }
+            return;
+        }
         let count = match self.random.below(8) {
             0 => 1000,
             _ => 1 + self.random.below(5),
@@ -325,6 +333,10 @@ impl Peer {
 
     fn send(&mut self, count: usize) {
         let count = count.min(self.unsent.len());
+        if count == 0 {
+            // Nothing comes, so nothing may wake the connection.
+            return;
+        }
         let bytes: Vec<u8> = self.unsent.drain(..count).collect();
         self.socket.deliver(&bytes);
     }
