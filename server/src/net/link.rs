@@ -337,9 +337,13 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
     use zk_core::tree::Tree;
     use zk_proto::Zxid;
+    use zk_proto::client::StatPersisted;
+    use zk_proto::snapshot::{
+        NodeRecord, OPEN_ACL_REF, write_acl_table, write_end, write_sessions,
+    };
 
     use super::*;
 
@@ -443,6 +447,64 @@ mod tests {
             let ended = end_of(end, &said).await;
             assert!(matches!(ended, LinkEnd::BadPacket(_)), "{end:?}: {ended:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_record_of_a_tree_is_not_waited_for_without_end() {
+        let ping = QuorumPacket::new(PacketKind::Ping, Zxid(5), None);
+        let snap = QuorumPacket::new(PacketKind::Snap, Zxid(5), None);
+        let mut said = packets(&[ping, snap]);
+        // No sessions, no ACLs, and a path that takes its time.
+        said.extend([0_i32, 0, i32::MAX].map(i32::to_be_bytes).concat());
+        said.resize(said.len() + (3 << 20), b'x');
+        let ended = end_of(End::Learner, &said).await;
+        assert!(matches!(ended, LinkEnd::BadSnapshot(_)), "{ended:?}");
+    }
+
+    /// A tree that takes longer to send than its learner takes to read it.
+    fn large_tree() -> Tree {
+        let data = vec![7; 100_000];
+        let mut image = Vec::new();
+        write_sessions(&mut image, [].into_iter());
+        write_acl_table(&mut image, [].into_iter());
+        for n in 0..150 {
+            NodeRecord {
+                path: if n == 0 {
+                    String::new()
+                } else {
+                    format!("/{n}")
+                }
+                .into(),
+                data: Some(&data),
+                acl_ref: OPEN_ACL_REF,
+                stat: StatPersisted::default(),
+            }
+            .write(&mut image);
+        }
+        write_end(&mut image);
+        Tree::from_image(&image, Zxid(5)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn while_a_tree_leaves_as_many_packets_may_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let learner = TcpSocket::new_v4().unwrap();
+        learner.set_recv_buffer_size(64 << 10).unwrap();
+        let to = listener.local_addr().unwrap();
+        let mut learner = learner.connect(to).await.unwrap();
+        let (inbox, outbox) = (Arc::<Inbox>::default(), Arc::new(LinkOutbox::bounded(1000)));
+        let accepted = listener.accept().await.unwrap().0;
+        let (id, received) = (LinkId(1), BytesMut::new());
+        let to_send = outbox.clone();
+        let link = Link::new(id, End::Leader, accepted, received, inbox, to_send, 1 << 20);
+        outbox.send_image(Arc::new(large_tree().cut()).blocks());
+        let task = tokio::spawn(link.run());
+        let mut taken = vec![0; 1 << 20];
+        learner.read_exact(&mut taken).await.unwrap();
+        for n in 0..100 {
+            assert!(outbox.send(&[0; 1000]), "{n} kB wait, and more has left");
+        }
+        task.abort();
     }
 
     #[tokio::test]

@@ -151,6 +151,24 @@ mod tests {
         assert!(!is_lost(&crowd[999]), "the newest has its place");
     }
 
+    /// Who has one address of IPv6 has 2^64 of them.
+    #[test]
+    fn addresses_of_one_owner_count_as_one() {
+        let newcomers = Arc::<Newcomers>::default();
+        let honest = newcomers.enter("2001:db8:0:1::1".parse().unwrap());
+        let mapped = newcomers.enter("::ffff:10.0.0.1".parse().unwrap());
+        let crowd: Vec<_> = (0..1000u128)
+            .map(|n| Ipv6Addr::from_bits((0x2001_0db8 << 96) + (n << 48 >> 48) + (n << 20)))
+            .map(|address| newcomers.enter(address.into()))
+            .collect();
+        assert!(!is_lost(&honest) && !is_lost(&mapped));
+        let kept = crowd.iter().filter(|place| !is_lost(place)).count();
+        assert_eq!(kept, PLACES_OF_ADDRESS);
+        let crowd: Vec<_> = (0..1000).map(|_| newcomers.enter(ip(1))).collect();
+        assert!(is_lost(&mapped), "it has the address of the crowd");
+        drop(crowd);
+    }
+
     #[test]
     fn a_crowd_of_many_addresses_is_bounded() {
         let newcomers = Arc::<Newcomers>::default();

@@ -283,19 +283,18 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::path::Path;
 
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpSocket;
+    use zk_proto::Zxid;
 
     use super::super::resolver::Resolver;
     use super::*;
 
-    #[tokio::test]
-    async fn a_leader_that_is_dead_is_given_up_soon() {
-        // A port that is taken, but that nobody listens on.
-        let taken = TcpSocket::new_v4().unwrap();
-        taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let port = taken.local_addr().unwrap().port();
+    /// The port of server 1, whose peer 2 has this quorum port.
+    fn quorum_port(port: u16) -> Arc<QuorumPort> {
         let text = format!(
             "dataDir=/nowhere\nclientPort=1\ninitLimit=10\nsyncLimit=5\n\
              server.1=127.0.0.1:1:2\nserver.2=127.0.0.1:{port}:4\nserver.3=127.0.0.1:5:6\n"
@@ -303,7 +302,69 @@ mod tests {
         let config = ServerConfig::read(Path::new("zoo.cfg"), &text, Some(Sid(1)));
         let config = config.unwrap().config;
         let listed = Listed::new(&config, Resolver::system());
-        let quorum = QuorumPort::new(Arc::default(), &config, listed);
+        QuorumPort::new(Arc::default(), &config, listed)
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_takes_no_place_for_long() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let quorum = quorum_port(3);
+        tokio::spawn(quorum.clone().accept(listener));
+        let start = Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            silent.push(TcpStream::connect(to).await.unwrap());
+        }
+        let mut byte = [0];
+        let closed = silent[0].read(&mut byte);
+        let closed = timeout(quorum.introduction_max * 2, closed).await;
+        assert_eq!(closed.expect("it is closed").unwrap_or_default(), 0);
+        let waited = start.elapsed();
+        assert!(waited < quorum.introduction_max, "only its time was over");
+    }
+
+    #[tokio::test]
+    async fn the_driver_hears_only_of_who_introduces_itself() {
+        let info = LearnerInfo {
+            sid: Sid(2),
+            protocol_version: 0x10000,
+            config_version: 0,
+        };
+        for (kind, is_heard) in [
+            (PacketKind::FollowerInfo, true),
+            (PacketKind::ObserverInfo, true),
+            (PacketKind::Ping, false),
+            (PacketKind::AckEpoch, false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let to = listener.local_addr().unwrap();
+            let quorum = quorum_port(3);
+            tokio::spawn(quorum.clone().accept(listener));
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            let mut bytes = Vec::new();
+            QuorumPacket::new(kind, Zxid(0), Some(info.encode())).write(&mut bytes);
+            stream.write_all(&bytes).await.unwrap();
+            let mut batch = Vec::new();
+            let heard = poll_fn(|cx| quorum.inbox.poll_take(cx, &mut batch));
+            let is_over = async { stream.read(&mut [0; 1]).await.unwrap_or_default() };
+            let first = async {
+                tokio::select! {
+                    () = heard => true,
+                    _ = is_over => false,
+                }
+            };
+            let first = timeout(Duration::from_secs(20), first).await;
+            assert_eq!(first.expect("something happens"), is_heard, "{kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_dead_is_given_up_soon() {
+        // A port that is taken, but that nobody listens on.
+        let taken = TcpSocket::new_v4().unwrap();
+        taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let quorum = quorum_port(taken.local_addr().unwrap().port());
         let within = Duration::from_secs(30);
         let attempt = timeout(within / 3, quorum.attempt(Sid(2), within));
         let reason = attempt.await.expect("long before its time").unwrap_err();

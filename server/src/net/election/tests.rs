@@ -303,6 +303,7 @@ async fn who_says_nothing_takes_no_place_for_long() {
     let one = Server::start(1, &listeners, at_home());
     one.accept(listeners.remove(0));
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let start = Instant::now();
     let mut silent = Vec::new();
     for _ in 0..300 {
         silent.push(TcpStream::connect(to).await.unwrap());
@@ -311,6 +312,8 @@ async fn who_says_nothing_takes_no_place_for_long() {
     peer.write_all(&frame(&vote(1, ""))).await.unwrap();
     assert_eq!(one.voters().await, [Sid(2)]);
     assert_closes(silent.remove(0)).await;
+    let waited = start.elapsed();
+    assert!(waited < one.mesh.handshake_max, "only its time was over");
 }
 
 /// Its vote is what makes a leader let it in, and nothing else asks for a
@@ -341,4 +344,23 @@ async fn a_peer_that_calls_is_called_back_although_there_is_a_leader() {
     let _caller = say(1, address.port(), 2, "zk-2:1").await;
     let called = timeout(PATIENCE, back.accept()).await;
     called.expect("it is called back").unwrap();
+}
+
+/// It calls because its own end is gone. Nothing is sent on the connection that
+/// would show that here.
+#[tokio::test]
+async fn a_peer_that_calls_again_gets_a_new_connection() {
+    let mut listeners = listeners().await;
+    let server = Server::start(3, &listeners, at_home());
+    let own = listeners.pop().unwrap();
+    let port = own.local_addr().unwrap().port();
+    server.accept(own);
+    let peer = listeners.pop().unwrap();
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let _caller = say(1, port, 2, "zk-2:1").await;
+        let called = timeout(PATIENCE, peer.accept()).await;
+        connections.push(called.expect("it is called back").unwrap().0);
+    }
+    assert_closes(connections.remove(0)).await;
 }

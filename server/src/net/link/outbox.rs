@@ -53,6 +53,15 @@ impl Default for LinkOutbox {
 }
 
 impl LinkOutbox {
+    /// One in which few bytes of packets may wait.
+    #[cfg(test)]
+    pub(super) fn bounded(unsent_max: usize) -> Self {
+        Self {
+            unsent_max,
+            ..Self::default()
+        }
+    }
+
     /// Adds encoded packets. False if the peer is so far behind that the link
     /// is to be given up.
     #[must_use]
@@ -162,10 +171,7 @@ mod tests {
 
     #[test]
     fn packets_wait_for_an_image_as_long_as_it_moves() {
-        let outbox = LinkOutbox {
-            unsent_max: 1000,
-            ..LinkOutbox::default()
-        };
+        let outbox = LinkOutbox::bounded(1000);
         let packets = [0; 400];
         assert!(outbox.send(&packets) && outbox.send(&packets));
         for _ in 0..100 {
