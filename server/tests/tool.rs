@@ -201,17 +201,21 @@ fn a_tree_that_goes_another_way_is_found() {
     assert_problem(&quorate(&arguments, &[&log]), "digest");
 }
 
-/// Transactions in the form that logs have, each an error.
+/// An error in the form that logs have.
 fn error_entry(zxid: i64) -> Vec<u8> {
+    entry(zxid, OpCode::Error, &Txn::Error(-5))
+}
+
+fn entry(zxid: i64, op: OpCode, txn: &Txn<'_>) -> Vec<u8> {
     let header = TxnHeader {
         session: SessionId(1),
         cxid: Xid(1),
         zxid: Zxid(zxid),
         time_ms: 1,
-        kind: OpCode::Error.code(),
+        kind: op.code(),
     };
     let mut entry = Vec::new();
-    encode_txn(&mut entry, &header, &Txn::Error(-5), None);
+    encode_txn(&mut entry, &header, txn, None);
     entry
 }
 
@@ -266,11 +270,22 @@ fn of_reference(logs: &[(&str, &[Vec<u8>])]) -> tempfile::TempDir {
 
 #[test]
 fn an_error_that_repeats_a_zxid_is_loaded_and_no_damage() {
-    let entries: Vec<_> = [1, 2, 2, 3].map(error_entry).into();
+    let opened = entry(2, OpCode::CreateSession, &Txn::CreateSession(4000));
+    let entries = [
+        error_entry(1),
+        opened.clone(),
+        error_entry(2),
+        error_entry(3),
+    ];
     let dir = of_reference(&[("log.1", &entries)]);
     let (checked, started) = check_and_start(dir.path());
     assert_eq!(started, Ok(Zxid(3)));
     assert!(assert_ok(&checked).contains("0x2 stands there twice"));
+    // Anything else that repeats one is damage.
+    let dir = of_reference(&[("log.1", &[error_entry(1), error_entry(2), opened])]);
+    let (checked, started) = check_and_start(dir.path());
+    assert!(started.unwrap_err().contains("zxids go back"));
+    assert_problem(&checked, "zxids go back");
     // The first request of a server, and of an epoch.
     let epoch = 1 << 32;
     let first = [0, 1].map(error_entry);

@@ -250,3 +250,12 @@ fn a_new_session_gets_no_id_that_the_followers_tree_has() {
     follower.commit(of_an_earlier_life, &Txn::CreateSession(4000));
     assert_eq!(follower.open(ONE), SessionId(first.0 + 1));
 }
+
+/// A follower that is behind does not have the session in its tree yet.
+#[test]
+fn a_new_session_gets_no_id_that_another_client_comes_back_with() {
+    let mut follower = Follower::start();
+    let first = SessionId(0x0100_0000_0000_0001);
+    follower.come_back(TWO, first);
+    assert_eq!(follower.open(ONE), SessionId(first.0 + 1));
+}
