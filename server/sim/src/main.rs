@@ -1,9 +1,11 @@
 //! Runs seeds of the simulator.
 
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use zk_sim::{Broken, FaultKind, Report, SimConfig, Violation, World};
 
 /// Simulates an ensemble under faults and checks what must always hold.
@@ -11,26 +13,28 @@ use zk_sim::{Broken, FaultKind, Report, SimConfig, Violation, World};
 #[command(name = "zk-sim")]
 struct Arguments {
     /// How many seeds to run.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
     from: u64,
-    /// Replays this one with a trace.
+    /// Replays this seed and prints what happens, line by line.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
     /// Gives up after this many events in a run.
     #[arg(long)]
     steps: Option<u64>,
-    /// Servers in the ensemble, other than the seed says.
-    #[arg(long)]
-    servers: Option<usize>,
-    /// Ends the replay after this many simulated ms.
+    /// Servers in the ensemble; if not given, 3 or, with every tenth seed, 5.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=9))]
+    servers: Option<u64>,
+    /// Ends the replay after this many ms of simulated time. Whether the
+    /// ensemble heals is not checked then.
     #[arg(long, value_name = "MS", requires = "seed")]
     until: Option<u64>,
-    /// At the end of the replay prints the state of this server.
+    /// Prints the state of this server, which counts from 1, at the end of the
+    /// replay, in place of what happened; may be given more than once.
     #[arg(long, value_name = "SERVER", requires = "seed")]
-    show: Option<usize>,
+    show: Vec<usize>,
     /// Runs each seed twice and compares the traces.
     #[arg(long)]
     check_determinism: bool,
@@ -47,6 +51,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Err(wrong) = arguments.check() {
+        Arguments::command()
+            .error(ErrorKind::ValueValidation, wrong)
+            .exit();
+    }
     let (first, count) = match arguments.seed {
         Some(seed) => (seed, 1),
         None => (arguments.from, arguments.seeds),
@@ -64,6 +73,9 @@ fn main() -> ExitCode {
                 total.sessions_ended += report.sessions_ended;
                 total.events += report.events;
                 total.healed_ms = total.healed_ms.max(report.healed_ms);
+                if let Some(until) = arguments.until {
+                    eprintln!("seed {seed}: nothing is wrong up to {until} ms");
+                }
             }
             Err(violation) => {
                 failed += 1;
@@ -91,23 +103,45 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments, seed: u64) -> Result<Report, Violation> {
-    let seeded = SimConfig::seed(seed);
-    let mut without = [seeded.without.clone(), arguments.without.clone()].concat();
-    without.retain(|kind| !arguments.with.contains(kind));
-    let mut config = SimConfig {
-        servers: arguments.servers.unwrap_or(seeded.servers),
-        until_ms: arguments.until,
-        without,
-        broken: arguments.broken,
-        trace: arguments.seed.is_some() || arguments.check_determinism,
-        ..seeded
-    };
-    if let Some(steps) = arguments.steps {
-        config.events_max = steps;
+impl Arguments {
+    /// Looks at what depends on more than one of them.
+    fn check(&self) -> Result<(), String> {
+        if self.seed.is_none() && self.from.checked_add(self.seeds).is_none() {
+            let last = u64::MAX;
+            return Err(format!(
+                "--from and --seeds go beyond {last}, the last seed"
+            ));
+        }
+        let servers = self.seed.map_or(0, |seed| self.config(seed).servers);
+        match self.show.iter().find(|sid| !(1..=servers).contains(*sid)) {
+            Some(sid) => Err(format!(
+                "--show {sid}: there are servers 1 to {servers} with this seed"
+            )),
+            None => Ok(()),
+        }
     }
-    let (outcome, trace, state) = once(&config, arguments.show);
-    if arguments.check_determinism && once(&config, None).1 != trace {
+
+    fn config(&self, seed: u64) -> SimConfig {
+        let seeded = SimConfig::seed(seed);
+        let mut without = [seeded.without.clone(), self.without.clone()].concat();
+        without.retain(|kind| !self.with.contains(kind));
+        let is_replay = self.seed.is_some() && self.show.is_empty();
+        SimConfig {
+            servers: self.servers.map_or(seeded.servers, |count| count as usize),
+            events_max: self.steps.unwrap_or(seeded.events_max),
+            until_ms: self.until,
+            without,
+            broken: self.broken,
+            trace: is_replay || self.check_determinism,
+            ..seeded
+        }
+    }
+}
+
+fn run(arguments: &Arguments, seed: u64) -> Result<Report, Violation> {
+    let config = arguments.config(seed);
+    let (outcome, trace, state) = once(&config, &arguments.show);
+    if arguments.check_determinism && once(&config, &[]).1 != trace {
         let detail = "two runs of the same seed differ".to_owned();
         return Err(Violation {
             property: "determinism",
@@ -115,14 +149,20 @@ fn run(arguments: &Arguments, seed: u64) -> Result<Report, Violation> {
         });
     }
     if arguments.seed.is_some() {
-        eprint!("{trace}{state}");
+        let text = if arguments.show.is_empty() {
+            trace
+        } else {
+            state
+        };
+        // Whoever reads it may have seen enough.
+        let _ = io::stdout().write_all(text.as_bytes());
     }
     outcome
 }
 
-/// The outcome, the trace, and the state of the server that is to be shown. A
+/// The outcome, the trace, and the state of the servers that are to be shown. A
 /// panic in the code under test is a failed seed like any other.
-fn once(config: &SimConfig, show: Option<usize>) -> (Result<Report, Violation>, String, String) {
+fn once(config: &SimConfig, show: &[usize]) -> (Result<Report, Violation>, String, String) {
     let mut world = World::new(config.clone());
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
     let outcome = outcome.unwrap_or_else(|panic| {
@@ -134,14 +174,17 @@ fn once(config: &SimConfig, show: Option<usize>) -> (Result<Report, Violation>, 
             detail,
         })
     });
-    let state = show.map(|server| world.show(server));
-    (outcome, world.take_trace(), state.unwrap_or_default())
+    let state = show.iter().map(|sid| world.show(*sid)).collect();
+    (outcome, world.take_trace(), state)
 }
 
 fn replay(arguments: &Arguments, seed: u64) -> String {
     let mut command = format!("cargo run --release -p zk-sim -- --seed {seed}");
     if let Some(servers) = arguments.servers {
         command += &format!(" --servers {servers}");
+    }
+    if let Some(steps) = arguments.steps {
+        command += &format!(" --steps {steps}");
     }
     for kind in &arguments.with {
         command += &format!(" --with {}", kind.name());
@@ -153,4 +196,65 @@ fn replay(arguments: &Arguments, seed: u64) -> String {
         command += &format!(" --break {}", broken.name());
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(line: &str) -> Option<String> {
+        let words = ["zk-sim"].into_iter().chain(line.split_whitespace());
+        match Arguments::try_parse_from(words) {
+            Ok(arguments) => arguments.check().err(),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused_before_anything_runs() {
+        for (line, what) in [
+            ("--seeds 0", "0 is not in 1.."),
+            ("--servers 0", "0 is not in 1..=9"),
+            ("--servers 10", "10 is not in 1..=9"),
+            ("--seed 7 --show 4", "servers 1 to 3 with this seed"),
+            ("--seed 7 --show 0", "servers 1 to 3 with this seed"),
+            (
+                "--seed 5 --show 1 --show 6",
+                "servers 1 to 5 with this seed",
+            ),
+            (
+                "--seed 7 --servers 2 --show 3",
+                "servers 1 to 2 with this seed",
+            ),
+            ("--show 1", "--seed <SEED>"),
+            ("--until 5", "--seed <SEED>"),
+            ("--seed 1 --from 2", "cannot be used with"),
+            ("--from 18446744073709551615 --seeds 2", "the last seed"),
+            ("--with everything", "one of xids-begin-again"),
+            ("--break nothing", "one of ack-before-sync"),
+        ] {
+            let said = wrong(line).unwrap_or_else(|| panic!("{line} is taken"));
+            assert!(said.contains(what), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_shown_in_place_of_the_trace() {
+        let words = [
+            "zk-sim", "--seed", "7", "--until", "2000", "--show", "1", "--show", "2",
+        ];
+        let arguments = Arguments::parse_from(words);
+        assert_eq!(arguments.check(), Ok(()));
+        let (outcome, trace, state) = once(&arguments.config(7), &arguments.show);
+        assert!(outcome.is_ok() && trace.is_empty(), "{outcome:?} {trace}");
+        for line in [
+            "server 1 at ",
+            "server 2 at ",
+            "file: acceptedEpoch",
+            "tree at 0x",
+        ] {
+            assert!(state.contains(line), "{line} is missing in {state}");
+        }
+        assert!(wrong("--seed 5 --show 5").is_none(), "this one has five");
+    }
 }

@@ -39,8 +39,25 @@ impl World {
         };
         line(format!("  log in memory ends with {}", process.tip));
         let status = process.replica.status();
-        for field in format!("{status:#?}").lines() {
-            line(format!("  {field}"));
+        line(format!(
+            "  {:?}, {}, epoch {}",
+            status.role, status.phase, status.epoch
+        ));
+        line(match status.leader {
+            Some(leader) => format!("  the leader is server {leader}"),
+            None => "  there is no leader".to_owned(),
+        });
+        line(format!("  serves clients: {}", status.is_serving));
+        line(format!(
+            "  {} clients are connected, {} of their writes have no reply",
+            status.connections, status.outstanding
+        ));
+        line(format!(
+            "  as a leader: {} learners, {} of them synchronized, {} syncs wait",
+            status.learners, status.synced_followers, status.pending_syncs
+        ));
+        if let Some(problem) = status.problem {
+            line(format!("  problem: {problem}"));
         }
         let view = process.replica.view();
         let guard = view.read();
