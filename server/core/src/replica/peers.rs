@@ -117,15 +117,15 @@ impl Replica {
     }
 
     fn learner_touched(&mut self, now: Now, link: LinkId, data: &[u8]) -> Result<(), DecodeError> {
+        if let Some(leading) = &mut self.leading {
+            leading.tracker.reported(link, now.mono);
+        }
         let mut reader = Reader::new(data);
         while !reader.rest().is_empty() {
             let (session, timeout_ms) = (SessionId(reader.i64()?), reader.i32()?);
             if let Some(leading) = &mut self.leading {
                 leading.tracker.renew(session, timeout_ms, now.mono);
             }
-        }
-        if let Some(leading) = &mut self.leading {
-            leading.tracker.reported(link, now.mono);
         }
         Ok(())
     }

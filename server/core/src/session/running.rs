@@ -2,9 +2,18 @@
 
 use crate::Millis;
 
-/// Time in which this server runs. A leader takes a step at least every half
-/// tick; when none came for a tick and longer, it was stopped, starved or held
-/// up, and that time does not count.
+/// How long a server must have been silent for that to count as a pause, in ms.
+///
+/// A leader takes a step at least every half tick, and asks its learners as
+/// often. With ticks of a few ms every step comes a tick late, so that no time
+/// would ever pass: what timers and a busy machine do to a step is no pause.
+pub(super) fn pause_ms_min(tick_ms: u64) -> u64 {
+    const LATE_STEP_MS: u64 = 100;
+    tick_ms.max(LATE_STEP_MS)
+}
+
+/// Time in which this server runs. When no step came for the length of a
+/// pause, it was stopped, starved or held up, and that time does not count.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     last_step: Millis,
@@ -33,7 +42,7 @@ impl Running {
     pub(super) fn step(&mut self, now: Millis, tick_ms: u64) {
         let gap = now - self.last_step;
         self.last_step = now;
-        if gap >= tick_ms {
+        if gap >= pause_ms_min(tick_ms) {
             self.skipped_before_ms = self.skipped_ms;
             self.skipped_ms += gap;
             self.resumed = now;

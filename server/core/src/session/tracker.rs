@@ -6,7 +6,7 @@ use std::ops::Bound;
 use zk_proto::SessionId;
 use zk_proto::client::ErrorCode;
 
-use super::running::Running;
+use super::running::{Running, pause_ms_min};
 use crate::{LinkId, Millis};
 
 /// Through which server a session's requests come.
@@ -25,8 +25,8 @@ pub enum Owner {
 /// itself does not run, it hears nobody: its tracker counts `Running` time.
 /// And what a learner has heard of, it tells with its answers to pings: a
 /// session at a learner expires only when that learner has answered after the
-/// session's time, or when its link is gone. A learner that comes back after
-/// it was silent for longer than a tick gets that time again.
+/// session's time, or when its link is gone. Time in which the learner was
+/// silent for as long as a pause is added once to what its sessions have left.
 #[derive(Debug)]
 pub struct SessionTracker {
     tick_ms: u64,
@@ -45,6 +45,9 @@ struct Tracked {
     /// In running time.
     expires: Millis,
     owner: Option<Owner>,
+    /// Of the silences of its learner, how much is in `expires` already or was
+    /// over when the session was heard of last, ms.
+    silence_counted_ms: u64,
     is_closing: bool,
 }
 
@@ -52,8 +55,8 @@ struct Tracked {
 #[derive(Debug)]
 struct Reports {
     last: Millis,
-    /// None of its sessions expires before.
-    lenient_until: Millis,
+    /// Sum of all silences of the length of a pause, ms.
+    silence_ms: u64,
     /// Sessions in no bucket: their time is over, and the learner has not
     /// said yet whether it has heard of them.
     held: Vec<SessionId>,
@@ -63,13 +66,9 @@ impl Reports {
     const fn from(now: Millis) -> Self {
         Self {
             last: now,
-            lenient_until: Millis(0),
+            silence_ms: 0,
             held: Vec::new(),
         }
-    }
-
-    fn may_expire(&self, expires: Millis) -> bool {
-        self.last >= expires && self.last >= self.lenient_until
     }
 }
 
@@ -126,6 +125,7 @@ impl SessionTracker {
             timeout_ms: 0,
             expires: Millis(0),
             owner,
+            silence_counted_ms: 0,
             is_closing: false,
         });
         self.renew(id, timeout_ms, now);
@@ -141,6 +141,7 @@ impl SessionTracker {
             timeout_ms: 0,
             expires,
             owner: None,
+            silence_counted_ms: 0,
             is_closing: false,
         });
         self.buckets.entry(expires).or_default().insert(id);
@@ -175,7 +176,15 @@ impl SessionTracker {
     pub fn set_owner(&mut self, id: SessionId, owner: Owner) {
         if let Some(tracked) = self.sessions.get_mut(&id) {
             tracked.owner = Some(owner);
-            self.expect_reports(owner);
+            tracked.silence_counted_ms = match owner {
+                Owner::Learner(link) => {
+                    let now = self.time.now();
+                    let reports = self.learners.entry(link);
+                    // The learner's silence counts from its first session on.
+                    reports.or_insert_with(|| Reports::from(now)).silence_ms
+                }
+                Owner::Local => 0,
+            };
         }
     }
 
@@ -260,62 +269,56 @@ impl SessionTracker {
                 Some(Owner::Learner(link)) => self.learners.get_mut(&link),
                 Some(Owner::Local) | None => None,
             };
-            match reports {
-                Some(reports) if !reports.may_expire(expires) => reports.held.push(id),
-                _ => {
-                    tracked.is_closing = true;
-                    self.closing += 1;
-                    return Some(id);
+            if let Some(reports) = reports {
+                if reports.last < expires {
+                    reports.held.push(id);
+                    continue;
+                }
+                let silence_ms = reports.silence_ms - tracked.silence_counted_ms;
+                if silence_ms > 0 {
+                    tracked.silence_counted_ms = reports.silence_ms;
+                    tracked.expires = expires + silence_ms;
+                    let later = self.buckets.entry(tracked.expires).or_default();
+                    later.insert(id);
+                    continue;
                 }
             }
+            tracked.is_closing = true;
+            self.closing += 1;
+            return Some(id);
         }
     }
 
-    /// Counts the silence of a learner from its first session on.
-    fn expect_reports(&mut self, owner: Owner) {
-        if let Owner::Learner(link) = owner {
-            let now = self.time.now();
-            self.learners
-                .entry(link)
-                .or_insert_with(|| Reports::from(now));
-        }
-    }
-
-    /// The learner on this link has told what it has heard up to `now`.
+    /// The learner on this link tells at `now` what it has heard of, which is
+    /// to be noted after this.
     pub fn reported(&mut self, link: LinkId, now: Millis) {
         let now = self.time.at(now);
-        let tick_ms = self.tick_ms;
+        let pause_ms = pause_ms_min(self.tick_ms);
         let reports = self
             .learners
             .entry(link)
             .or_insert_with(|| Reports::from(now));
         let silent = now - reports.last;
-        if silent > tick_ms {
-            reports.lenient_until = now + silent;
+        if silent >= pause_ms {
+            reports.silence_ms += silent;
         }
         reports.last = now;
-        let lenient_until = reports.lenient_until;
         let held = std::mem::take(&mut reports.held);
-        self.release(held, lenient_until);
+        self.release(held);
     }
 
     /// The learner on this link tells nothing any more.
     pub fn learner_gone(&mut self, link: LinkId) {
         if let Some(reports) = self.learners.remove(&link) {
-            self.release(reports.held, Millis(0));
+            self.release(reports.held);
         }
     }
 
     /// Puts sessions that were held back into buckets, but for those that were
     /// heard of and are in one.
-    fn release(&mut self, held: Vec<SessionId>, not_before: Millis) {
+    fn release(&mut self, held: Vec<SessionId>) {
         for id in held {
-            let Some(tracked) = self.sessions.get_mut(&id) else {
-                continue;
-            };
-            let bucket = self.buckets.get(&tracked.expires);
-            if bucket.is_none_or(|bucket| !bucket.contains(&id)) {
-                tracked.expires = tracked.expires.max(not_before);
+            if let Some(tracked) = self.sessions.get(&id) {
                 self.buckets.entry(tracked.expires).or_default().insert(id);
             }
         }
@@ -336,6 +339,11 @@ impl SessionTracker {
             return;
         }
         tracked.expires = expires;
+        if let Some(Owner::Learner(link)) = tracked.owner
+            && let Some(reports) = self.learners.get(&link)
+        {
+            tracked.silence_counted_ms = reports.silence_ms;
+        }
         self.leave_bucket(id, old);
         self.buckets.entry(expires).or_default().insert(id);
     }

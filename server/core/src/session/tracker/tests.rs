@@ -98,12 +98,65 @@ fn a_learner_that_was_silent_gets_its_time_again() {
         expired(&mut tracker, 10_400).is_empty(),
         "its clients' pings come"
     );
-    for ms in (10_500..18_000).step_by(500) {
+    // It was silent for 1,500 ms before its first answer, then for 8,000 ms.
+    for ms in (10_500..14_500).step_by(500) {
         tracker.reported(LINK, Millis(ms));
         assert!(expired(&mut tracker, ms).is_empty(), "{ms}");
     }
-    tracker.reported(LINK, Millis(18_000));
-    assert_eq!(expired(&mut tracker, 18_000), [ID]);
+    tracker.reported(LINK, Millis(14_500));
+    assert_eq!(expired(&mut tracker, 14_500), [ID]);
+}
+
+#[test]
+fn a_learner_that_stands_still_again_and_again_keeps_no_session_for_ever() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    // It runs for a second of every three: the four seconds that are left pass in twelve.
+    let mut ended = None;
+    for start in (500..60_000).step_by(3000) {
+        for ms in [start, start + 500, start + 1000] {
+            tracker.reported(LINK, Millis(ms));
+            let gone = expired(&mut tracker, ms);
+            if !gone.is_empty() {
+                ended.get_or_insert(ms);
+            }
+        }
+    }
+    let ended = ended.expect("it never expires");
+    assert!((12_500..=16_500).contains(&ended), "{ended}");
+}
+
+#[test]
+fn a_session_heard_of_after_a_silence_does_not_get_that_time_again() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    tracker.reported(LINK, Millis(1000));
+    run_to(&mut tracker, 4000);
+    tracker.reported(LINK, Millis(4000));
+    assert!(tracker.renew(ID, 4000, Millis(4000)));
+    for ms in (4500..9000).step_by(500) {
+        tracker.reported(LINK, Millis(ms));
+        assert!(expired(&mut tracker, ms).is_empty(), "{ms}");
+    }
+    tracker.reported(LINK, Millis(9000));
+    assert_eq!(expired(&mut tracker, 9000), [ID]);
+}
+
+#[test]
+fn time_passes_with_ticks_as_short_as_a_timer_is_late() {
+    const LINK: LinkId = LinkId(1);
+    for owner in [Owner::Local, Owner::Learner(LINK)] {
+        let mut tracker = SessionTracker::new(1, &BTreeMap::from([(ID, 4000)]), Millis(0));
+        tracker.set_owner(ID, owner);
+        let expired_at = (0..20_000).step_by(2).find(|&ms| {
+            tracker.runs(Millis(ms));
+            tracker.reported(LINK, Millis(ms));
+            tracker.next_expired(Millis(ms)).is_some()
+        });
+        assert_eq!(expired_at, Some(4002), "{owner:?}");
+    }
 }
 
 #[test]
@@ -121,8 +174,9 @@ fn a_learner_that_has_never_answered_is_waited_for() {
         tracker.reported(LINK, Millis(7000));
         assert!(expired(&mut tracker, 7000).is_empty());
         tracker.learner_gone(LINK);
-        assert!(expired(&mut tracker, 13_000).is_empty());
-        assert_eq!(expired(&mut tracker, 13_500), [ID]);
+        // The five seconds that it had, and the six and a half of silence.
+        assert!(expired(&mut tracker, 11_400).is_empty());
+        assert_eq!(expired(&mut tracker, 11_500), [ID]);
     }
 }
 
