@@ -88,13 +88,18 @@ impl Client {
         let (err, outcome) = if added {
             (ErrorCode::Ok, ReadOutcome::Authenticated)
         } else {
-            tracing::info!(conn = self.conn.0, remote = %self.remote, %scheme, "authentication failed");
+            // A stranger's word: neither long nor with line breaks.
+            let scheme: String = scheme.chars().take(SCHEME_CHARS_LOGGED).collect();
+            tracing::info!(conn = self.conn.0, remote = %self.remote, ?scheme, "authentication failed");
             (ErrorCode::AuthFailed, ReadOutcome::Close)
         };
         frame(out, at_no_zxid(xid, err), |_| {});
         outcome
     }
 }
+
+/// How much of the name of an authentication scheme that is not known the log shows.
+const SCHEME_CHARS_LOGGED: usize = 64;
 
 /// Appends the refusal of a request of a connection that lacks what every
 /// connection has to prove; it is to be closed then (reference:
