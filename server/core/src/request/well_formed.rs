@@ -6,11 +6,13 @@
 //! zxid of the transaction before, upon which its ensemble hangs.
 
 use zk_proto::DecodeError;
-use zk_proto::client::{OpCode, ReconfigRequest, read_acls};
-use zk_proto::jute::Reader;
+use zk_proto::client::{MultiOp, OpCode, ReconfigRequest, read_acls, read_multi};
+use zk_proto::jute::{Reader, Reason};
 
-/// Null strings and bytes behind the record are fine. A multi always is: it
-/// takes a zxid in the reference, whatever it holds.
+/// Null strings and bytes behind the record are fine. A multi that cannot be
+/// read takes a zxid in the reference, so it may pass. One with a create whose
+/// list of ACLs is null may not: the reference's leader throws an exception
+/// of another kind before it takes a zxid, and its ensemble hangs.
 pub(crate) fn is_well_formed(op: i32, body: &[u8]) -> bool {
     let mut reader = Reader::new(body);
     match OpCode::from_code(op) {
@@ -42,10 +44,29 @@ fn read(op: OpCode, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
             read_acls(reader)?;
             reader.i32().map(drop)
         }
+        OpCode::Multi => multi(reader),
         OpCode::Reconfig => ReconfigRequest::read(reader).map(drop),
         OpCode::Sync => reader.opt_buffer().map(drop),
         _ => Ok(()),
     }
+}
+
+fn multi(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    let Ok(ops) = read_multi(&mut reader.clone()) else {
+        return Ok(());
+    };
+    let lacks_acl = ops.iter().any(|op| match op {
+        MultiOp::Create(_, create) => create.acl.is_none(),
+        MultiOp::CreateTtl(request) => request.create.acl.is_none(),
+        MultiOp::Delete(_) | MultiOp::SetData(_) | MultiOp::Check(_) => false,
+    });
+    if lacks_acl {
+        return Err(reader.error(Reason::Value {
+            what: "length of the ACL list of a create in a multi",
+            value: -1,
+        }));
+    }
+    Ok(())
 }
 
 fn create(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -58,7 +79,7 @@ fn create(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zk_proto::client::{Acl, CreateRequest, CreateTtlRequest, SetAclRequest};
+    use zk_proto::client::{Acl, CreateRequest, CreateTtlRequest, MultiHeader, SetAclRequest};
     use zk_proto::jute::Put;
 
     #[test]
@@ -106,6 +127,47 @@ mod tests {
             for end in 0..body.len() {
                 assert!(!is_well_formed(code, &body[..end]), "{op:?} of {end} bytes");
             }
+        }
+    }
+
+    #[test]
+    fn a_multi_whose_create_has_no_acl_list_is_refused() {
+        let multi = |acl: Option<Vec<Acl>>, op: OpCode, flags| {
+            let mut body = Vec::new();
+            let mut put = |op: OpCode, flags, acl| {
+                let header = MultiHeader {
+                    op: op.code(),
+                    done: false,
+                    err: -1,
+                };
+                header.write(&mut body);
+                let create = CreateRequest {
+                    path: "/a".into(),
+                    data: None,
+                    acl,
+                    flags,
+                };
+                match op {
+                    OpCode::CreateTtl => CreateTtlRequest { create, ttl: 5 }.write(&mut body),
+                    _ => create.write(&mut body),
+                }
+            };
+            put(OpCode::Create, 0, Some(vec![Acl::open()]));
+            put(op, flags, acl);
+            MultiHeader::END.write(&mut body);
+            body
+        };
+        let code = OpCode::Multi.code();
+        for (op, flags) in [
+            (OpCode::Create, 0),
+            (OpCode::Create2, 1),
+            (OpCode::CreateContainer, 4),
+            (OpCode::CreateTtl, 5),
+        ] {
+            assert!(!is_well_formed(code, &multi(None, op, flags)), "{op:?}");
+            let some = Some(vec![Acl::open()]);
+            assert!(is_well_formed(code, &multi(some, op, flags)), "{op:?}");
+            assert!(is_well_formed(code, &multi(Some(vec![]), op, flags)));
         }
     }
 
