@@ -8,9 +8,10 @@ pub(crate) const EPOCH_LAST: Epoch = Epoch(i32::MAX as i64);
 
 /// A voter that has accepted an epoch this far above this server's own is not
 /// believed. Each failed discovery raises the promise of those who took part
-/// by one, so that honest voters never come near it; and without a bound one
-/// packet could use up all epochs.
-const STEP_MAX: i64 = 1 << 20;
+/// by one, so that honest voters do not come near it: that takes more than a
+/// day of elections that fail every two seconds. Without a bound one packet
+/// could use up all epochs; with it that takes 32,768 discoveries.
+const STEP_MAX: i64 = 1 << 16;
 
 /// Can a server have accepted this epoch? 0 stands for none.
 pub(crate) const fn is_possible(epoch: Epoch) -> bool {
