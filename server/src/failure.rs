@@ -1,6 +1,7 @@
 //! Why a server ends, and the exit code that says so.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -26,6 +27,15 @@ pub enum Failure {
     /// The data directory is not usable, or what it holds contradicts itself.
     #[error("cannot load the data directory")]
     Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another server uses a data directory.
+    #[error(
+        "another server uses the directory {}; stop it, or give this one a dataDir of its own",
+        .dir.display()
+    )]
+    InUse {
+        /// `dataDir` or `dataLogDir`.
+        dir: PathBuf,
+    },
     /// A port for clients, probes or metrics cannot be bound.
     #[error("cannot listen for {what} on port {port}{}", hint(.source))]
     Bind {
@@ -67,7 +77,7 @@ impl Failure {
             Self::Panic(_) | Self::Thread(_) => 1,
             Self::Config(_) | Self::Usage(_) | Self::Member(_) => 2,
             Self::Load(_) => 3,
-            Self::Bind { .. } => 4,
+            Self::Bind { .. } | Self::InUse { .. } => 4,
             Self::Disk(_) => 10,
             Self::Halt(_) => 13,
             Self::BindPeer { .. } => 14,

@@ -11,6 +11,7 @@ mod admin;
 mod clock;
 mod command;
 pub mod config;
+mod dir_lock;
 mod disk_thread;
 #[cfg(test)]
 mod documents;

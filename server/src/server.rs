@@ -18,6 +18,7 @@ use crate::admin;
 use crate::clock::{Clock, wall_ms};
 use crate::command::Commands;
 use crate::config::{HttpAddress, ServerConfig};
+use crate::dir_lock::DirLock;
 use crate::disk_thread::Disk;
 use crate::driver::{Driver, DriverParts, Heartbeat};
 use crate::failure::Failure;
@@ -73,13 +74,16 @@ pub struct Server {
     inbox: Arc<Inbox>,
     driver: JoinHandle<Result<(), Failure>>,
     tasks: JoinSet<&'static str>,
+    /// Freed when everything else is.
+    _dir_lock: DirLock,
 }
 
 impl Server {
-    /// Binds the HTTP ports, loads the data, binds the other ports and looks
+    /// Locks the data directories, binds the HTTP ports, loads the data, binds the other ports and looks
     /// for a leader. Clients are served once there is one.
     pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
         log_start(&config);
+        let dir_lock = DirLock::take(&config)?;
         let clock = Clock::start();
         let metrics = Arc::new(Metrics::default());
         let registry = Arc::new(Registry::default());
@@ -206,6 +210,7 @@ impl Server {
             inbox,
             driver,
             tasks,
+            _dir_lock: dir_lock,
         })
     }
 

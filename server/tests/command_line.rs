@@ -213,6 +213,28 @@ fn a_taken_client_port_is_code_4() {
 }
 
 #[test]
+fn a_second_server_on_the_same_directory_is_code_4_and_touches_nothing() {
+    let dir = TempDir::new().unwrap();
+    let arguments = ["server", "--set", "clientPort=0"];
+    let first = Serving::start(quorate(dir.path(), &arguments));
+    let unfinished = dir.path().join("quorate-data/version-2/tmp.snapshot");
+    std::fs::write(&unfinished, "of the first one").unwrap();
+    let (code, stdout, stderr) = finished(quorate(dir.path(), &arguments));
+    assert_eq!((code, &*stdout), (4, ""), "{stderr}");
+    assert!(
+        stderr.contains("another server uses the directory"),
+        "{stderr}"
+    );
+    assert!(
+        unfinished.exists(),
+        "it has cleaned up behind the other's back"
+    );
+    assert_eq!(first.stop().0, 0);
+    assert_eq!(Serving::start(quorate(dir.path(), &arguments)).stop().0, 0);
+    assert!(!unfinished.exists(), "{}", unfinished.display());
+}
+
+#[test]
 fn an_ensemble_with_a_member_that_cannot_start_ends() {
     let dir = TempDir::new().unwrap();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
