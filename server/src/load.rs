@@ -13,7 +13,7 @@ use std::time::Instant;
 use zk_core::tree::{Tree, TreeError, TreeLoader};
 use zk_core::{LogEntry, RebuildError, Recovered, Seam, SeamCheck};
 use zk_proto::Zxid;
-use zk_store::{ImageSink, RealDisk, Store, StoreConfig, StoreError, zxid_in_name};
+use zk_store::{ImageSink, Loaded, RealDisk, Store, StoreConfig, StoreError, zxid_in_name};
 
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
@@ -118,7 +118,47 @@ pub(crate) fn recover(
     tail_max: usize,
     metrics: &Metrics,
 ) -> Result<Recovered, LoadError> {
-    let (loaded, built) = thread::scope(|scope| {
+    let (loaded, built) = read(|pieces| store.recover_into(tail_max, pieces))?;
+    let is_fresh = loaded.snapshot.is_none() && loaded.entries.is_empty();
+    let recovered = replay(loaded, built, metrics)?;
+    if is_fresh {
+        let tree = &recovered.tree;
+        store.save_snapshot(recovered.last_zxid, &tree.image(), tree.digest())?;
+    }
+    Ok(recovered)
+}
+
+/// Cuts the log after `last` and loads what is left. Where what is left would
+/// not be the whole history up to `last`, nothing is cut and all is loaded.
+pub(crate) fn truncate(
+    store: &mut Store<RealDisk>,
+    last: Zxid,
+    tail_max: usize,
+    metrics: &Metrics,
+) -> Result<Recovered, LoadError> {
+    let (left, built) = read(|pieces| store.load_through(last, tail_max, pieces))?;
+    let Some(left) = left else {
+        return recover(store, tail_max, metrics);
+    };
+    match replay(left, built, metrics) {
+        Ok(left) if store.truncate(last)? => Ok(left),
+        Ok(_) => recover(store, tail_max, metrics),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(%last, error = format!("{error:#}"), "the log is not cut");
+            recover(store, tail_max, metrics)
+        }
+    }
+}
+
+/// What has become of a snapshot's image, if there was one.
+type Built = Option<Result<Tree, TreeError>>;
+
+/// Reads on this thread and builds the tree on another.
+fn read<T>(
+    read: impl FnOnce(&mut Pieces) -> Result<T, StoreError>,
+) -> Result<(T, Built), LoadError> {
+    thread::scope(|scope| {
         let (steps, taken) = sync_channel(PIECES_MAX);
         let (used, spare) = channel();
         let builder = thread::Builder::new()
@@ -126,12 +166,15 @@ pub(crate) fn recover(
             .spawn_scoped(scope, move || build(&taken, &used))
             .map_err(LoadError::Thread)?;
         let mut pieces = Pieces { steps, spare };
-        let loaded = store.recover_into(tail_max, &mut pieces);
+        let loaded = read(&mut pieces);
         drop(pieces);
         let built = builder.join().unwrap_or_else(|panic| resume_unwind(panic));
-        Ok::<_, LoadError>((loaded?, built))
-    })?;
-    let is_fresh = loaded.snapshot.is_none() && loaded.entries.is_empty();
+        Ok((loaded?, built))
+    })
+}
+
+/// Applies the log to the tree of the snapshot.
+fn replay(loaded: Loaded<()>, built: Built, metrics: &Metrics) -> Result<Recovered, LoadError> {
     let digest = loaded.snapshot.as_ref().and_then(|it| it.digest);
     let tree = match (loaded.snapshot, built) {
         (Some(_), Some(tree)) => tree.map_err(RebuildError::Snapshot)?,
@@ -153,12 +196,7 @@ pub(crate) fn recover(
         loaded.accepted_epoch,
         loaded.current_epoch,
     );
-    let recovered = recovered.map_err(|error| with_path(error, loaded.seams))?;
-    if is_fresh {
-        let tree = &recovered.tree;
-        store.save_snapshot(recovered.last_zxid, &tree.image(), tree.digest())?;
-    }
-    Ok(recovered)
+    recovered.map_err(|error| with_path(error, loaded.seams))
 }
 
 /// Names the log in which transactions are missing.

@@ -96,7 +96,7 @@ pub enum Input {
     Appended(Zxid),
     /// An epoch file is durable.
     EpochSaved(EpochFile, Epoch),
-    /// The log was cut as asked and this is what is left.
+    /// The log was cut as asked, or could not be, and this is what it holds.
     Truncated(Box<Recovered>),
     /// The tree of `Output::InstallSnapshot` is durable and is what a restart
     /// would load.

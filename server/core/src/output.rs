@@ -100,7 +100,8 @@ pub enum Output {
     /// Write an epoch file; answer `EpochSaved`.
     SaveEpoch(EpochFile, Epoch),
     /// Drop every log entry and snapshot after this zxid, load what is left,
-    /// answer `Truncated`.
+    /// answer `Truncated`. If what would be left does not end at this zxid,
+    /// drop nothing and load all there is.
     Truncate(Zxid),
     /// Make this tree, received from the leader, what a restart loads: drop
     /// later log entries and snapshots, write, sync. Answer `SnapshotInstalled`.

@@ -12,7 +12,7 @@ use super::{DiskHealth, DiskOp};
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::inbox::{Event, Inbox};
-use crate::load::{LoadError, recover};
+use crate::load::{LoadError, truncate};
 use crate::metrics::Metrics;
 
 /// The store and what is told of it; at an error it stops for good.
@@ -137,9 +137,12 @@ impl Worker {
                 }
                 DiskOp::Truncate(zxid) => {
                     self.start_long_work();
-                    self.store.truncate(zxid)?;
-                    let left = recover(&mut self.store, self.tail_max, &self.metrics)?;
-                    tracing::info!(to = %zxid, last = %left.last_zxid, "log truncated");
+                    let left = truncate(&mut self.store, zxid, self.tail_max, &self.metrics)?;
+                    if left.last_zxid == zxid {
+                        tracing::info!(to = %zxid, "log truncated");
+                    } else {
+                        tracing::warn!(to = %zxid, last = %left.last_zxid, "log not truncated: the leader is asked for its whole tree");
+                    }
                     self.inbox.push_input(Input::Truncated(Box::new(left)));
                 }
                 DiskOp::Install(cut) => {

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use zk_proto::Zxid;
 
-use crate::StoreError;
-use crate::txn_log::{LogEntry, LogFile, is_error};
+use crate::layout::logs;
+use crate::txn_log::{LogEntry, LogFile, LogItem, LogStream, is_error};
+use crate::{Disk, StoreError};
 
 /// Two transactions that stand one after the other in the log and are of two
 /// epochs, where the files do not prove that nothing was between them.
@@ -103,6 +104,42 @@ pub fn is_nothing(zxid: Zxid, data: &[u8]) -> bool {
     zxid.counter() == 0 && is_error(data)
 }
 
+/// The log after `last` in parts: the first transaction of each part but the
+/// first one, oldest first. Within a part the log itself proves that nothing is
+/// missing; before each there may have been a leader's tree.
+pub(crate) fn parts_after<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    last: Zxid,
+) -> Result<Vec<Zxid>, StoreError> {
+    let logs = logs(disk, dir)?;
+    let needed = logs.partition_point(|log| log.first <= last);
+    let (mut before, mut parts) = (last, Vec::new());
+    for log in &logs[needed.saturating_sub(1)..] {
+        let path = log.path(dir);
+        let refused = |source| StoreError::io("read", &path)(source);
+        let mut stream = LogStream::new(disk.reader(&path).map_err(refused)?);
+        while let LogItem::Entry {
+            zxid,
+            predecessor,
+            data,
+            ..
+        } = stream.read().map_err(refused)?
+        {
+            if is_nothing(zxid, data) {
+                continue;
+            }
+            match Step::between(before, zxid, predecessor) {
+                Step::Repeat => continue,
+                Step::Next | Step::NewEpoch(Proof::Given) => {}
+                Step::NewEpoch(Proof::None | Proof::Needed) | Step::Gap => parts.push(zxid),
+            }
+            before = zxid;
+        }
+    }
+    Ok(parts)
+}
+
 /// Remembers what the first transaction of an epoch came after.
 fn note_predecessor(predecessors: &mut BTreeMap<Zxid, Zxid>, entry: &LogEntry) {
     if let Some(predecessor) = entry.predecessor.filter(|_| entry.zxid.counter() == 1) {
@@ -144,6 +181,11 @@ impl Chain {
 
     pub(crate) const fn is_limited(&self) -> bool {
         self.limit.is_some()
+    }
+
+    /// All is there that was asked for, whatever the rest of the log holds.
+    pub(crate) fn has_reached_limit(&self) -> bool {
+        self.limit == Some(self.last_zxid())
     }
 
     /// Adds the entries of the next log.
@@ -233,7 +275,9 @@ impl Chain {
 
     /// All logs were read: a torn one that nothing followed is damaged.
     pub(crate) fn finish(&mut self) -> Result<(), StoreError> {
-        self.torn.take().map_or(Ok(()), Err)
+        let torn = self.torn.take();
+        torn.filter(|_| !self.has_reached_limit())
+            .map_or(Ok(()), Err)
     }
 
     /// Zxid of the newest transaction, or of the snapshot.

@@ -122,6 +122,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Is it the content of snapshots and logs that is wrong, so that another
+    /// server's tree would make it good?
+    pub(crate) const fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::Gap { .. }
+                | Self::NoReadableSnapshot { .. }
+                | Self::CannotTruncate { .. }
+        )
+    }
+
     /// For `map_err` on a disk operation.
     pub(crate) fn io(what: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {

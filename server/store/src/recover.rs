@@ -74,6 +74,32 @@ impl<D: Disk> Dirs<'_, D> {
         Ok(loaded)
     }
 
+    /// Snapshot and log up to exactly `last`, and the epochs; `None` where the
+    /// files do not prove to lead there. Changes nothing.
+    pub(crate) fn load_through<S: ImageSink>(
+        &self,
+        last: Zxid,
+        tail_max: usize,
+        sink: &mut S,
+    ) -> Result<Option<Loaded<S::Image>>, StoreError> {
+        let mut loaded = match self.history(Some(last), tail_max, sink) {
+            Ok(loaded) => loaded,
+            Err(error) if error.is_of_content() => {
+                tracing::warn!(%last, %error, "the files do not lead to this zxid");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let is_proved = !loaded.seams.iter().any(|seam| seam.needs_proof);
+        if loaded.last_zxid() != last || !is_proved {
+            tracing::warn!(%last, found = %loaded.last_zxid(), "the files do not lead to this zxid");
+            return Ok(None);
+        }
+        loaded.accepted_epoch = epochs::load(self.disk, self.data, EpochName::Accepted)?;
+        loaded.current_epoch = epochs::load(self.disk, self.data, EpochName::Current)?;
+        Ok(Some(loaded))
+    }
+
     /// Snapshot and log up to and including `limit`. Only without a limit is
     /// anything changed on the disk.
     pub(crate) fn history<S: ImageSink>(
@@ -113,6 +139,9 @@ impl<D: Disk> Dirs<'_, D> {
                 None => self.log(name)?,
             };
             self.read_log(name, &log, is_newest, &mut chain)?;
+            if chain.has_reached_limit() {
+                break;
+            }
         }
         chain.finish()?;
         self.check_unreadable(&choice, &mut chain)?;
@@ -227,6 +256,8 @@ impl<D: Disk> Dirs<'_, D> {
             LogEnd::Torn(what) if !is_newest => chain.ends_torn(damaged(&path, log.end, what)),
             // Was cut already, or nothing is to be changed.
             LogEnd::Torn(_) => {}
+            // Behind the limit it is as good as cut.
+            LogEnd::Damaged(_) if chain.has_reached_limit() => {}
             LogEnd::Damaged(what) => return Err(damaged(&path, log.end, what)),
         }
         if self.config.force_sync && !chain.is_limited() {

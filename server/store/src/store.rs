@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zk_proto::{Epoch, Zxid};
 
+use crate::chain::parts_after;
 use crate::epochs::{self, EpochName};
 use crate::layout::{TEMPORARY, VERSION_DIR, logs, snapshots};
 use crate::purge::Purger;
@@ -187,22 +188,50 @@ impl<D: Disk> Store<D> {
         self.attempt(|store| epochs::save(&store.disk, &store.data, name, epoch, sync))
     }
 
-    /// Drops every transaction and every snapshot after `last`, durably. Call
-    /// [`Self::recover`] for what is left.
+    /// Loads what a truncation to `last` would leave, without changing
+    /// anything; `None` if the files do not lead to exactly that zxid.
     ///
     /// # Errors
-    /// Before anything is changed, if there is no snapshot to start from or
-    /// the log up to `last` is damaged.
-    pub fn truncate(&mut self, last: Zxid) -> Result<(), StoreError> {
+    /// When the disk refuses to be read.
+    pub fn load_through<S: ImageSink>(
+        &mut self,
+        last: Zxid,
+        tail_max: usize,
+        sink: &mut S,
+    ) -> Result<Option<Loaded<S::Image>>, StoreError> {
         self.attempt(|store| {
             store.writer.roll()?;
-            let left = store.dirs().history(Some(last), 0, &mut Discard)?;
-            // Snapshots first: until the log is cut it leads to the same history.
-            let start = left.snapshot.as_ref().map(|snapshot| snapshot.zxid);
-            store.drop_snapshots_after(start.unwrap_or(last))?;
-            drop_after(&store.disk, &store.log, last, store.config.force_sync)?;
-            store.last = left.last_zxid();
-            Ok(())
+            store.dirs().load_through(last, tail_max, sink)
+        })
+    }
+
+    /// Drops every transaction and every snapshot after `last`, durably. Call
+    /// [`Self::recover`] for what is left. A crash on the way leaves a shorter
+    /// part of the history, which a start takes as whole. Returns false, and
+    /// has changed nothing, if what would be left does not lead to exactly
+    /// `last`: more would be dropped than is to be dropped, and this server
+    /// may have acknowledged it.
+    pub fn truncate(&mut self, last: Zxid) -> Result<bool, StoreError> {
+        self.attempt(|store| {
+            store.writer.roll()?;
+            let Some(left) = store.dirs().load_through(last, 0, &mut Discard)? else {
+                return Ok(false);
+            };
+            let sync = store.config.force_sync;
+            // Each part of the log goes before the snapshot that it builds on,
+            // and after the snapshots that it leads to: the log makes up for
+            // those, and those of the reference may need it.
+            let parts = parts_after(&store.disk, &store.log, last)?;
+            for begun in parts.into_iter().rev() {
+                let before = Zxid(begun.0 - 1);
+                store.drop_snapshots_after(before)?;
+                drop_after(&store.disk, &store.log, before, sync)?;
+            }
+            let start = left.snapshot.map_or(last, |snapshot| snapshot.zxid);
+            store.drop_snapshots_after(start)?;
+            drop_after(&store.disk, &store.log, last, sync)?;
+            store.last = last;
+            Ok(true)
         })
     }
 

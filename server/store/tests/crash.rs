@@ -116,7 +116,7 @@ const STEPS: &[Step] = &[
         left.truncate(12);
         model.confirmed = 12;
         model.histories.push(left.clone());
-        store.truncate(Zxid(12))?;
+        assert!(store.truncate(Zxid(12))?);
         store.recover(0)?;
         model.histories = vec![left];
         Ok(())
@@ -134,7 +134,7 @@ const STEPS: &[Step] = &[
         left.truncate(6);
         model.confirmed = 6;
         model.histories.push(left.clone());
-        store.truncate(Zxid(6))?;
+        assert!(store.truncate(Zxid(6))?);
         store.recover(0)?;
         model.histories = vec![left];
         Ok(())

@@ -66,8 +66,8 @@ pub enum ZabInput {
     Appended(Zxid),
     /// An epoch file is durable.
     EpochSaved(EpochFile, Epoch),
-    /// The log was cut and the tree was loaded anew from what is left, so the
-    /// tree stands at `last_zxid`.
+    /// The log was cut, or could not be, and the tree was loaded anew from what
+    /// it holds, so the tree stands at `last_zxid`.
     Truncated {
         /// End of what is left.
         last_zxid: Zxid,

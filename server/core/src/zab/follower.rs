@@ -212,6 +212,7 @@ impl Follower {
         if zxid < Zxid::ZERO || zxid.epoch() > self.epoch {
             return Err(GiveUp("SNAP with a zxid out of range"));
         }
+        peer.needs_tree_in = None;
         peer.history.replace(zxid, fx);
         fx.events.push_back(ZabEvent::InstallTree { zxid });
         self.enter(Phase::Installing, now);
@@ -241,8 +242,8 @@ impl Follower {
     pub(super) fn truncated(&mut self, peer: &mut Peer, now: Now, fx: &mut Effects) -> Step {
         let wanted = Phase::Truncating(peer.history.end());
         if std::mem::replace(&mut self.phase, Phase::Synchronizing) != wanted {
-            // What is to be kept is not what this log has, so a hole could
-            // follow. The next attempt reports the true end.
+            // What is to be kept is not what this log has, so nothing was cut.
+            peer.needs_tree_in = Some(self.epoch);
             return Err(GiveUp("the log has not what the leader wants kept"));
         }
         // The entry may have been too old to be in memory before.
@@ -347,7 +348,13 @@ impl Follower {
             i32::try_from(epoch.0).expect("epochs are checked when they come in")
         });
         let data = epoch.to_be_bytes().to_vec().into();
-        let end = peer.history.end();
+        // Who has nothing gets a tree, from leaders of the reference as well.
+        let needs_tree = peer.needs_tree_in == Some(self.epoch);
+        let end = if needs_tree {
+            Zxid::ZERO
+        } else {
+            peer.history.end()
+        };
         self.send(QuorumPacket::new(PacketKind::AckEpoch, end, Some(data)), fx);
         self.enter(Phase::EpochAcked, now);
     }
@@ -359,6 +366,10 @@ impl Follower {
         packet: &QuorumPacket,
         fx: &mut Effects,
     ) -> Step {
+        if peer.needs_tree_in == Some(self.epoch) {
+            // It would go on from an empty tree.
+            return Err(GiveUp("DIFF or TRUNC where a tree was asked for"));
+        }
         match packet.known_kind() {
             Some(PacketKind::Diff) => {
                 self.kept = packet.data.clone();

@@ -37,6 +37,9 @@ pub(super) struct Peer {
     /// When a leader in an epoch before that of this server's history was
     /// met, for the first and for the last time in a row.
     pub(super) outdated: Option<(Millis, Millis)>,
+    /// The leader of this epoch wanted the log cut where it could not be cut:
+    /// it is asked for its whole tree.
+    pub(super) needs_tree_in: Option<Epoch>,
     /// Links dialed so far.
     dialed: u64,
     config_text: String,
@@ -57,6 +60,7 @@ impl Peer {
             heard,
             problem: None,
             outdated: None,
+            needs_tree_in: None,
             dialed: 0,
             config_text,
         }

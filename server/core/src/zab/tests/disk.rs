@@ -68,13 +68,18 @@ impl Disk {
                 ZabInput::EpochSaved(file, epoch)
             }
             Operation::Truncate(zxid) => {
-                if self.snapshot.0 > zxid {
+                let mut left = self.clone();
+                if left.snapshot.0 > zxid {
                     // An older snapshot and the log before it.
-                    let tree = &mut self.snapshot.1;
+                    let tree = &mut left.snapshot.1;
                     tree.retain(|kept| *kept <= zxid);
-                    self.snapshot.0 = tree.last().copied().unwrap_or_default();
+                    left.snapshot.0 = tree.last().copied().unwrap_or_default();
                 }
-                self.log.retain(|entry| entry.zxid <= zxid);
+                left.log.retain(|entry| entry.zxid <= zxid);
+                // Nothing is dropped if the log does not lead to that zxid.
+                if left.end() == zxid {
+                    *self = left;
+                }
                 let (last_zxid, tail) = (self.end(), self.tail());
                 ZabInput::Truncated { last_zxid, tail }
             }
