@@ -5,6 +5,7 @@ with DNS discovery that runs here.
 """
 
 import json
+import re
 import urllib.parse
 
 import pytest
@@ -24,11 +25,14 @@ def prometheus(ensemble):
     config = (ROOT / "deploy/prometheus/prometheus-dns.yml").read_text()
     faster = config.replace("zk-headless.default", f"{ensemble.name}-headless.{namespace}").replace(
         ": 15s", f": {SCRAPE_SECONDS}s"
+    ).replace(
+        "global:\n", f"rule_files: [/config/rules.yml]\nglobal:\n  evaluation_interval: {SCRAPE_SECONDS}s\n"
     )
+    rules = (ROOT / "deploy/prometheus/rules.yml").read_text()
     apply(
         {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": POD, "namespace": namespace},
-            "data": {"prometheus.yml": faster},
+            "data": {"prometheus.yml": faster, "rules.yml": rules},
         },
         restricted_pod(
             namespace, POD, PROMETHEUS_IMAGE,
@@ -51,10 +55,23 @@ def prometheus(ensemble):
 def test_prometheus_knows_the_leader_before_and_after_its_death(ensemble, prometheus):
     before = ensemble.status()
     picture_is_right(ensemble, prometheus)
+    until(lambda: rules_evaluated(ensemble.namespace), 30, lambda: rule_states(ensemble.namespace), 2)
     kill_leader(ensemble, before)
     after = ensemble.wait_serving()
     assert after["epoch"] > before["epoch"]
     picture_is_right(ensemble, prometheus)
+
+
+def rule_states(namespace):
+    """{alert: health} of the rules that Prometheus has loaded; one that it cannot read keeps it from starting."""
+    code, body = proxied(namespace, POD, 9090, "/api/v1/rules")
+    groups = json.loads(body)["data"]["groups"] if code == 0 else []
+    return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+
+
+def rules_evaluated(namespace):
+    wanted = re.findall(r"- alert: (\w+)", (ROOT / "deploy/prometheus/rules.yml").read_text())
+    return rule_states(namespace) == dict.fromkeys(wanted, "ok")
 
 
 def picture_is_right(ensemble, query):
