@@ -112,6 +112,8 @@ impl Kind {
 }
 
 /// `Integer.decode` of Java, with the range of a long.
+/// The server's catalogue has the same for its configuration: operator and server know each other over the network
+/// only, and share no crate.
 fn decoded(value: &str) -> Option<i64> {
     let (sign, digits) = match value.strip_prefix('-') {
         Some(digits) => (-1, digits),

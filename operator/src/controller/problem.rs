@@ -12,6 +12,10 @@ pub(super) fn problem(pod: &Pod, now: Timestamp) -> Option<String> {
     if let Some(due) = overdue_since(pod, now) {
         return Some(format!("{STUCK_TERMINATING}: {}", what_keeps(pod, due)));
     }
+    if pod.metadata.deletion_timestamp.is_some() {
+        // How its server ended is no trouble of the one that comes in its place.
+        return None;
+    }
     let status = pod.status.as_ref()?;
     if status.phase.as_deref() == Some("Failed") {
         let reason = status.reason.as_deref().unwrap_or("Failed");
@@ -131,6 +135,10 @@ mod tests {
             "{text}"
         );
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:09:30Z");
+        pod["status"] = json!({ "containerStatuses": [{
+            "name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "terminated": { "exitCode": 0 } },
+        }] });
         assert_eq!(told(&pod), None, "it has time");
     }
 
