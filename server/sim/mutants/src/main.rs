@@ -117,5 +117,5 @@ mod tests {
     }
 
     /// At most: the first seed that notices a fault is the last one that runs.
-    const SEEDS: u64 = 1000;
+    const SEEDS: u64 = 2000;
 }
