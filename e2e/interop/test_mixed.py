@@ -248,3 +248,24 @@ def test_undecodable_write_through_a_java_follower(ensemble, peer):
     for server in members:
         zxids = [entry.zxid for entry in txnlog.read_all(server.log_files())]
         assert zxids == sorted(set(zxids)), f"{server.kind} {server.sid} logged a zxid twice or out of order"
+
+
+def test_a_java_leader_that_is_wrong_about_its_digest_keeps_its_followers(ensemble, peer):
+    """Its own digest is wrong for a container that `create` makes, and for changes of the root in a pipeline."""
+    members = ensemble(kinds_of(peer, java=3))
+    client = members[1].connect()
+    for number in range(3):
+        client.create(f"/container-{number}", flags=wire.CONTAINER)
+        client.create(f"/after-{number}")
+    for number in range(40):
+        sent = [
+            client.send(wire.CREATE, wire.create_body(f"/root-{number}")),
+            client.send(wire.SET_DATA, wire.set_body("/", b"")),
+        ]
+        for xid in sent:
+            client.reply(xid)
+    members.wait_quiet()
+    assert float(members[1].mntr()["digest_mismatches_count"]) > 0, "the leader was right"
+    assert [server.mode() for server in members] == ["follower", "follower", "leader"]
+    tree.assert_equal_trees(members.running())
+    client.close_session()

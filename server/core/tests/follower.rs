@@ -18,13 +18,15 @@ const LINK: LinkId = LinkId(LinkId::DIALED);
 /// A follower whose disk is instant, and the tree that its leader has.
 struct Follower {
     replica: Replica,
+    now: Now,
     leader: support::Replica,
     is_link_closed: bool,
     installed: Vec<std::sync::Arc<TreeCut>>,
 }
 
 impl Follower {
-    fn start() -> Self {
+    /// Follows a leader of ours, or one of the reference, up to LEADERINFO.
+    fn start(leader_is_ours: bool) -> Self {
         let member = |n: i64| Member {
             host: format!("h{n}"),
             quorum_port: 1,
@@ -54,6 +56,7 @@ impl Follower {
         let recovered = Recovered::rebuild(None, [], Vec::new(), None, None).unwrap();
         let mut follower = Self {
             replica: Replica::new(config, recovered, NOW),
+            now: NOW,
             leader: support::Replica::new(),
             is_link_closed: false,
             installed: Vec::new(),
@@ -75,14 +78,19 @@ impl Follower {
             follower.batch(vec![Input::Notification { from, notification }]);
         }
         follower.batch(vec![Input::LinkConnected(LINK)]);
-        let version = Some(Bytes::from_static(&[0, 1, 0, 0]));
-        follower.hear(PacketKind::LeaderInfo, START, version);
+        let info: &[u8] = if leader_is_ours {
+            &[0, 1, 0, 0, 0]
+        } else {
+            &[0, 1, 0, 0]
+        };
+        let info = Some(Bytes::from_static(info));
+        follower.hear(PacketKind::LeaderInfo, START, info);
         follower
     }
 
     /// Follows with the packets that a learner gets which has all there is.
-    fn serving() -> Self {
-        let mut follower = Self::start();
+    fn serving(leader_is_ours: bool) -> Self {
+        let mut follower = Self::start(leader_is_ours);
         follower.hear(PacketKind::Diff, Zxid::ZERO, None);
         follower.hear(PacketKind::NewLeader, START, None);
         follower.hear(PacketKind::UpToDate, Zxid(-1), None);
@@ -110,9 +118,9 @@ impl Follower {
         while !inputs.is_empty() {
             let mut out = Vec::new();
             for input in inputs {
-                self.replica.step(NOW, input, &mut out);
+                self.replica.step(self.now, input, &mut out);
             }
-            let applied = self.replica.finish(NOW, &mut out);
+            let applied = self.replica.finish(self.now, &mut out);
             inputs = self.perform(out);
             drop(applied);
         }
@@ -156,7 +164,7 @@ const START: Zxid = Zxid::new(Epoch(1), 0);
 
 #[test]
 fn a_follower_with_another_tree_than_its_leaders_goes_out_of_service() {
-    let mut follower = Follower::serving();
+    let mut follower = Follower::serving(true);
     let zxid = follower.write("/same", 0);
     follower.hear(PacketKind::Commit, zxid, None);
     assert_eq!(follower.replica.status().problem, None);
@@ -170,7 +178,7 @@ fn a_follower_with_another_tree_than_its_leaders_goes_out_of_service() {
 
 #[test]
 fn a_difference_after_a_diff_is_noticed_before_clients_are_served() {
-    let mut follower = Follower::start();
+    let mut follower = Follower::start(true);
     follower.hear(PacketKind::Diff, Zxid::ZERO, None);
     let zxid = follower.write("/different", 1);
     follower.hear(PacketKind::Commit, zxid, None);
@@ -180,11 +188,50 @@ fn a_difference_after_a_diff_is_noticed_before_clients_are_served() {
     follower.assert_out(zxid);
 }
 
+/// Leaders of the reference are sometimes wrong about themselves.
+#[test]
+fn a_reference_leader_that_is_wrong_for_a_while_loses_no_follower() {
+    let mut follower = Follower::serving(false);
+    for n in 0..60_u64 {
+        // Wrong for one transaction, for several in a row by another number each, and right again.
+        let error = if n % 20 == 0 { 0 } else { n };
+        let zxid = follower.write(&format!("/{n}"), error);
+        follower.hear(PacketKind::Commit, zxid, None);
+        follower.now.mono = follower.now.mono + 900;
+        follower.hear(PacketKind::Ping, Zxid(-1), None);
+        let status = follower.replica.status();
+        assert_eq!((status.problem, status.is_serving), (None, true), "{n}");
+    }
+    // The last one is wrong, and then nobody writes.
+    for _ in 0..60 {
+        follower.now.mono = follower.now.mono + 900;
+        follower.hear(PacketKind::Ping, Zxid(-1), None);
+    }
+    assert_eq!(follower.replica.status().problem, None);
+}
+
+#[test]
+fn a_tree_that_differs_from_a_reference_leaders_for_long_goes_out_of_service() {
+    let mut follower = Follower::serving(false);
+    for n in 0.. {
+        assert!(n < 8, "it serves another tree");
+        let zxid = follower.write(&format!("/{n}"), 77);
+        follower.hear(PacketKind::Commit, zxid, None);
+        if follower.replica.status().problem.is_some() {
+            assert_eq!(n, 7, "it goes too early");
+            follower.assert_out(zxid);
+            break;
+        }
+        follower.now.mono = follower.now.mono + 900;
+        follower.hear(PacketKind::Ping, Zxid(-1), None);
+    }
+}
+
 /// A leader of the reference sends a tree that changes on the way: what was
 /// proposed up to then mends it.
 #[test]
 fn a_tree_that_came_while_it_changed_is_given_time() {
-    let mut follower = Follower::start();
+    let mut follower = Follower::start(true);
     let mut sent = support::Replica::new();
     sent.apply(&support::create("/early"));
     let mut tree = Box::new(sent.tree);

@@ -26,7 +26,6 @@ impl Replica {
             let watches = view.watches();
             let tree = self.held.as_mut().expect("taken above");
             let (conns, dirty) = (&mut self.conns, &mut self.dirty);
-            let mismatches = tree.digest_mismatches();
             let applied = apply(
                 tree,
                 &mut watches.lock(),
@@ -43,8 +42,8 @@ impl Replica {
             );
             match applied {
                 Ok(applied) => {
-                    if tree.digest_mismatches() != mismatches {
-                        self.digests.differs = Some(entry.zxid);
+                    if let Some(by) = applied.digest_error {
+                        self.digests.compared(entry.zxid, by);
                     }
                     match self.applied_at.last_mut() {
                         Some((at, count)) if *at == applied.header.time_ms => *count += 1,

@@ -8,6 +8,7 @@
 mod apply;
 mod cleaner;
 mod clients;
+mod digests;
 mod peers;
 mod status;
 
@@ -19,6 +20,7 @@ use zk_proto::{SessionId, Zxid};
 
 use self::cleaner::Cleaner;
 use self::clients::Conn;
+use self::digests::Digests;
 use crate::config::ReplicaConfig;
 use crate::request::{ForwardNumbers, Prep, Refused, SharedView};
 use crate::session::SessionTracker;
@@ -91,20 +93,6 @@ struct Following {
     syncs: VecDeque<ConnId>,
     /// Connections that want to re-attach, by session, oldest first.
     revalidating: BTreeMap<SessionId, VecDeque<ConnId>>,
-}
-
-/// What a follower's comparisons of its tree with the leader's have shown.
-#[derive(Default)]
-struct Digests {
-    /// The tree has come as a SNAP since this server last served. A leader of
-    /// the reference sends one that changes on the way, and what follows mends
-    /// it: until then the digests differ.
-    is_snap: bool,
-    /// The last transaction with a digest did not lead to the leader's tree.
-    differs: Option<Zxid>,
-    /// Follower, serving: a transaction after this one that does not lead to
-    /// the leader's tree takes this server out of service.
-    counts_after: Option<Zxid>,
 }
 
 /// When the next periodic snapshot is due.
@@ -335,12 +323,8 @@ impl Replica {
                 self.apply_committed(out);
                 self.following = Following::default();
                 self.is_serving = true;
-                let is_wrong = self.digests.differs == Some(self.tree(Tree::last_zxid));
-                self.digests.counts_after = Some(if is_wrong && !self.digests.is_snap {
-                    Zxid::ZERO
-                } else {
-                    self.zab.last_proposed()
-                });
+                let (applied, end) = (self.tree(Tree::last_zxid), self.zab.last_proposed());
+                self.digests.serves(applied, end);
             }
             ZabEvent::ServingStopped => self.stop_serving(out),
             ZabEvent::LearnerPacket { link, packet, .. } => {
@@ -378,21 +362,15 @@ impl Replica {
         let cut = Arc::new(tree.cut());
         set_config(&mut tree, &self.config, now);
         self.replace(tree, out);
-        self.digests.is_snap = true;
+        self.digests.tree_came();
         out.push(Output::InstallSnapshot(cut));
     }
 
     /// A follower whose tree is not the leader's does not serve it.
     fn withdraw_if_different(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Digests {
-            differs: Some(zxid),
-            counts_after: Some(after),
-            ..
-        } = self.digests
-        else {
-            return;
-        };
-        if zxid > after {
+        let is_exact = self.zab.is_leader_exact();
+        let patience_ms = u64::from(self.config.sync_limit) * self.config.tick_ms;
+        if let Some(zxid) = self.digests.verdict(now.mono, is_exact, patience_ms) {
             let problem = Problem::DigestDiffers { zxid };
             self.with_zab(now, out, |zab, fx| zab.withdraw(problem, fx));
         }

@@ -27,6 +27,9 @@ pub struct Applied {
     pub closed_session: Option<SessionId>,
     /// The new session and its timeout in ms.
     pub opened_session: Option<(SessionId, i32)>,
+    /// What the leader's digest of the tree is above ours, wrapping around; 0
+    /// if they agree. Absent if the transaction has none.
+    pub digest_error: Option<u64>,
 }
 
 /// Applies one committed entry and reports each watch event in order.
@@ -40,14 +43,14 @@ pub fn apply(
     on_event: &mut dyn FnMut(ConnId, EventKind, &str),
 ) -> Result<Applied, DecodeError> {
     let (header, txn, digest) = decode_txn(entry)?;
-    let applied = Change {
+    let mut applied = Change {
         tree,
         watches,
         on_event,
         header,
     }
     .run(txn);
-    check_digest(tree, &header, digest);
+    applied.digest_error = check_digest(tree, &header, digest);
     Ok(applied)
 }
 
@@ -80,19 +83,17 @@ pub(crate) fn replay_compared(
 }
 
 /// Reference: `DataTree.compareDigest`. A difference is reported, never fatal.
-fn check_digest(tree: &mut Tree, header: &TxnHeader, digest: Option<TxnDigest>) {
-    if let Some(TxnDigest {
-        version: TxnDigest::VERSION,
-        tree_digest,
-    }) = digest
-        && tree_digest != tree.digest()
-    {
+fn check_digest(tree: &mut Tree, header: &TxnHeader, digest: Option<TxnDigest>) -> Option<u64> {
+    let digest = digest.filter(|digest| digest.version == TxnDigest::VERSION)?;
+    let (expected, actual) = (digest.tree_digest, tree.digest());
+    if expected != actual {
         tree.count_digest_mismatch();
         tracing::warn!(
-            zxid = %header.zxid, kind = header.kind, expected = tree_digest, actual = tree.digest(),
+            zxid = %header.zxid, kind = header.kind, expected, actual,
             "the tree differs from the leader's"
         );
     }
+    Some(expected.wrapping_sub(actual))
 }
 
 /// One transaction under way.
@@ -112,6 +113,7 @@ impl Change<'_> {
             reply: Reply::None,
             closed_session: None,
             opened_session: None,
+            digest_error: None,
         };
         match txn {
             Txn::CreateSession(timeout_ms) => {

@@ -63,6 +63,9 @@ pub(super) struct Follower {
     /// Header of a transaction that the leader has and takes this server to
     /// have, the last one that is to be kept.
     kept: Option<Bytes>,
+    /// The leader is one of ours: LEADERINFO of the reference ends with the
+    /// version.
+    leader_is_ours: bool,
     /// What came while the disk prepared the log.
     deferred: VecDeque<QuorumPacket>,
     deferred_bytes: usize,
@@ -88,9 +91,14 @@ impl Follower {
             heard: now.mono,
             committed: Zxid::ZERO,
             kept: None,
+            leader_is_ours: false,
             deferred: VecDeque::new(),
             deferred_bytes: 0,
         }
+    }
+
+    pub(super) const fn leader_is_ours(&self) -> bool {
+        self.leader_is_ours
     }
 
     pub(super) const fn leader(&self) -> Sid {
@@ -279,6 +287,7 @@ impl Follower {
         }
         let data = packet.data.as_ref();
         self.kept = data.and_then(|data| Some(data.slice_ref(data.get(4..)?)));
+        self.leader_is_ours = self.kept.as_ref().is_some_and(|kept| !kept.is_empty());
         self.check_kept(peer)?;
         let accepted = peer.history.accepted_epoch();
         if epoch < accepted {

@@ -564,8 +564,8 @@ impl Leader {
 }
 
 /// LEADERINFO. After the version stands the header of the newest transaction
-/// that the learner has as well, going by the end of its log. The reference
-/// does not read it.
+/// that the learner has as well, going by the end of its log, or one byte if
+/// there is none. The reference does not read it.
 pub(super) fn propose_epoch(
     epoch: Epoch,
     link: LinkId,
@@ -576,8 +576,10 @@ pub(super) fn propose_epoch(
 ) {
     let mut data = PROTOCOL_VERSION.to_be_bytes().to_vec();
     let common = learner.end.and_then(|end| peer.history.newest_through(end));
-    if let Some(common) = common {
-        data.extend_from_slice(header_of(common));
+    match common {
+        Some(common) => data.extend_from_slice(header_of(common)),
+        // Too short for a header; it says that this leader is one of ours.
+        None => data.push(0),
     }
     let start = QuorumPacket::epoch_zxid(epoch);
     let packet = QuorumPacket::new(PacketKind::LeaderInfo, start, Some(data.into()));

@@ -294,6 +294,11 @@ impl Zab {
         reign.map_or_else(|| self.peer.history.end(), Leader::last_proposed)
     }
 
+    /// Does this server follow a leader of ours, whose digests are exact?
+    pub(crate) fn is_leader_exact(&self) -> bool {
+        matches!(&self.state, State::Following(follower) if follower.leader_is_ours())
+    }
+
     /// Newest zxid known to be committed here.
     #[must_use]
     pub const fn last_committed(&self) -> Zxid {

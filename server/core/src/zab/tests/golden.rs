@@ -98,8 +98,8 @@ fn the_leaders_bytes() {
         zab.handle(now, ZabInput::Notification { from, notification }, &mut fx);
     }
     let sent = [S2, S3].map(|sid| join(&mut zab, sid));
-    // LEADERINFO
-    let leader_info = b"\0\0\0\x11\0\0\0\x01\0\0\0\0\0\0\0\x04\0\x01\0\0\xff\xff\xff\xff";
+    // LEADERINFO: the version, and the byte by which a learner knows a leader of ours.
+    let leader_info = b"\0\0\0\x11\0\0\0\x01\0\0\0\0\0\0\0\x05\0\x01\0\0\0\xff\xff\xff\xff";
     // Server 2 has all that there is: DIFF.
     let diff = [b"\0\0\0\x0d".as_slice(), &[0; 8], &[0xff; 8]].concat();
     // Server 3 comes after the epoch has begun, and has nothing: the image.
