@@ -75,7 +75,7 @@ pub enum Input {
     LinkClosed(LinkId),
     /// Bytes of a long packet or of a SNAP have moved on this link, in either
     /// direction, though none was completed: a long transfer is not silence.
-    /// Sent about once a second at most.
+    /// Sent five times a second at most.
     LinkActive(LinkId),
     /// A packet. SNAP is not delivered this way but as `Snap`.
     Packet {

@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(order.answer_turn(), None);
         assert_eq!(order.answer(&header(3, 12)), None);
         assert_eq!(order.answer_sync(), None);
-        assert_eq!(order.answer(&header(1, 10)), None, "only the same xid");
+        assert_eq!(order.answer(&header(1, 10)), None, "only the same zxid");
         assert_eq!(order.answer(&header(1, 11)), Some(owed(1, txn(11))));
         assert_eq!(order.answer(&header(2, 12)), None, "a sync is first");
         assert_eq!(order.answer_sync(), Some(owed(2, sync())));

@@ -6,7 +6,7 @@ use crate::Millis;
 ///
 /// A leader takes a step at least every half tick, and asks its learners as
 /// often. With ticks of a few ms every step comes a tick late, so that no time
-/// would ever pass: what timers and a busy machine do to a step is no pause.
+/// would ever pass. A step that is up to 100 ms late is normal scheduling.
 pub(super) fn pause_ms_min(tick_ms: u64) -> u64 {
     const LATE_STEP_MS: u64 = 100;
     tick_ms.max(LATE_STEP_MS)
