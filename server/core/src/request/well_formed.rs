@@ -147,9 +147,10 @@ mod tests {
                     acl,
                     flags,
                 };
-                match op {
-                    OpCode::CreateTtl => CreateTtlRequest { create, ttl: 5 }.write(&mut body),
-                    _ => create.write(&mut body),
+                if op == OpCode::CreateTtl {
+                    CreateTtlRequest { create, ttl: 5 }.write(&mut body);
+                } else {
+                    create.write(&mut body);
                 }
             };
             put(OpCode::Create, 0, Some(vec![Acl::open()]));

@@ -274,7 +274,9 @@ impl SessionTracker {
                     reports.held.push(id);
                     continue;
                 }
-                let silence_ms = reports.silence_ms - tracked.silence_counted_ms;
+                // A link that was gone and is named again has a sum of its own.
+                let counted_ms = tracked.silence_counted_ms;
+                let silence_ms = reports.silence_ms.saturating_sub(counted_ms);
                 if silence_ms > 0 {
                     tracked.silence_counted_ms = reports.silence_ms;
                     tracked.expires = expires + silence_ms;

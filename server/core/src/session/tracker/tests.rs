@@ -145,6 +145,20 @@ fn a_session_heard_of_after_a_silence_does_not_get_that_time_again() {
 }
 
 #[test]
+fn a_link_that_is_named_after_it_was_gone_counts_from_nothing() {
+    const LINK: LinkId = LinkId(1);
+    let mut tracker = tracker();
+    tracker.set_owner(ID, Owner::Learner(LINK));
+    tracker.reported(LINK, Millis(3500));
+    assert!(tracker.renew(ID, 4000, Millis(3500)));
+    tracker.learner_gone(LINK);
+    for ms in (4000..=8000).step_by(500) {
+        tracker.reported(LINK, Millis(ms));
+    }
+    assert_eq!(expired(&mut tracker, 8000), [ID]);
+}
+
+#[test]
 fn time_passes_with_ticks_as_short_as_a_timer_is_late() {
     const LINK: LinkId = LinkId(1);
     for owner in [Owner::Local, Owner::Learner(LINK)] {
