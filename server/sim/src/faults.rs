@@ -50,7 +50,7 @@ impl World {
                 };
                 self.rare_fault(server);
             }
-            84..92 if !self.is_paused(some) => {
+            84..92 if self.may_stop(some) => {
                 let pause_us = self.rng.within(50_000, 1_500_000);
                 self.trace(|| format!("fault: {} stands still", some + 1));
                 self.servers[some].paused_until_us = self.now_us + pause_us;

@@ -31,10 +31,12 @@ pub enum FaultKind {
     TimeGivenBack,
     /// A process is asked to stop.
     Shutdown,
-    /// Many sessions are made, fall silent, and end together.
+    /// Many sessions are made, fall silent, and end together; sometimes more
+    /// than a leader may close at once.
     Crowd,
     /// Requests that end too early, operations that do not exist, packets of
-    /// strangers that mean nothing.
+    /// strangers that mean nothing, and introductions and votes of strangers
+    /// that might be those of a voter.
     Malformed,
     /// Snapshots and logs that no restart needs go, at a start and from time
     /// to time.

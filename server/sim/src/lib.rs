@@ -32,6 +32,7 @@ mod scenario;
 mod server;
 mod session;
 mod show;
+mod strangers;
 mod trace;
 mod wiretap;
 mod world;

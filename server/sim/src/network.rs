@@ -360,7 +360,11 @@ impl World {
 
     /// Performs `Output::Notify`.
     pub(crate) fn vote(&mut self, from: usize, to: Sid, notification: Notification) {
-        let to = (to.0 - 1) as usize;
+        // Who is none of the servers has no connection to answer on.
+        let known = usize::try_from(to.0 - 1).ok();
+        let Some(to) = known.filter(|to| *to < self.servers.len()) else {
+            return;
+        };
         let life = self.servers[from].life;
         self.network.votes.insert((from, to), (life, notification));
         self.repeat_vote(from, to);

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use zk_core::Input;
 use zk_proto::Zxid;
-use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_store::{Disk, MemDisk};
 
 use crate::Violation;
@@ -28,7 +27,7 @@ impl World {
                 self.trace(|| format!("fault: clock of {} jumps by {jump_ms} ms", server + 1));
                 self.servers[server].wall_skew_ms += jump_ms;
             }
-            2 if self.has(FaultKind::StoppedProcess) && !self.is_paused(server) => {
+            2 if self.has(FaultKind::StoppedProcess) && self.may_stop(server) => {
                 // Not beyond the faults: what waits for it keeps its order.
                 let longest_us = self.faults_to_come_us();
                 let pause_us = self.rng.within(500_000, 4_000_000).min(longest_us);
@@ -59,32 +58,10 @@ impl World {
         self.now_us.saturating_sub(self.servers[server].stood_us)
     }
 
-    /// Does a server stand still?
-    pub(crate) fn is_paused(&self, server: usize) -> bool {
-        self.servers[server].paused_until_us > self.now_us
-    }
-
-    /// A stranger connects and sends what means nothing.
-    fn stranger(&mut self, server: usize) {
-        if !self.servers[server].is_up() {
-            return;
-        }
-        self.trace(|| format!("fault: a stranger connects to {}", server + 1));
-        let link = self.network_mut().strange_link();
-        self.servers[server].hold(link);
-        self.input(server, Input::LinkAccepted(link));
-        for _ in 0..self.rng.below(6) {
-            let mut packet =
-                QuorumPacket::new(PacketKind::Ping, Zxid(self.rng.next() as i64), None);
-            packet.kind = self.rng.below(40) as i32 - 1;
-            let length = self.rng.below(7) as usize;
-            packet.data = Some((0..length).map(|n| n as u8).collect::<Vec<_>>().into());
-            self.input(server, Input::Packet { link, packet });
-        }
-        if self.rng.percent(50) {
-            self.servers[server].release(link);
-            self.input(server, Input::LinkClosed(link));
-        }
+    /// Does a server run, and does it not stand still yet?
+    pub(crate) fn may_stop(&self, server: usize) -> bool {
+        let host = &self.servers[server];
+        host.is_up() && host.paused_until_us <= self.now_us
     }
 
     /// A server loses its disk, while the others have everything and serve.

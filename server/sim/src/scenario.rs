@@ -61,3 +61,7 @@ pub(crate) const HEAL_MS: u64 = 5_000;
 pub(crate) const SETTLE_MS: u64 = 5_000;
 /// Wall clock at the start.
 pub(crate) const WALL_START_MS: i64 = 1_700_000_000_000;
+/// Longest transaction that servers propose and read.
+pub(crate) const TXN_BYTES_MAX: usize = 400;
+/// Sessions that a leader closes at once at most because they have expired.
+pub(crate) const CLOSINGS_MAX: usize = 100;

@@ -12,11 +12,12 @@ use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 use zk_store::{MemDisk, Store, StoreConfig};
 
 use crate::disk::{DiskQueue, DiskWork, rebuild};
+use crate::invariants::limits::Closings;
 use crate::invariants::moves::Moves;
-use crate::invariants::{Invariants, Life, expiry, promises, replies};
+use crate::invariants::{Invariants, Life, expiry, limits, promises, replies};
 use crate::network::{End, Wire};
 use crate::scenario::{
-    CONTAINER_CHECK_INTERVAL_MS, INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS,
+    CONTAINER_CHECK_INTERVAL_MS, INIT_LIMIT, SESSION_TIMEOUT_MS, SYNC_LIMIT, TICK_MS, TXN_BYTES_MAX,
 };
 use crate::world::{Event, World};
 use crate::{Broken, FaultKind, Violation, brief};
@@ -76,6 +77,8 @@ pub(crate) struct Process {
     pub(crate) heard: BTreeMap<SessionId, u64>,
     /// Leader: which server has which session.
     pub(crate) moves: Moves,
+    /// Leader: sessions that it closes.
+    closings: Closings,
     /// Since when it leads.
     reign_since_us: u64,
     pub(crate) role: Role,
@@ -114,6 +117,14 @@ impl Server {
         if pause_us > TICK_MS * 1000 {
             self.stood_us += pause_us;
         }
+    }
+
+    /// It does not stand still any longer, perhaps sooner than was planned.
+    pub(crate) const fn goes_on(&mut self, now_us: u64) {
+        let left_us = self.paused_until_us.saturating_sub(now_us);
+        self.stood_us = self.stood_us.saturating_sub(left_us);
+        self.paused_until_us = 0;
+        self.is_stopped = false;
     }
 
     pub(crate) fn holds(&self, link: LinkId) -> bool {
@@ -239,6 +250,7 @@ impl World {
             handed_in: BTreeSet::new(),
             heard: BTreeMap::new(),
             moves: Moves::default(),
+            closings: Closings::default(),
             reign_since_us: 0,
             role: Role::Looking,
             is_serving: false,
@@ -284,8 +296,11 @@ impl World {
                 disk.power_cut(&mut |n| rng.below(n));
             }
         }
-        self.servers[server].disk.fail_after(None);
-        self.servers[server].process = None;
+        let now_us = self.now_us;
+        let host = &mut self.servers[server];
+        host.disk.fail_after(None);
+        host.goes_on(now_us);
+        host.process = None;
         self.drop_streams(server, !is_power_cut);
         self.drop_sessions(server);
         self.after(down_us, Event::Start { server });
@@ -583,6 +598,7 @@ impl World {
             if leads.is_none() {
                 continue;
             }
+            limits::is_readable(who, entry.zxid, entry.data.len())?;
             let (header, txn, _) = decode_txn(&entry.data)
                 .map_err(|error| Violation::new("proposals are readable", error.to_string()))?;
             process.moves.proposed(who, &header, &txn)?;
@@ -593,6 +609,8 @@ impl World {
                 let heard = heard.unwrap_or_default().max(process.reign_since_us);
                 let timeout_ms = self.oracle.timeout_ms(header.session);
                 expiry::is_due(who, header.session, heard, timeout_ms, running_us)?;
+                let applied = process.replica.status().last_zxid;
+                process.closings.proposed(who, entry.zxid, applied)?;
             }
         }
         Ok(())
@@ -652,6 +670,7 @@ fn config(
         znodes: ZnodeConfig {
             extended_types_enabled: true,
             container_check_interval_ms: CONTAINER_CHECK_INTERVAL_MS,
+            txn_bytes_max: TXN_BYTES_MAX,
             ..ZnodeConfig::default()
         },
         votes: VoteConfig::default(),

@@ -11,7 +11,7 @@ use crate::lost_disks::Keeper;
 use crate::network::{End, Network, Wire};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
-use crate::scenario::{HEAL_MS, SETTLE_MS, TICK_MS, WALL_START_MS};
+use crate::scenario::{CLOSINGS_MAX, HEAL_MS, SETTLE_MS, TICK_MS, WALL_START_MS};
 use crate::server::Server;
 use crate::session::{ClientConn, ClientMessage};
 use crate::trace::Trace;
@@ -173,14 +173,15 @@ impl World {
             }
         }
         let crowd = has(FaultKind::Crowd) && rng.percent(10);
-        let crowd = if crowd {
-            rng.within(10, 40) as usize
-        } else {
-            0
+        let is_large = crowd && rng.percent(20);
+        let crowd = match (crowd, is_large) {
+            (false, _) => 0,
+            (true, false) => rng.within(10, 40) as usize,
+            (true, true) => rng.within(CLOSINGS_MAX as u64 + 10, CLOSINGS_MAX as u64 + 60) as usize,
         };
         let leaves_us = rng.within(1_500_000, 7_000_000);
         let mut clients: Vec<_> = (0..config.clients).map(|_| Client::default()).collect();
-        clients.extend((0..crowd).map(|_| Client::of_crowd(leaves_us)));
+        clients.extend((0..crowd).map(|_| Client::of_crowd(leaves_us, is_large)));
         Self {
             now_us: 0,
             servers,
@@ -367,8 +368,7 @@ impl World {
             self.heal();
             for server in 0..self.servers.len() {
                 self.servers[server].is_disk_slow = false;
-                self.servers[server].paused_until_us = 0;
-                self.servers[server].is_stopped = false;
+                self.servers[server].goes_on(self.now_us);
                 self.start(server)?;
             }
             self.clients.iter_mut().for_each(Client::wake);

@@ -122,6 +122,11 @@ impl World {
             let act = Act::Get { path, least: None };
             return self.request(client, OpCode::GetData, body, act);
         };
+        // Some are longer than what servers propose.
+        let name = &match self.rng.below(20) {
+            0 => format!("{name}-{}", "x".repeat(self.rng.within(200, 500) as usize)),
+            _ => name.to_owned(),
+        };
         let wanted = format!("set {path} {name}");
         let body = bodies::set(&path, name, expected);
         let newest = self.checks.registers.newest(&path);

@@ -62,10 +62,12 @@ struct Pending {
 
 impl Client {
     /// One of many that make a session with a few ephemerals and fall silent
-    /// together.
-    pub(crate) fn of_crowd(leaves_us: u64) -> Self {
+    /// together. Those of a large one ask for the same timeout.
+    pub(crate) fn of_crowd(leaves_us: u64, is_large: bool) -> Self {
+        let timeout_ms = if is_large { SESSION_TIMEOUT_MS.0 } else { 0 };
         Self {
             leaves_us: Some(leaves_us),
+            timeout_ms,
             ..Self::default()
         }
     }

@@ -12,6 +12,7 @@ pub(crate) mod expiry;
 mod integrity;
 mod leadership;
 mod ledger;
+pub(crate) mod limits;
 pub(crate) mod links;
 pub(crate) mod moves;
 pub(crate) mod owners;

@@ -308,6 +308,22 @@ pub(super) struct Candidate {",
         )],
     ),
     fault(
+        "a transaction may be of any length",
+        &[edit(
+            "request/prep.rs",
+            "if data.len() > self.config.txn_bytes_max {",
+            "if !$on && data.len() > self.config.txn_bytes_max {",
+        )],
+    ),
+    fault(
+        "any number of sessions is closed at once",
+        &[edit(
+            "replica/mod.rs",
+            "closing == 0 || closing < Self::CLOSING_MAX && is_quiet",
+            "$on || closing == 0 || closing < Self::CLOSING_MAX && is_quiet",
+        )],
+    ),
+    fault(
         "what is outstanding is not looked at",
         &[edit(
             "request/pending.rs",
