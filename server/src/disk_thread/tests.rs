@@ -111,7 +111,9 @@ impl Log {
         self.disk.kick();
         self.wait();
         // It tells before it waits again.
+        let end = Instant::now() + Duration::from_secs(20);
         while self.disk.shared.queue.lock().is_working {
+            assert!(Instant::now() < end, "the thread is at something else");
             thread::yield_now();
         }
     }
