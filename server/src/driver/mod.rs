@@ -406,8 +406,9 @@ impl Driver {
             _ => {}
         }
         if let Some(link) = self.links.get_mut(&to) {
-            if packet.known_kind() == Some(PacketKind::UpToDate) {
-                link.outbox.set_serving();
+            // A learner is synchronized, or a leader has proved to be one.
+            if let Some(PacketKind::UpToDate | PacketKind::AckEpoch) = packet.known_kind() {
+                link.outbox.set_proved();
             }
             if link.packets.is_empty() {
                 self.dirty_links.push(to);

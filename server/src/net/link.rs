@@ -26,10 +26,11 @@ use crate::inbox::{Event, Inbox};
 /// Which end of a link this server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The learner, which has dialed and takes a tree from its leader.
+    /// The learner, which has dialed. It takes a tree and packets of any length
+    /// that a leader may have, once it has answered the leader with ACKEPOCH.
     Learner,
     /// The leader, which never takes a tree, and takes long packets only from
-    /// a learner that is synchronized.
+    /// a learner that is synchronized, as `jute.maxbuffer` bounds them.
     Leader,
 }
 
@@ -41,6 +42,8 @@ pub(super) struct Link {
     inbox: Arc<Inbox>,
     outbox: Arc<LinkOutbox>,
     data_bytes_max: usize,
+    /// Longest data of a packet and longest record of a tree from a leader.
+    of_leader_bytes_max: usize,
     unsent: VecDeque<Chunk>,
     sent: usize,
     /// The piece that is being sent of the image in front of `unsent`.
@@ -86,6 +89,7 @@ impl Link {
             inbox,
             outbox,
             data_bytes_max,
+            of_leader_bytes_max: OF_LEADER_BYTES_MAX,
             unsent: VecDeque::new(),
             sent: 0,
             block: Vec::new(),
@@ -174,14 +178,13 @@ impl Link {
                     return Ok(());
                 }
             }
-            let data_bytes_max = self.packet_bytes_max();
-            if !self.scan.is_whole(&self.received, data_bytes_max) {
+            if !self.scan.is_whole(&self.received, self.packet_bytes_max()) {
                 return Ok(());
             }
             self.scan = PacketScan::default();
             let bytes = self.received.split().freeze();
             let mut at = 0;
-            let decoded = self.decode_all(&bytes, &mut at, data_bytes_max);
+            let decoded = self.decode_all(&bytes, &mut at);
             // What is left is the start of a packet, or of a stream. It moves to
             // the rest of the same allocation, which lasts for many packets.
             self.received.extend_from_slice(&bytes[at..]);
@@ -193,14 +196,14 @@ impl Link {
     }
 
     /// Hands over the tree once all of it and the signature are there. A
-    /// single record may not be longer than the longest packet with its data.
+    /// single record may not be longer than what a leader may send at once.
     fn take_snap(&mut self, mut loader: Box<TreeLoader>) -> Result<(), LinkEnd> {
         let taken = loader.load(&self.received).map_err(LinkEnd::BadSnapshot)?;
         self.received.advance(taken);
         let mut signature = Vec::new();
         signature.put_str(SNAP_SIGNATURE);
         if !loader.is_complete() || self.received.len() < signature.len() {
-            if self.received.len() > self.record_bytes_max(&loader) {
+            if self.received.len() > self.of_leader_bytes_max {
                 return Err(LinkEnd::BadSnapshot(TreeError::from(DecodeError {
                     offset: 0,
                     reason: Reason::Truncated,
@@ -227,15 +230,11 @@ impl Link {
         Ok(())
     }
 
-    fn decode_all(
-        &mut self,
-        bytes: &Bytes,
-        at: &mut usize,
-        data_bytes_max: usize,
-    ) -> Result<(), DecodeError> {
+    fn decode_all(&mut self, bytes: &Bytes, at: &mut usize) -> Result<(), DecodeError> {
         while *at < bytes.len() {
             let rest = bytes.slice(*at..);
-            let Some((packet, length)) = QuorumPacket::decode(&rest, data_bytes_max)? else {
+            let Some((packet, length)) = QuorumPacket::decode(&rest, self.packet_bytes_max())?
+            else {
                 return Ok(());
             };
             *at += length;
@@ -243,7 +242,7 @@ impl Link {
             if packet.known_kind() == Some(PacketKind::Snap) {
                 // A tree comes where the leader says how it synchronizes:
                 // right after LEADERINFO.
-                if self.end != End::Learner || self.taken != 2 {
+                if self.end != End::Learner || self.taken != 2 || !self.outbox.is_proved() {
                     return Err(DecodeError {
                         offset: 0,
                         reason: Reason::Value {
@@ -264,21 +263,14 @@ impl Link {
         Ok(())
     }
 
-    /// Longest record of the tree that comes. The sessions are one record,
-    /// which has no bound of its own; a list or a znode has that of a packet.
-    fn record_bytes_max(&self, loader: &TreeLoader) -> usize {
-        if loader.is_at_sessions() {
-            SESSIONS_BYTES_MAX
-        } else {
-            self.data_bytes_max * 2
-        }
-    }
-
-    /// Longest data that the other end may send now.
+    /// Longest data that the other end may send now. What a leader has
+    /// committed is read however long it is: `jute.maxbuffer` may be higher
+    /// there, or may have been once.
     fn packet_bytes_max(&self) -> usize {
         match self.end {
-            End::Leader if !self.outbox.is_serving() => SYNC_BYTES_MAX,
-            End::Leader | End::Learner => self.data_bytes_max,
+            End::Leader | End::Learner if !self.outbox.is_proved() => SYNC_BYTES_MAX,
+            End::Leader => self.data_bytes_max,
+            End::Learner => self.of_leader_bytes_max,
         }
     }
 
@@ -325,12 +317,13 @@ impl Link {
     }
 }
 
-/// Longest data of a learner that is not synchronized yet: it has nothing but
-/// its own numbers to tell.
+/// Longest data of who is not proved yet: it has nothing but its own numbers to
+/// tell.
 pub(super) const SYNC_BYTES_MAX: usize = 1024;
 pub(super) const READ_BYTES: usize = 64 * 1024;
-/// Sessions of a tree that comes: 20 million.
-const SESSIONS_BYTES_MAX: usize = 240 << 20;
+/// Longest data of a packet and longest record of a tree from a leader. All
+/// sessions are one record: there may be 40 million.
+const OF_LEADER_BYTES_MAX: usize = 512 << 20;
 const READ_BYTES_MIN: usize = 4 * 1024;
 /// The replica hears of a long transfer this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -371,8 +364,9 @@ mod tests {
             .await
             .unwrap();
         let (sender, _, outbox) = link(End::Leader, dialed).await;
-        let (receiver, inbox, _outbox) =
+        let (receiver, inbox, proved) =
             link(End::Learner, listener.accept().await.unwrap().0).await;
+        proved.set_proved();
         let ping = QuorumPacket::new(PacketKind::Ping, Zxid(7), None);
         let mut packet = Vec::new();
         ping.write(&mut packet);
@@ -457,7 +451,18 @@ mod tests {
         // No sessions, no ACLs, and a path that takes its time.
         said.extend([0_i32, 0, i32::MAX].map(i32::to_be_bytes).concat());
         said.resize(said.len() + (3 << 20), b'x');
-        let ended = end_of(End::Learner, &said).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut leader = TcpStream::connect(address).await.unwrap();
+        let (mut link, _inbox, outbox) =
+            link(End::Learner, listener.accept().await.unwrap().0).await;
+        outbox.set_proved();
+        link.of_leader_bytes_max = 2 << 20;
+        let ended = tokio::spawn(link.run());
+        // It may close before it has taken all.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut leader, &said).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        let ended = ended.expect("the link is closed").unwrap();
         assert!(matches!(ended, LinkEnd::BadSnapshot(_)), "{ended:?}");
     }
 
@@ -508,11 +513,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_synchronized_sends_nothing_long() {
+    async fn who_is_not_proved_sends_nothing_long() {
         let long = Bytes::from(vec![0; SYNC_BYTES_MAX + 1]);
         let long = QuorumPacket::new(PacketKind::Request, Zxid(-1), Some(long));
         // Its head is enough.
-        let ended = end_of(End::Leader, &packets(&[long])[..100]).await;
+        let head = &packets(std::slice::from_ref(&long))[..100];
+        for end in [End::Leader, End::Learner] {
+            let ended = end_of(end, head).await;
+            assert!(matches!(ended, LinkEnd::BadPacket(_)), "{end:?}: {ended:?}");
+        }
+        // Nor behind a LEADERINFO that nobody has answered.
+        let info = QuorumPacket::new(PacketKind::LeaderInfo, Zxid(1 << 32), None);
+        let head = packets(std::slice::from_ref(&info)).len() + 100;
+        let said = packets(&[info.clone(), long]);
+        let ended = end_of(End::Learner, &said[..head]).await;
         assert!(matches!(ended, LinkEnd::BadPacket(_)), "{ended:?}");
+        let snap = QuorumPacket::new(PacketKind::Snap, Zxid(5), None);
+        let ended = end_of(End::Learner, &packets(&[info, snap])).await;
+        assert!(matches!(ended, LinkEnd::BadPacket(_)), "{ended:?}");
+    }
+
+    /// Whatever it claims to be going to send.
+    #[tokio::test]
+    async fn a_long_packet_takes_no_more_memory_than_its_bytes_that_came() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut leader = TcpStream::connect(address).await.unwrap();
+        let (mut link, _, outbox) = link(End::Learner, listener.accept().await.unwrap().0).await;
+        outbox.set_proved();
+        let mut said = packets(&[QuorumPacket::new(PacketKind::Proposal, Zxid(1), None)]);
+        said[12..16].copy_from_slice(&(OF_LEADER_BYTES_MAX as i32).to_be_bytes());
+        said.resize(1 << 20, 0);
+        tokio::io::AsyncWriteExt::write_all(&mut leader, &said)
+            .await
+            .unwrap();
+        while link.received.len() < said.len() {
+            let ended = poll_fn(|cx| Poll::Ready(link.poll(cx))).await;
+            assert!(ended.is_pending(), "{ended:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(link.received.capacity() <= 4 << 20);
     }
 }

@@ -78,7 +78,12 @@ pub async fn ensemble(ports: &[(u16, u16)]) -> BTreeMap<Sid, Running> {
 
 /// Configuration of one of several servers.
 pub fn member(ports: &[(u16, u16)], sid: usize, dir: &Path) -> ServerConfig {
-    let mut lines = String::new();
+    member_with(ports, sid, dir, "")
+}
+
+/// The same with more lines in its zoo.cfg.
+pub fn member_with(ports: &[(u16, u16)], sid: usize, dir: &Path, more: &str) -> ServerConfig {
+    let mut lines = more.to_owned();
     for (n, (quorum, election)) in ports.iter().enumerate() {
         lines += &format!("server.{}=127.0.0.1:{quorum}:{election}\n", n + 1);
     }

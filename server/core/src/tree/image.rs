@@ -117,12 +117,6 @@ impl TreeLoader {
         Err(DecodeError { offset, reason }.into())
     }
 
-    /// Is the first record, that of the sessions, still to come?
-    #[must_use]
-    pub fn is_at_sessions(&self) -> bool {
-        self.part == ImagePart::Sessions
-    }
-
     /// Has the end mark come?
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -16,8 +16,9 @@ pub(crate) struct LinkOutbox {
     state: Mutex<State>,
     /// Packets that may wait, in bytes.
     unsent_max: usize,
-    /// The learner at the other end is synchronized.
-    is_serving: AtomicBool,
+    /// The learner at the other end is synchronized, or the leader there has
+    /// been answered with ACKEPOCH.
+    is_proved: AtomicBool,
 }
 
 #[derive(Default)]
@@ -47,7 +48,7 @@ impl Default for LinkOutbox {
         Self {
             state: Mutex::default(),
             unsent_max: UNSENT_BYTES_MAX,
-            is_serving: AtomicBool::new(false),
+            is_proved: AtomicBool::new(false),
         }
     }
 }
@@ -96,13 +97,13 @@ impl LinkOutbox {
         state.wake();
     }
 
-    /// The learner is synchronized: from now on it may send long packets.
-    pub(crate) fn set_serving(&self) {
-        self.is_serving.store(true, Ordering::Relaxed);
+    /// From now on the other end may send long packets.
+    pub(crate) fn set_proved(&self) {
+        self.is_proved.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_serving(&self) -> bool {
-        self.is_serving.load(Ordering::Relaxed)
+    pub(super) fn is_proved(&self) -> bool {
+        self.is_proved.load(Ordering::Relaxed)
     }
 
     /// Ends the link after one more attempt to send what is queued.
