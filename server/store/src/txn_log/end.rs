@@ -47,8 +47,12 @@ pub(super) fn judge(bytes: &[u8], offset: usize, found: &Found, last: Option<Zxi
         return LogEnd::Clean;
     };
     let written = &bytes[..=offset + length];
-    if entry::find(written, offset + 1, last).is_some() {
-        return LogEnd::Damaged("an entry cannot be read, but later ones can");
+    if let Some(later) = entry::find(written, offset + 1, last) {
+        return LogEnd::Damaged(if has_unwritten_sector(bytes, offset..later) {
+            LOST_SECTOR
+        } else {
+            "an entry cannot be read, but later ones can"
+        });
     }
     match *found {
         Found::Mismatch { bytes: n } if !has_unwritten_sector(bytes, offset..offset + n) => {
@@ -84,5 +88,9 @@ pub(super) fn is_zero(bytes: &[u8]) -> bool {
     chunks.all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 
+/// Nothing in the file tells the two apart: what is synced later would have to
+/// say so durably, at the cost of another sync.
+const LOST_SECTOR: &str = "a sector of zeros stands before entries that are whole; a power cut leaves this in the \
+                           last write, which then was not acknowledged, and a disk that has lost a sector leaves it, too";
 /// Smallest unit that a disk writes whole.
 pub(super) const SECTOR_BYTES: usize = 512;

@@ -150,8 +150,14 @@ pub(super) mod tests {
                 scan.tail
             );
         }
+        let told = |bytes: &[u8]| match scan(bytes).tail {
+            LogEnd::Damaged(what) => what,
+            tail => panic!("{tail:?}"),
+        };
         let mut bytes = whole;
-        bytes[100..1000].fill(0);
-        assert!(matches!(scan(&bytes).tail, LogEnd::Damaged(_)));
+        bytes[1000] ^= 1;
+        assert!(!told(&bytes).contains("power cut"), "a bit was flipped");
+        bytes[100..1200].fill(0);
+        assert!(told(&bytes).contains("power cut"), "a sector is not there");
     }
 }

@@ -72,16 +72,20 @@ impl<D: Disk> LogWriter<D> {
             }
             if first.is_none() {
                 first = Some(zxid);
-                if self.open.is_none() {
-                    self.buffer.extend_from_slice(&header(last));
-                }
             }
             entry::write(&mut self.buffer, data);
             end = zxid;
         }
         let Some(first) = first else { return Ok(last) };
         if self.open.is_none() {
-            self.open = Some(OpenLog::create(&self.disk, log_path(&self.dir, first))?);
+            let mut log = OpenLog::create(&self.disk, log_path(&self.dir, first))?;
+            log.write(&header(last), self.pre_alloc_bytes)?;
+            // A disk writes sectors in any order. Entries without the header
+            // would be taken for damage.
+            if self.force_sync {
+                log.sync_content()?;
+            }
+            self.open = Some(log);
         }
         if let Some(log) = &mut self.open {
             log.write(&self.buffer, self.pre_alloc_bytes)?;
@@ -137,12 +141,17 @@ impl<F: DiskFile> OpenLog<F> {
         Ok(())
     }
 
-    fn sync<D: Disk>(&mut self, disk: &D, dir: &Path) -> Result<(), StoreError> {
+    fn sync_content(&mut self) -> Result<(), StoreError> {
         if !self.is_synced {
             let synced = self.file.sync_data();
             synced.map_err(StoreError::io("sync", &self.path))?;
             self.is_synced = true;
         }
+        Ok(())
+    }
+
+    fn sync<D: Disk>(&mut self, disk: &D, dir: &Path) -> Result<(), StoreError> {
+        self.sync_content()?;
         if !self.is_linked {
             disk.sync_dir(dir).map_err(StoreError::io("sync", dir))?;
             self.is_linked = true;
