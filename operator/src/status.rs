@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use zk_operator_api::{ConditionType, MemberRole, MemberStatus, ZookeeperEnsembleStatus};
 
 use crate::ensemble::health::{self, Leadership};
-use crate::ensemble::{Member, Observation, Role, Step, UNHEARD_CAUSE, WaitReason};
+use crate::ensemble::{ClaimRisk, Member, Observation, Role, Step, UNHEARD_CAUSE, WaitReason};
 use crate::resources::sid_of_ordinal;
 
 /// Status of an ensemble whose members were asked. `outcome` is the chosen step, or what went wrong before one
@@ -176,6 +176,7 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
                 | WaitReason::TriedBefore
                 | WaitReason::Paused(_)
                 | WaitReason::EvictionRefused(_)
+                | WaitReason::ClaimAtRisk(_)
                 | WaitReason::NoLeader
                 | WaitReason::SeveralLeaders
                 | WaitReason::OthersNotInStep { .. } => format!("waiting: {why}"),
@@ -211,6 +212,9 @@ pub fn problem_of_awaited<'a>(step: &Step, observation: &'a Observation) -> Opti
     let awaited = why.member()?;
     let mut members = observation.members.iter();
     let member = members.find(|member| member.name == awaited)?;
+    if matches!(why, WaitReason::ClaimAtRisk(_)) {
+        return member.claim_risk.as_ref().map(|risk| risk.text.as_str());
+    }
     member.problem.as_deref()
 }
 
@@ -360,11 +364,16 @@ fn problem(member: &Member) -> Option<String> {
             "TreeDiffers: its tree differed from the leader's after {mismatches} transactions"
         ));
     }
-    member
+    let of_pod = member
         .problem
         .clone()
         .or_else(|| member.pod.as_ref()?.defect.clone())
-        .filter(|_| !member.is_serving())
+        .filter(|_| !member.is_serving());
+    let of_claim = member.claim_risk.as_ref().map(ClaimRisk::to_string);
+    match (of_pod, of_claim) {
+        (Some(of_pod), Some(of_claim)) => Some(format!("{of_pod}; {of_claim}")),
+        (of_pod, of_claim) => of_pod.or(of_claim),
+    }
 }
 
 /// Value of a condition.
@@ -482,6 +491,7 @@ mod tests {
                 }),
                 unheard: false,
                 problem: None,
+                claim_risk: None,
             })
             .collect();
         Observation {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use zk_operator::ensemble::{
-    Answer, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason, Role,
-    STUCK_TERMINATING, StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
+    Answer, ClaimRisk, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason,
+    Role, STUCK_TERMINATING, StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
 };
 
 const OLD: &str = "zk-old";
@@ -58,6 +58,7 @@ fn member(ordinal: usize, revision: &str, answer: Option<Answer>) -> Member {
         answer,
         unheard: false,
         problem: None,
+        claim_risk: None,
     }
 }
 
@@ -346,6 +347,25 @@ fn stale_facts_lead_to_waiting() {
     }
 }
 
+#[test]
+fn the_only_member_is_not_restarted_onto_an_empty_volume() {
+    let answer = Some(Answer {
+        role: Role::Standalone,
+        zxid: Zxid::new(0, 3),
+        synced_followers: None,
+        digest_mismatches: 0,
+    });
+    let mut only = member(0, OLD, answer);
+    only.claim_risk = Some(ClaimRisk {
+        reason: "ClaimInDeletion",
+        text: String::new(),
+    });
+    assert_eq!(
+        wait_reason(&next_step(&desired(1), &observed(vec![only]))),
+        Some(&WaitReason::ClaimAtRisk("zk-0".to_owned()))
+    );
+}
+
 fn any_answer() -> impl Strategy<Value = Option<Answer>> {
     let role = prop_oneof![
         6 => Just(Role::Follower),
@@ -612,6 +632,32 @@ fn nobody_goes_on_the_kubelets_word_unless_every_member_is_ready(
     Ok(())
 }
 
+fn nobody_goes_whose_volume_would_not_come_back(
+    observation: &Observation,
+    at_risk: &[bool],
+) -> Result<(), TestCaseError> {
+    let mut observation = observation.clone();
+    for (member, at_risk) in observation.members.iter_mut().zip(at_risk.iter().copied()) {
+        member.claim_risk = at_risk.then(|| ClaimRisk {
+            reason: "ClaimInDeletion",
+            text: String::new(),
+        });
+    }
+    let step = next_step(&desired(observation.members.len()), &observation);
+    let someone = observation
+        .members
+        .iter()
+        .any(|member| member.claim_risk.is_some());
+    prop_assert!(step != Step::Done || !someone);
+    if let Some(name) = restarted(&step) {
+        let mut members = observation.members.iter();
+        let target = members.find(|member| member.name == name).unwrap();
+        prop_assert!(target.claim_risk.is_none());
+        prop_assert!(!target.is_serving() || !someone);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
 
@@ -627,6 +673,7 @@ proptest! {
         no_serving_member_goes_while_a_restarted_one_is_not_back(&observation)?;
         done_means_that_everybody_serves_on_the_wanted_revision(&observation)?;
         nobody_goes_on_the_kubelets_word_unless_every_member_is_ready(&observation, &cut_off)?;
+        nobody_goes_whose_volume_would_not_come_back(&observation, &cut_off)?;
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl FakeCluster {
                 }),
                 unheard: false,
                 problem: None,
+                claim_risk: None,
             }
         });
         let released = self

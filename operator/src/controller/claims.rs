@@ -11,18 +11,46 @@ use zk_operator_api::ReclaimPolicy;
 
 use super::ReconcileError;
 use super::objects::field_manager;
+use super::observe::Subject;
 use crate::resources::{
-    ENSEMBLE_ANNOTATION, VOTERS_ANNOTATION, claim_annotations, claim_selector, member_of_claim,
+    ENSEMBLE_ANNOTATION, VOTERS_ANNOTATION, claim_annotations, claim_name, claim_selector,
+    has_claim_labels, member_of_claim,
 };
 use crate::validated::ValidatedEnsemble;
 use crate::volumes::{self, ClaimFacts, Refusal};
+
+/// A claim and the ordinal of the member that it is for.
+pub(super) type Claim = (i32, PersistentVolumeClaim);
+
+/// The claims of the members, and of `running` members also those that lack the labels, as one has that a person
+/// made. Read after the pods: the claim of a pod is always made before it.
+pub(super) async fn of_members(
+    client: &Client,
+    ensemble: &Subject,
+    running: &[i32],
+) -> Result<Vec<Claim>, ReconcileError> {
+    let (namespace, name) = (&ensemble.namespace, &ensemble.name);
+    let labelled = ListParams::default().labels(&claim_selector(name));
+    let mut claims = list(client, namespace, name, &labelled).await?;
+    for ordinal in running {
+        if claims.iter().any(|(of, _)| of == ordinal) {
+            continue;
+        }
+        let named = format!("metadata.name={}", claim_name(name, *ordinal));
+        let named = ListParams::default().fields(&named);
+        let found = list(client, namespace, name, &named).await?;
+        claims.extend(found.into_iter().filter(|(of, _)| of == ordinal));
+    }
+    Ok(claims)
+}
 
 /// Refuses an ensemble whose StatefulSet is yet to be made, if the claims that are there do not fit it.
 pub(super) async fn check(
     client: &Client,
     ensemble: &ValidatedEnsemble,
 ) -> Result<(), ReconcileError> {
-    let claims = list(client, ensemble, &ListParams::default()).await?;
+    let (namespace, name) = (&ensemble.namespace, &ensemble.name);
+    let claims = list(client, namespace, name, &ListParams::default()).await?;
     let facts: Vec<ClaimFacts> = claims
         .iter()
         .map(|(ordinal, claim)| facts(*ordinal, claim))
@@ -35,15 +63,17 @@ pub(super) async fn check(
     })
 }
 
-/// Writes on the claims of the members whose they are, and lets the ensemble own them if they shall go with it.
+/// Writes on the claims of the members whose they are, and lets the ensemble own them if they shall go with it. A
+/// claim without the labels of the ensemble is left as it is.
 pub(super) async fn mark(
     client: &Client,
     ensemble: &ValidatedEnsemble,
+    claims: &[Claim],
 ) -> Result<(), ReconcileError> {
-    let selected = ListParams::default().labels(&claim_selector(&ensemble.name));
     let owners = owners(ensemble);
-    for (ordinal, claim) in list(client, ensemble, &selected).await? {
-        if ordinal >= ensemble.replicas || is_marked(&claim, ensemble, &owners) {
+    for (ordinal, claim) in claims {
+        let is_labelled = has_claim_labels(&ensemble.name, claim.labels());
+        if *ordinal >= ensemble.replicas || !is_labelled || is_marked(claim, ensemble, &owners) {
             continue;
         }
         let body = json!({
@@ -56,7 +86,8 @@ pub(super) async fn mark(
                 "ownerReferences": owners,
             },
         });
-        let result = api(client, ensemble)
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &ensemble.namespace);
+        let result = api
             .patch(&claim.name_any(), &field_manager(), &Patch::Apply(body))
             .await;
         match result {
@@ -104,25 +135,23 @@ fn is_marked(
 
 async fn list(
     client: &Client,
-    ensemble: &ValidatedEnsemble,
+    namespace: &str,
+    ensemble: &str,
     params: &ListParams,
-) -> Result<Vec<(i32, PersistentVolumeClaim)>, ReconcileError> {
-    let listed = api(client, ensemble).list(params).await;
+) -> Result<Vec<Claim>, ReconcileError> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    let listed = api.list(params).await;
     let listed = listed.map_err(|source| ReconcileError::Observe {
         what: "PersistentVolumeClaims",
         source: Box::new(source),
     })?;
     let named = listed.into_iter().filter_map(|claim| {
-        let ordinal = member_of_claim(&ensemble.name, &claim.name_any())?;
+        let ordinal = member_of_claim(ensemble, &claim.name_any())?;
         Some((ordinal, claim))
     });
     let mut claims: Vec<_> = named.collect();
     claims.sort_by_key(|(ordinal, _)| *ordinal);
     Ok(claims)
-}
-
-fn api(client: &Client, ensemble: &ValidatedEnsemble) -> Api<PersistentVolumeClaim> {
-    Api::namespaced(client.clone(), &ensemble.namespace)
 }
 
 fn facts(ordinal: i32, claim: &PersistentVolumeClaim) -> ClaimFacts {

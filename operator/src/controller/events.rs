@@ -56,6 +56,38 @@ impl Announcer {
         }
     }
 
+    /// Announces each member whose volume would not come back with its next pod, when that begins. What the step
+    /// waits for has been announced with it.
+    pub(super) async fn claims(
+        &self,
+        ensemble: &ObjectReference,
+        previous: Option<&ZookeeperEnsembleStatus>,
+        step: Option<&Step>,
+        observation: &Observation,
+    ) {
+        for member in &observation.members {
+            let Some(risk) = &member.claim_risk else {
+                continue;
+            };
+            let is_known = previous.is_some_and(|status| {
+                let mut rows = status.members.iter();
+                rows.any(|row| {
+                    let problem = row.problem.as_deref().unwrap_or_default();
+                    row.name == member.name && problem.contains(risk.reason)
+                })
+            });
+            let is_told = matches!(
+                step,
+                Some(Step::Wait { why: WaitReason::ClaimAtRisk(name) }) if *name == member.name
+            );
+            if !is_known && !is_told {
+                let note = format!("{}: {}", member.name, risk.text);
+                self.publish(ensemble, WARNING, "Look", risk.reason, &note)
+                    .await;
+            }
+        }
+    }
+
     /// Announces that all pods are to be different although the spec is as it was.
     pub(super) async fn other_pods(&self, ensemble: &ObjectReference, before: &str, now: &str) {
         let image = if before == now {

@@ -165,6 +165,10 @@ impl FakeApi {
             ("list", kind @ ("/configmaps" | "/persistentvolumeclaims")) => {
                 let objects = self.objects.lock().unwrap();
                 let found = objects.iter().filter(|(key, _)| key.starts_with(kind));
+                // No test has labels of others.
+                let any = !seen.query.contains("labelSelector") || kind == "/configmaps";
+                let found =
+                    found.filter(|(_, object)| any || object["metadata"]["labels"].is_object());
                 let items: Vec<Value> = found.map(|(_, object)| object.clone()).collect();
                 (
                     200,
@@ -278,12 +282,27 @@ impl FakeApi {
             let claim = json!({
                 "metadata": {
                     "name": name, "uid": format!("uid of {name}"),
+                    "creationTimestamp": "2026-01-01T00:00:00Z",
+                    "labels": { "app.kubernetes.io/name": "zookeeper", "app.kubernetes.io/instance": "zk" },
                     "annotations": { "quorate.dev/ensemble-uid": uid, "quorate.dev/voters": voters.to_string() },
                 },
                 "spec": { "volumeName": "pv", "resources": { "requests": { "storage": "1Gi" } } },
             });
             self.put(&format!("/persistentvolumeclaims {name}"), claim);
         }
+    }
+
+    /// Lets the kubelet have taken every pod, so that each uses a volume.
+    pub(super) fn run_pods(&self) {
+        for pod in self.pods.lock().unwrap().iter_mut() {
+            pod["status"]["startTime"] = json!("2026-01-01T00:01:00Z");
+        }
+    }
+
+    /// Changes a claim, or somebody takes it away.
+    pub(super) fn change_claim(&self, ordinal: i32, change: impl FnOnce(&mut Value)) {
+        let key = format!("/persistentvolumeclaims data-zk-{ordinal}");
+        change(self.objects.lock().unwrap().get_mut(&key).unwrap());
     }
 
     /// Sets a field of the StatefulSet's status.

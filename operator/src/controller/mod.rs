@@ -1,6 +1,7 @@
 //! The shell: reads from and writes to the Kubernetes API and asks servers. Decisions are made elsewhere.
 
 mod act;
+mod claim_risk;
 mod claims;
 mod clients;
 mod error;

@@ -13,6 +13,8 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::ReconcileError;
+use super::claim_risk::{Whose, claim_risk, runs_since};
+use super::claims::{self, Claim};
 use super::ownership::is_controlled_by;
 use super::pod_facts::pod_facts;
 use super::problem::problem;
@@ -33,13 +35,20 @@ pub(super) struct Subject {
     pub(super) replicas: Option<i32>,
 }
 
+/// What was seen in one look.
+pub(super) struct Seen {
+    pub(super) observation: Observation,
+    /// The claims of the members.
+    pub(super) claims: Vec<Claim>,
+}
+
 /// Looks at everything that the planner needs to know of `ensemble`.
 pub(super) async fn observe<A: QuorumAdmin>(
     client: &Client,
     admin: &A,
     silence: &Silence,
     ensemble: &Subject,
-) -> Result<Observation, ReconcileError> {
+) -> Result<Seen, ReconcileError> {
     let started = Instant::now();
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &ensemble.namespace);
     let set = sets
@@ -62,10 +71,16 @@ pub(super) async fn observe<A: QuorumAdmin>(
 
     let set_uid = set.as_ref().and_then(|set| set.metadata.uid.as_deref());
     let now = Timestamp::now();
+    let pod_of = |ordinal: i32| {
+        pods.iter()
+            .find(|pod| is_member(pod, &ensemble.name, ordinal, set_uid))
+    };
+    let running: Vec<i32> = (0..replicas)
+        .filter(|ordinal| pod_of(*ordinal).and_then(runs_since).is_some())
+        .collect();
+    let claims = claims::of_members(client, ensemble, &running).await?;
     let members = (0..replicas).map(|ordinal| {
-        let pod = pods
-            .iter()
-            .find(|pod| is_member(pod, &ensemble.name, ordinal, set_uid));
+        let pod = pod_of(ordinal);
         async move {
             Member {
                 name: pod_name(&ensemble.name, ordinal),
@@ -77,6 +92,7 @@ pub(super) async fn observe<A: QuorumAdmin>(
                 },
                 unheard: false,
                 problem: pod.and_then(|pod| problem(pod, now)),
+                claim_risk: None,
             }
         }
     });
@@ -89,11 +105,24 @@ pub(super) async fn observe<A: QuorumAdmin>(
     let asked = Instant::now();
     for member in &mut members {
         member.unheard = silence.is_long(member, asked);
+        let whose = Whose {
+            namespace: &ensemble.namespace,
+            ensemble: &ensemble.name,
+            ordinal: member.ordinal,
+            is_alone: replicas == 1,
+        };
+        let claim = claims.iter().find(|(of, _)| *of == member.ordinal);
+        let claim = claim.map(|(_, claim)| claim);
+        member.claim_risk = claim_risk(whose, claim, pod_of(member.ordinal));
     }
-    Ok(Observation {
+    let observation = Observation {
         age: started.elapsed(),
         stateful_set: set.as_ref().map(|set| stateful_set_facts(set, now)),
         members,
+    };
+    Ok(Seen {
+        observation,
+        claims,
     })
 }
 

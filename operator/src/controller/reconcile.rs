@@ -80,20 +80,20 @@ async fn look<A: QuorumAdmin>(
     };
     let started = Instant::now();
     let subject = subject(reference, valid.as_ref().ok());
-    let observation =
-        match observe::observe(client, &context.admin, &context.silence, &subject).await {
-            Ok(observation) => observation,
-            Err(error) => {
-                let message = error.chain();
-                context.announcer.failure(reference, previous, &error).await;
-                let failure = failure(&error, &message);
-                let status = status::unseen(previous, *generation, failure, Timestamp::now());
-                tell(fetched, &status, context).await?;
-                return Err(error);
-            }
-        };
+    let seen = match observe::observe(client, &context.admin, &context.silence, &subject).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            let message = error.chain();
+            context.announcer.failure(reference, previous, &error).await;
+            let failure = failure(&error, &message);
+            let status = status::unseen(previous, *generation, failure, Timestamp::now());
+            tell(fetched, &status, context).await?;
+            return Err(error);
+        }
+    };
+    let observation = &seen.observation;
     let outcome = match valid {
-        Ok(valid) => step_once(&valid, fetched, &observation, started, context).await,
+        Ok(valid) => step_once(&valid, fetched, &seen, started, context).await,
         Err(error) => Err(error),
     };
     let message = match &outcome {
@@ -107,7 +107,11 @@ async fn look<A: QuorumAdmin>(
         Ok((step, _)) => Ok(step),
         Err(error) => Err(failure(error, &message)),
     };
-    let status = status::observed(previous, *generation, &observation, told, Timestamp::now());
+    context
+        .announcer
+        .claims(reference, previous, told.ok(), observation)
+        .await;
+    let status = status::observed(previous, *generation, observation, told, Timestamp::now());
     note(context, reference, &status);
     context
         .announcer
@@ -223,10 +227,11 @@ fn is_empty(value: &Value) -> bool {
 async fn step_once<A: QuorumAdmin>(
     ensemble: &ValidatedEnsemble,
     fetched: &Fetched,
-    observation: &Observation,
+    seen: &observe::Seen,
     started: Instant,
     context: &Context<A>,
 ) -> Result<(Step, Outcome), ReconcileError> {
+    let observation = &seen.observation;
     let client = &context.client;
     let resources = resources::build(ensemble);
     let wanted = objects::wanted(&resources);
@@ -237,7 +242,7 @@ async fn step_once<A: QuorumAdmin>(
     if resources.network_policy.is_none() {
         objects::remove_network_policy(client, ensemble).await?;
     }
-    claims::mark(client, ensemble).await?;
+    claims::mark(client, ensemble, &seen.claims).await?;
     let desired = Desired {
         replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
         generation: ensemble.generation,
@@ -399,7 +404,7 @@ fn requeue(step: &Step, outcome: Outcome) -> Action {
         (
             Step::Done
             | Step::Wait {
-                why: WaitReason::Paused(_),
+                why: WaitReason::Paused(_) | WaitReason::ClaimAtRisk(_),
             },
             _,
         ) => LOOK_AGAIN_SETTLED,

@@ -67,6 +67,7 @@ mod tests {
             }),
             unheard: false,
             problem: None,
+            claim_risk: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The controller against an API server made of a table: which requests it sends, in which order, with what.
 
+mod claims;
 mod told;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ async fn nothing_is_written_before_all_was_looked_at_and_tried() {
             "get quorate.dev/zookeeperensembles zk",
             "get apps/statefulsets zk",
             "list /pods",
+            "list /persistentvolumeclaims",
             "get /serviceaccounts zk-server",
             &format!("get {}", config_map()),
             "get /services zk-headless",
@@ -44,7 +46,6 @@ async fn nothing_is_written_before_all_was_looked_at_and_tried() {
             "patch networking.k8s.io/networkpolicies zk",
             "patch policy/poddisruptionbudgets zk",
             "patch apps/statefulsets zk",
-            "list /persistentvolumeclaims",
             "create events.k8s.io/events",
             "patch quorate.dev/zookeeperensembles/status zk",
         ]

@@ -1,5 +1,6 @@
 //! Plain facts about an ensemble at one moment.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Zxid;
@@ -68,6 +69,17 @@ pub struct Member {
     pub unheard: bool,
     /// Why it does not serve, in one line for people, as far as Kubernetes tells. The planner does not look at it.
     pub problem: Option<String>,
+    /// Why the volume of its pod would not come back with the next pod; absent when it would.
+    pub claim_risk: Option<ClaimRisk>,
+}
+
+/// The PersistentVolumeClaim of a member does not keep the volume that its pod uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRisk {
+    /// Short constant for Events, such as `ClaimInDeletion`.
+    pub reason: &'static str,
+    /// What it means and what to do, for people. The planner does not look at it.
+    pub text: String,
 }
 
 /// What Kubernetes says of a member.
@@ -111,6 +123,12 @@ pub enum Role {
     Standalone,
     /// Serves no requests at present.
     Looking,
+}
+
+impl fmt::Display for ClaimRisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.text)
+    }
 }
 
 impl PodFacts {

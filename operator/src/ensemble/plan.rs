@@ -104,6 +104,8 @@ pub enum WaitReason {
     Paused(String),
     /// The disruption budget does not let this pod go at present.
     EvictionRefused(String),
+    /// The volume of this member would not come back with its next pod.
+    ClaimAtRisk(String),
     /// Nobody leads.
     NoLeader,
     /// More than one member says that it leads.
@@ -142,10 +144,36 @@ pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
     }
     let mut step = rollout::put_back(stateful_set, observation)
         .unwrap_or_else(|| restart::next_step(stateful_set, observation));
+    step = spare_volumes(step, observation);
     if desired.paused {
         step = held_back(step);
     }
     rollout::guard(step, desired, stateful_set, observation)
+}
+
+/// The step, unless it would take a volume away that does not come back, or a server that serves while another
+/// member may lose its volume at any moment. A pod that serves nobody may still go if its own volume stays.
+fn spare_volumes(step: Step, observation: &Observation) -> Step {
+    let at_risk = |member: &&Member| member.claim_risk.is_some();
+    let mut members = observation.members.iter();
+    let Some(first) = members.find(at_risk) else {
+        return step;
+    };
+    let wait = |member: &Member| Step::Wait {
+        why: WaitReason::ClaimAtRisk(member.name.clone()),
+    };
+    match &step {
+        Step::RestartPod { target, why } | Step::RestartLeader { target, why } => {
+            let mut members = observation.members.iter().filter(at_risk);
+            match members.find(|member| member.name == target.name) {
+                Some(member) => wait(member),
+                None if why.takes_a_server() => wait(first),
+                None => step,
+            }
+        }
+        Step::Done => wait(first),
+        Step::Wait { .. } | Step::Release { .. } | Step::Protect => step,
+    }
 }
 
 /// The step, unless it is a restart.
@@ -244,6 +272,7 @@ impl WaitReason {
             Self::TriedBefore => "TriedBefore",
             Self::Paused(_) => "Paused",
             Self::EvictionRefused(_) => "EvictionRefused",
+            Self::ClaimAtRisk(_) => "ClaimAtRisk",
             Self::NoLeader => "NoLeader",
             Self::SeveralLeaders => "SeveralLeaders",
             Self::OthersNotInStep { .. } => "OthersNotInStep",
@@ -258,7 +287,8 @@ impl WaitReason {
             Self::MemberAbsent(name)
             | Self::MemberNotServing(name)
             | Self::MemberParted(name)
-            | Self::OutdatedMemberNotServing(name) => Some(name),
+            | Self::OutdatedMemberNotServing(name)
+            | Self::ClaimAtRisk(name) => Some(name),
             Self::StaleObservation(_)
             | Self::StatefulSetNotObserved
             | Self::MembersUnheard(_)
@@ -318,6 +348,10 @@ impl fmt::Display for WaitReason {
             Self::EvictionRefused(next) => write!(
                 f,
                 "the PodDisruptionBudget does not let {next} go: it counts another member as away, or has not counted one that came back"
+            ),
+            Self::ClaimAtRisk(name) => write!(
+                f,
+                "no member that serves is restarted, because {name} would lose its volume with its pod"
             ),
             Self::NoLeader => f.write_str("no member says that it leads"),
             Self::SeveralLeaders => f.write_str("more than one member says that it leads"),

@@ -47,6 +47,13 @@ pub fn claim_selector(ensemble: &str) -> String {
     terms(selector(ensemble))
 }
 
+/// What [`claim_selector`] selects has these labels.
+pub fn has_claim_labels(ensemble: &str, labels: &BTreeMap<String, String>) -> bool {
+    selector(ensemble)
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+}
+
 /// Selects the pods of an ensemble, in the form that list requests take.
 pub fn pod_selector(ensemble: &str) -> String {
     terms(pods(ensemble))

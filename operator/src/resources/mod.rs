@@ -17,7 +17,7 @@ use kube::api::ObjectMeta;
 
 pub use labels::{
     INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE, NAME_LABEL, NAME_VALUE, claim_selector,
-    object_selector, pod_selector,
+    has_claim_labels, object_selector, pod_selector,
 };
 pub use names::{claim_name, member_of_claim, member_of_pod, pod_name, sid_of_ordinal};
 pub use stateful_set::{
