@@ -1,57 +1,89 @@
-//! What the volume of a pod belongs to. A file beside the data says which ensemble it is of and how many voters
-//! that had, so that a volume that was copied, restored or kept is never joined to others by mistake.
+//! What the volume of a pod belongs to. A file beside the data says which ensemble and which member of it the data
+//! is of, and how many voters there were, so that a volume that was copied, restored, kept or mounted in another
+//! pod is never joined to others by mistake.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use zk_proto::Sid;
+
+/// One member of one ensemble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Belonging {
+    /// Namespace and name of the ensemble, such as `default/zk`.
+    pub(crate) ensemble: String,
+    /// Servers of the ensemble that vote.
+    pub(crate) voters: usize,
+    /// The member.
+    pub(crate) sid: Sid,
+}
 
 /// Compares the volume with the pod that mounts it, and writes down what it belongs to from now on. Data of another
-/// ensemble, or of one with another number of voters, is refused; a volume without data belongs to whoever comes.
+/// ensemble, of one with another number of voters, or of another member is refused; a volume without data belongs to
+/// whoever comes. A file that names no member is an older version's, and is completed.
 pub(crate) fn belong(
     data_dir: &Path,
     data_log_dir: &Path,
-    ensemble: &str,
-    voters: usize,
+    wanted: &Belonging,
 ) -> anyhow::Result<()> {
     let file = data_dir.join(FILE);
-    let wanted = format!("ensemble={ensemble}\nvoters={voters}\n");
+    let text = wanted.text();
     let found = match fs::read_to_string(&file) {
-        Ok(text) => Some(text),
+        Ok(found) => Some(found),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => {
             return Err(error).with_context(|| format!("cannot read {}", file.display()));
         }
     };
-    if found.as_ref() == Some(&wanted) {
+    if found.as_ref() == Some(&text) {
         return Ok(());
     }
     if let Some(found) = found
         && (has_data(data_dir)? || has_data(data_log_dir)?)
     {
-        bail!(
-            "{} says that the data here belongs to {}, but this pod belongs to {}: together with the volumes of the other members it could lose what it holds. Make the ensemble as it was, or delete this volume if its data is of no use any more",
-            file.display(),
-            in_words(&found),
-            in_words(&wanted)
-        );
+        compare(&file, &found, wanted)?;
     }
     let aside = data_dir.join(FILE_ASIDE);
-    fs::write(&aside, wanted)
+    fs::create_dir_all(data_dir)
+        .and_then(|()| fs::write(&aside, text))
         .and_then(|()| fs::File::open(&aside)?.sync_all())
         .and_then(|()| fs::rename(&aside, &file))
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// `ensemble default/zk with 3 voters`, or the text as it is where it is another.
-fn in_words(text: &str) -> String {
+fn compare(file: &Path, found: &str, wanted: &Belonging) -> anyhow::Result<()> {
     let value = |key: &str| {
-        text.lines()
+        found
+            .lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
     };
-    match (value("ensemble"), value("voters")) {
-        (Some(ensemble), Some(voters)) => format!("ensemble {ensemble} with {voters} voters"),
-        _ => format!("{text:?}"),
+    let file = file.display();
+    let ensemble = format!("{} with {} voters", wanted.ensemble, wanted.voters);
+    let of = match (value(ENSEMBLE), value(VOTERS)) {
+        (Some(of), Some(voters)) => format!("{of} with {voters} voters"),
+        _ => bail!(
+            "{file} holds {found:?}, which does not say what ensemble the data here belongs to; this pod belongs to ensemble {ensemble}. Restore the file, or delete this volume if its data is of no use any more"
+        ),
+    };
+    if of != ensemble {
+        bail!(
+            "{file} says that the data here belongs to ensemble {of}, but this pod belongs to ensemble {ensemble}: together with the volumes of the other members it could lose what it holds. Make the ensemble as it was, or delete this volume if its data is of no use any more"
+        );
+    }
+    match value(SID) {
+        Some(sid) if sid != wanted.sid.0.to_string() => bail!(
+            "{file} says that the data here is that of member {sid}, but this pod is member {}: {WHOSE_VOLUME}",
+            wanted.sid.0
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Belonging {
+    fn text(&self) -> String {
+        let (ensemble, voters, sid) = (&self.ensemble, self.voters, self.sid.0);
+        format!("{ENSEMBLE}={ensemble}\n{VOTERS}={voters}\n{SID}={sid}\n")
     }
 }
 
@@ -77,8 +109,13 @@ fn has_data(dir: &Path) -> anyhow::Result<bool> {
     Ok(false)
 }
 
+/// What is wrong with the volume of another member, and what to do.
+pub(crate) const WHOSE_VOLUME: &str = "it would vote for what it never had. Mount each volume in the pod of its own member. If this member's own volume is lost, delete this one, so that it begins empty and copies the data of the others; do that only while every other member serves";
 const FILE: &str = "ensemble";
 const FILE_ASIDE: &str = "ensemble.tmp";
+const ENSEMBLE: &str = "ensemble";
+const VOTERS: &str = "voters";
+const SID: &str = "sid";
 
 #[cfg(test)]
 mod tests {
@@ -93,39 +130,76 @@ mod tests {
         dir
     }
 
-    fn start(dir: &tempfile::TempDir, ensemble: &str, voters: usize) -> Result<(), String> {
-        belong(dir.path(), dir.path(), ensemble, voters).map_err(|error| error.to_string())
+    fn member(ensemble: &str, voters: usize, sid: i64) -> Belonging {
+        Belonging {
+            ensemble: ensemble.to_owned(),
+            voters,
+            sid: Sid(sid),
+        }
+    }
+
+    fn start(dir: &tempfile::TempDir, wanted: &Belonging) -> Result<(), String> {
+        belong(dir.path(), dir.path(), wanted).map_err(|error| error.to_string())
     }
 
     #[test]
     fn data_stays_with_its_ensemble_and_its_number_of_voters() {
         let dir = volume(true);
-        start(&dir, "default/zk", 3).unwrap();
-        start(&dir, "default/zk", 3).unwrap();
+        start(&dir, &member("default/zk", 3, 1)).unwrap();
+        start(&dir, &member("default/zk", 3, 1)).unwrap();
         for (ensemble, voters) in [("default/zk", 1), ("default/zk", 5), ("shop/zk", 3)] {
-            let refused = start(&dir, ensemble, voters).unwrap_err();
+            let refused = start(&dir, &member(ensemble, voters, 1)).unwrap_err();
             assert!(
                 refused.contains("belongs to ensemble default/zk with 3 voters"),
                 "{refused}"
             );
             assert!(refused.contains("delete this volume"), "{refused}");
         }
-        start(&dir, "default/zk", 3).unwrap();
+        start(&dir, &member("default/zk", 3, 1)).unwrap();
+    }
+
+    #[test]
+    fn data_stays_with_its_member() {
+        let (one, two) = (volume(true), volume(true));
+        start(&one, &member("default/zk", 3, 1)).unwrap();
+        start(&two, &member("default/zk", 3, 2)).unwrap();
+        for (dir, sid, other) in [(&two, 1, 2), (&one, 2, 1)] {
+            let refused = start(dir, &member("default/zk", 3, sid)).unwrap_err();
+            let says = format!("that of member {other}, but this pod is member {sid}");
+            assert!(refused.contains(&says), "{refused}");
+            assert!(refused.contains("Mount each volume in the pod of its own member"));
+        }
+        start(&one, &member("default/zk", 3, 1)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_names_no_member_is_completed() {
+        let dir = volume(true);
+        let file = dir.path().join(FILE);
+        fs::write(&file, "ensemble=default/zk\nvoters=3\n").unwrap();
+        start(&dir, &member("default/zk", 5, 2)).unwrap_err();
+        start(&dir, &member("default/zk", 3, 2)).unwrap();
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "ensemble=default/zk\nvoters=3\nsid=2\n"
+        );
+        start(&dir, &member("default/zk", 3, 1)).unwrap_err();
     }
 
     #[test]
     fn an_empty_volume_belongs_to_whoever_comes() {
         let dir = volume(false);
-        start(&dir, "default/zk", 1).unwrap();
-        start(&dir, "default/zk", 3).unwrap();
+        start(&dir, &member("default/zk", 1, 1)).unwrap();
+        start(&dir, &member("default/zk", 3, 2)).unwrap();
         fs::write(dir.path().join("version-2/snapshot.0"), "").unwrap();
-        start(&dir, "default/zk", 1).unwrap_err();
+        start(&dir, &member("default/zk", 1, 2)).unwrap_err();
+        start(&dir, &member("default/zk", 3, 1)).unwrap_err();
     }
 
     #[test]
     fn another_directory_for_logs_counts() {
         let (data, logs) = (volume(false), volume(true));
-        let start = |voters| belong(data.path(), logs.path(), "default/zk", voters);
+        let start = |voters| belong(data.path(), logs.path(), &member("default/zk", voters, 1));
         start(3).unwrap();
         start(1).unwrap_err();
     }
@@ -135,7 +209,7 @@ mod tests {
         let dir = volume(true);
         fs::write(dir.path().join(FILE), "damaged").unwrap();
         assert!(
-            start(&dir, "default/zk", 3)
+            start(&dir, &member("default/zk", 3, 1))
                 .unwrap_err()
                 .contains("\"damaged\"")
         );

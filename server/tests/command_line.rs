@@ -123,6 +123,39 @@ fn a_bad_zoo_cfg_is_code_2_with_its_line() {
     assert!(stderr.contains(want), "{stderr}");
 }
 
+/// A volume whose myid was lost on the way, as it is when only the snapshots and logs are restored.
+#[test]
+fn a_pod_refuses_the_volume_of_another_member_and_leaves_it_as_it_was() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("version-2")).unwrap();
+    std::fs::write(data.join("version-2/log.1"), "").unwrap();
+    let marker = "ensemble=default/zk\nvoters=3\nsid=1\n";
+    std::fs::write(data.join("ensemble"), marker).unwrap();
+    let servers = [1, 2, 3].map(|sid| format!("server.{sid}=127.0.0.1:2888:3888\n"));
+    let text = format!(
+        "dataDir={}\nclientPort=0\ninitLimit=5\nsyncLimit=5\n{}",
+        data.display(),
+        servers.concat()
+    );
+    std::fs::write(dir.path().join("zoo.cfg"), text).unwrap();
+    let mut pod = quorate(dir.path(), &["pod", "--config", "zoo.cfg"]);
+    pod.env("POD_NAME", "zk-1")
+        .env("QUORATE_ENSEMBLE", "default/zk");
+    let (code, _, stderr) = finished(pod);
+    assert_eq!(code, 3, "{stderr}");
+    let want = "that of member 1, but this pod is member 2";
+    assert!(stderr.contains(want), "{stderr}");
+    let mut files: Vec<_> = std::fs::read_dir(&data).unwrap().collect();
+    files.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+    let names = files.into_iter().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["ensemble", "version-2"]);
+    assert_eq!(
+        std::fs::read_to_string(data.join("ensemble")).unwrap(),
+        marker
+    );
+}
+
 #[test]
 fn help_lists_the_commands() {
     let dir = TempDir::new().unwrap();

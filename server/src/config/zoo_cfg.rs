@@ -35,6 +35,11 @@ impl ServerConfig {
         Self::read(file, &text_of(file)?, None)
     }
 
+    /// Reads a zoo.cfg as this server, whatever myid file there is or is not.
+    pub fn load_as(file: &Path, sid: Sid) -> Result<Loaded, ConfigError> {
+        Self::read(file, &text_of(file)?, Some(sid))
+    }
+
     /// Reads the text of a zoo.cfg. `file` is for messages; `sid` replaces the
     /// myid file.
     pub fn read(file: &Path, text: &str, sid: Option<Sid>) -> Result<Loaded, ConfigError> {
