@@ -269,3 +269,23 @@ def test_a_java_leader_that_is_wrong_about_its_digest_keeps_its_followers(ensemb
     assert [server.mode() for server in members] == ["follower", "follower", "leader"]
     tree.assert_equal_trees(members.running())
     client.close_session()
+
+
+def test_java_members_that_have_versioned_the_config_are_led(ensemble, peer):
+    """With reconfigEnabled Java gives the config a version when it first leads, and has it from then
+    on. A server that keeps no config leads such members, and is led by them."""
+    members = ensemble(kinds_of("java", java=0), settings={"reconfigEnabled": "true", "standaloneEnabled": "false"})
+    writer = members[2].connect()
+    writer.create("/by-java", b"x")
+    members.replace(3, peer)
+    members.wait_serving()
+    write_through_every_member(members, "led-by-java")
+
+    members.wait_quiet()
+    members[2].kill()
+    assert members.wait_leader().sid == 3
+    members.wait_serving()
+    members.start(2)
+    members.wait_serving()
+    write_through_every_member(members, "led-by-peer")
+    assert_members_agree(members)

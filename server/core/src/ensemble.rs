@@ -46,29 +46,58 @@ impl Ensemble {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (sid, member) in &self.members {
-            let host = if member.host.contains(':') {
-                format!("[{}]", member.host)
-            } else {
-                member.host.clone()
-            };
-            let Member {
-                quorum_port,
-                election_port,
-                client,
-                ..
-            } = member;
+            let client = member.client.as_ref();
             let client = client
-                .as_ref()
                 .map(|client| format!(";{client}"))
                 .unwrap_or_default();
-            writeln!(
-                text,
-                "server.{sid}={host}:{quorum_port}:{election_port}:participant{client}"
-            )
-            .expect("a string takes all text");
+            writeln!(text, "server.{sid}={}{client}", member.peer_addresses())
+                .expect("a string takes all text");
         }
         write!(text, "version={:x}", self.version).expect("a string takes all text");
         text
+    }
+
+    /// The version of a config that another server has sent, if it is about
+    /// the same members as this one. `None` if any member, role or address
+    /// between servers differs, if there are groups or weights, or if the text
+    /// is no config. Addresses for clients may differ: the reference leaves
+    /// those out that stand in zoo.cfg under a key of their own.
+    #[must_use]
+    pub fn version_of_same_members(&self, text: &str) -> Option<i64> {
+        let mut version = None;
+        let mut members = BTreeMap::new();
+        for line in text.lines() {
+            match line.split_once('=')? {
+                ("version", hex) => version = i64::from_str_radix(hex, 16).ok(),
+                (key, member) => {
+                    let sid = key.strip_prefix("server.")?.parse().ok()?;
+                    let addresses = member.split(';').next()?;
+                    members.insert(Sid(sid), addresses.to_owned());
+                }
+            }
+        }
+        let own = self.members.iter();
+        let own = own.map(|(sid, member)| (*sid, member.peer_addresses()));
+        version.filter(|_| own.eq(members))
+    }
+}
+
+impl Member {
+    /// What servers use among themselves, as in a `server.N` line: host, quorum
+    /// port, election port and role.
+    fn peer_addresses(&self) -> String {
+        let Self {
+            host,
+            quorum_port,
+            election_port,
+            ..
+        } = self;
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        format!("{host}:{quorum_port}:{election_port}:participant")
     }
 }
 
@@ -104,5 +133,26 @@ mod tests {
             ensemble(2).text(),
             "server.1=h1:2888:3888:participant\nserver.2=h2:2888:3888:participant\nversion=0"
         );
+    }
+
+    #[test]
+    fn a_config_is_about_the_same_members_if_their_lines_agree() {
+        let lines =
+            "server.2=h2:2888:3888:participant;0.0.0.0:2181\nserver.1=h1:2888:3888:participant";
+        let same = |text: &str| ensemble(2).version_of_same_members(text);
+        assert_eq!(same(&format!("{lines}\nversion=100000000")), Some(1 << 32));
+        assert_eq!(same(&ensemble(2).text()), Some(0));
+        for other in [
+            lines.to_owned(),
+            format!("{lines}\nversion=seven"),
+            format!("{lines}\nserver.3=h3:2888:3888:participant\nversion=1"),
+            format!("{lines}\ngroup.1=1:2\nversion=1"),
+            format!("{lines}\nversion=1").replace("h2:2888", "h2:2889"),
+            format!("{lines}\nversion=1").replace("participant;", "observer;"),
+            "server.1=h1:2888:3888:participant\nversion=1".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(same(&other), None, "{other}");
+        }
     }
 }

@@ -436,6 +436,7 @@ impl Follower {
                 self.commit_later(peer, packet.zxid)?;
             }
             (Some(PacketKind::NewLeader), Phase::Synchronizing) if packet.zxid == start => {
+                peer.adopt_config(packet.data.as_deref().unwrap_or_default());
                 let ticket = peer.history.save_epoch(EpochFile::Current, self.epoch, fx);
                 self.enter(Phase::SavingCurrent(ticket), now);
             }

@@ -118,6 +118,7 @@ impl Leader {
         let learner = self.learners.get_mut(&link).expect("its claim was there");
         learner.sid = Some(sid);
         learner.introduced = peer.heard.turn();
+        peer.adopt_config_of(sid);
         learner.enter(Stage::Introduced, now.mono);
         match self.phase {
             Phase::EpochQuorum => {

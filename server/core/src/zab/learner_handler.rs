@@ -165,10 +165,10 @@ pub(super) fn introduction(
     if info.protocol_version < PROTOCOL_VERSION {
         return Err("the learner's protocol is too old");
     }
-    if info.config_version > peer.config.ensemble.version {
+    let accepted = packet.zxid.epoch();
+    if !peer.is_known_config(info.sid, info.config_version, accepted) {
         return Err("the learner has a newer configuration");
     }
-    let accepted = packet.zxid.epoch();
     if !epochs::is_possible(accepted) {
         return Err("the learner's epoch is out of range");
     }

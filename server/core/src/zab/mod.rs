@@ -8,6 +8,7 @@
 //! breaks the protocol loses its link; an own invariant that is broken panics.
 
 mod committed_log;
+mod configs;
 mod election;
 pub(crate) mod epochs;
 mod event;
@@ -365,9 +366,12 @@ impl Zab {
         notification: &Notification,
         fx: &mut Effects,
     ) -> Step {
-        let ensemble = &self.peer.config.ensemble;
         let vote = self.peer.vote;
-        let from_voter = ensemble.is_voter(from);
+        let from_voter = self.peer.config.ensemble.is_voter(from);
+        if from_voter {
+            self.peer.told_config(from, &notification.config, now.mono);
+        }
+        let ensemble = &self.peer.config.ensemble;
         let is_possible = vote::is_possible(notification);
         if from_voter && is_possible && notification.state == ServerState::Looking {
             let history = (notification.peer_epoch, notification.zxid);

@@ -3,6 +3,7 @@
 use zk_proto::quorum::{Notification, ServerState};
 use zk_proto::{Epoch, Round, Sid};
 
+use super::configs::ToldConfigs;
 use super::event::Effects;
 use super::heard::HeardVotes;
 use super::history::History;
@@ -32,6 +33,8 @@ pub(super) struct Peer {
     pub(super) epoch_floor: Epoch,
     /// Votes of voters that look for a leader.
     pub(super) heard: HeardVotes,
+    /// Configs that voters have told in their votes.
+    pub(super) told: ToldConfigs,
     /// Why this server does not serve.
     pub(super) problem: Option<Problem>,
     /// When a leader in an epoch before that of this server's history was
@@ -58,6 +61,7 @@ impl Peer {
             vote,
             epoch_floor: Epoch(0),
             heard,
+            told: ToldConfigs::default(),
             problem: None,
             outdated: None,
             needs_tree_in: None,
@@ -74,6 +78,12 @@ impl Peer {
     /// The members as peers exchange them.
     pub(super) fn config_text(&self) -> &str {
         &self.config_text
+    }
+
+    /// The version of the config is this one from now on; its members are the same.
+    pub(super) fn set_config_version(&mut self, version: i64) {
+        self.config.ensemble.version = version;
+        self.config_text = self.config.ensemble.text();
     }
 
     /// Bound of discovery and of synchronization, in ms.

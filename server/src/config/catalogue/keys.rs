@@ -121,7 +121,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "metricsProvider.httpPort" Int(0, 65_535), "7000", "the metrics port";
 
     // What would weaken its owner's expectation if it were ignored.
-    OffOnly "dynamicConfigFile" Text, "", "dynamic reconfiguration is planned; list the servers in zoo.cfg";
+    OffOnly "dynamicConfigFile" Text, "", "dynamic reconfiguration is planned; put the server lines of that file into zoo.cfg in its place";
     OffOnly "group.*" Text, "", "hierarchical quorums are planned";
     OffOnly "weight.*" OneOf(&["1"]), "1", "hierarchical quorums are planned";
     OffOnly "oraclePath" Text, "", "an oracle in place of a quorum is unsupported";

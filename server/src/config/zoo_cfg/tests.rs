@@ -94,7 +94,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "dynamicConfigFile=f",
-            "zoo.cfg:9: dynamicConfigFile=f must be absent: dynamic reconfiguration is planned; list the servers in zoo.cfg",
+            "zoo.cfg:9: dynamicConfigFile=f must be absent: dynamic reconfiguration is planned; put the server lines of that file into zoo.cfg in its place",
         ),
         (
             "sslQuorum=true",

@@ -195,3 +195,84 @@ fn an_older_write_of_an_epoch_is_not_taken_for_a_newer_one() {
         ["3 LeaderInfo 0xa00000000"]
     );
 }
+
+/// Server 1 votes with this config, then introduces itself with its version.
+fn led_with_config(config: &str, version: i64) -> (Zab, Vec<String>) {
+    let mut zab = elected();
+    let notification = Notification {
+        config: config.to_owned(),
+        ..vote(1)
+    };
+    run(
+        &mut zab,
+        ZabInput::Notification {
+            from: S1,
+            notification,
+        },
+    );
+    let info = LearnerInfo {
+        sid: S1,
+        protocol_version: PROTOCOL_VERSION,
+        config_version: version,
+    };
+    let hello = QuorumPacket::new(PacketKind::FollowerInfo, z(4, 0), Some(info.encode()));
+    let outcome = say(&mut zab, LINK_1, hello);
+    (zab, outcome)
+}
+
+const SAME_MEMBERS: &str = "server.1=h1:2888:3888:participant;0.0.0.0:2181
+server.2=h2:2888:3888:participant;0.0.0.0:2181
+server.3=h3:2888:3888:participant;0.0.0.0:2181";
+
+#[test]
+fn a_newer_config_about_the_same_members_is_taken_over() {
+    let version = 0x2_0000_0000;
+    let (mut zab, outcome) =
+        led_with_config(&format!("{SAME_MEMBERS}\nversion=200000000"), version);
+    assert_eq!(outcome, ["Accepted 5"]);
+    saved(&mut zab, EpochFile::Accepted, 5);
+    say(&mut zab, LINK_1, ack_epoch(4, z(4, 4)));
+    let mut fx = Effects::default();
+    zab.handle(
+        Now::default(),
+        ZabInput::EpochSaved(EpochFile::Current, Epoch(5)),
+        &mut fx,
+    );
+    let applied = zab.last_committed();
+    let mut cut = || crate::TreeCut::opaque(applied, &[]);
+    zab.after_apply(Now::default(), applied, &mut cut, &mut fx);
+    let new_leader = fx.outputs.into_iter().find_map(|output| match output {
+        Output::Send { packet, .. } if packet.known_kind() == Some(PacketKind::NewLeader) => {
+            packet.data
+        }
+        _ => None,
+    });
+    let text = String::from_utf8(new_leader.unwrap().to_vec()).unwrap();
+    assert!(text.ends_with("\nversion=200000000"), "{text}");
+}
+
+#[test]
+fn a_newer_config_about_other_members_or_of_no_accepted_epoch_is_refused() {
+    let refused = ["1 closed: the learner has a newer configuration"];
+    let other = SAME_MEMBERS.replace("h2:", "h4:");
+    for (config, version) in [
+        (format!("{other}\nversion=200000000"), 0x2_0000_0000),
+        (format!("{SAME_MEMBERS}\nversion=500000000"), 0x5_0000_0000),
+        (format!("{SAME_MEMBERS}\nversion=200000000"), 0x2_0000_0001),
+    ] {
+        let (_, outcome) = led_with_config(&config, version);
+        assert_eq!(outcome, refused, "{config} {version:#x}");
+    }
+}
+
+#[test]
+fn a_follower_takes_over_the_version_of_its_leaders_config() {
+    let mut world = World::established(3);
+    let leader = world.server(S3).zab.as_mut().unwrap();
+    leader.peer.set_config_version(0x1_0000_0000);
+    world.crash(S1);
+    world.start(S1);
+    world.run_until_serving();
+    assert_eq!(world.zab(S1).peer.config.ensemble.version, 0x1_0000_0000);
+    assert_eq!(world.zab(S2).peer.config.ensemble.version, 0);
+}
