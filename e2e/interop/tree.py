@@ -20,6 +20,10 @@ class Znode(tuple):
     def stat(self):
         return self[1]
 
+    @property
+    def children(self):
+        return self[3]
+
 
 def dump(server, credentials=None):
     """Path -> Znode of every znode but /zookeeper/config. `credentials` is "user:password".
