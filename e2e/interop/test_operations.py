@@ -10,7 +10,7 @@ import itertools
 import harness
 import pytest
 import wire
-from jute import Decoder, Encoder, ShortRecord
+from jute import STAT_FIELDS, Decoder, Encoder, ShortRecord
 from wire import CHECK, CREATE, CREATE2, DELETE, GET_ACL, GET_CHILDREN2, GET_DATA, MULTI, OPEN_ACL, SET_ACL, SET_DATA
 
 RECONFIG, CREATE_CONTAINER, DELETE_CONTAINER, CREATE_TTL, AUTH = 16, 19, 20, 21, 100
@@ -427,3 +427,31 @@ def test_same_answers(pair, script):
             differences.append(f"{theirs}\n    {ours}")
     assert steps == sum(1 for _ in script()), "the connection ended early"
     assert not differences, f"{len(differences)} of {steps} steps\n" + "\n".join(differences[:40])
+
+
+def test_the_znode_of_the_configuration(peer, standalone, ensemble):
+    """A server alone shows no members; in an ensemble each shows the lines of its own zoo.cfg, in any order."""
+    alone, together = {}, {}
+    for kind in dict.fromkeys(("java", peer)):
+        server = standalone(kind).start().wait_serving()
+        client = server.connect()
+        data, stat = client.get("/zookeeper/config")
+        assert client.children("/zookeeper/config") == []
+        alone[kind] = data, stat, client.get_acl("/zookeeper/config")[0]
+        client.close_session()
+        with ensemble({1: kind, 2: kind, 3: kind}) as three:
+            for member in three:
+                client = member.connect()
+                data, stat = client.get("/zookeeper/config")
+                wanted = {
+                    f"server.{sid}=127.0.0.1:{quorum}:{election}:participant"
+                    for sid, (quorum, election) in member.members.items()
+                }
+                assert set(data.decode().split("\n")) == {*wanted, "version=0"}, (kind, data)
+                assert stat.data_length == len(data)
+                own = {"mtime", "data_length"}  # when it started, and how long its ports are
+                shown = [getattr(stat, field) for field in STAT_FIELDS if field not in own]
+                together[kind] = shown, client.get_acl("/zookeeper/config")[0]
+                client.close_session()
+    assert len(set(map(str, alone.values()))) == 1, alone
+    assert len(set(map(str, together.values()))) == 1, together
