@@ -301,3 +301,16 @@ def test_an_enforced_scheme(start):
     client.create("/a")
     client.ping()
     client.close_session()
+
+
+def test_an_unknown_scheme_cannot_write_into_the_log(standalone):
+    """What a stranger calls its scheme is shown in one line, in its first 64 characters, escaped."""
+    server = standalone("quorate").start().wait_serving()
+    client = server.connect()
+    refused(AUTH_FAILED, client.auth, "x\n2030-01-01 ERROR forged\x1b[31m" + "y" * 100_000, b"anybody")
+    server.stop()
+    told = [line for line in server.log_text().splitlines() if "authentication failed" in line]
+    assert len(told) == 1
+    assert 'scheme="x\\n2030-01-01 ERROR forged\\u{1b}[31m' in told[0]
+    assert told[0].count("y") == told[0].partition("31m")[0].count("y") + 64 - len("x\n2030-01-01 ERROR forged\x1b[31m")
+    assert not any(line.startswith("2030-01-01") for line in server.log_text().splitlines())
