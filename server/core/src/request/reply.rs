@@ -61,6 +61,16 @@ pub fn write_event(out: &mut Vec<u8>, zxid: Zxid, event: WatcherEvent<'_>) {
 /// Appends length, header and body. A body of 2 GiB or more, for which the
 /// protocol has no length, becomes the error MarshallingError.
 pub(super) fn frame(out: &mut Vec<u8>, header: ReplyHeader, body: impl FnOnce(&mut Vec<u8>)) {
+    frame_within(out, i32::MAX, header, body);
+}
+
+/// The same where a length is at most `length_max`.
+fn frame_within(
+    out: &mut Vec<u8>,
+    length_max: i32,
+    header: ReplyHeader,
+    body: impl FnOnce(&mut Vec<u8>),
+) {
     const LENGTH_BYTES: usize = 4;
     let start = out.len();
     let ReplyHeader { xid, zxid, err } = header;
@@ -71,7 +81,8 @@ pub(super) fn frame(out: &mut Vec<u8>, header: ReplyHeader, body: impl FnOnce(&m
     out.extend_from_slice(&head);
     body(out);
     let payload = out.len() - start - LENGTH_BYTES;
-    let payload = i32::try_from(payload).unwrap_or_else(|_too_long| {
+    let payload = i32::try_from(payload).ok().filter(|it| *it <= length_max);
+    let payload = payload.unwrap_or_else(|| {
         let err = ErrorCode::MarshallingError.code();
         out.truncate(start + head.len());
         out.shrink_to_fit();
@@ -113,6 +124,31 @@ mod tests {
             assert_eq!(out[9..17], 5_i64.to_be_bytes());
             assert_eq!(out[17..21], err.to_be_bytes());
         }
+    }
+
+    #[test]
+    fn a_reply_without_a_length_is_an_error_and_harms_no_other() {
+        let header = ReplyHeader {
+            xid: Xid(3),
+            zxid: Zxid(5),
+            err: 0,
+        };
+        let framed = |body: &[u8]| {
+            let mut out = b"before".to_vec();
+            frame_within(&mut out, 100, header, |out| out.put_raw(body));
+            frame_within(&mut out, 100, header, |out| out.put_raw(b"behind"));
+            out
+        };
+        let longest = framed(&[7; 84]);
+        assert_eq!(longest.len(), 6 + 104 + 26);
+        assert_eq!(longest[6..10], 100_i32.to_be_bytes());
+        let refused = framed(&[7; 85]);
+        assert_eq!(refused.len(), 6 + 20 + 26);
+        assert!(refused.starts_with(b"before") && refused.ends_with(b"behind"));
+        assert_eq!(refused[6..10], 16_i32.to_be_bytes());
+        assert_eq!(refused[10..14], 3_i32.to_be_bytes());
+        let error = ErrorCode::MarshallingError.code();
+        assert_eq!(refused[22..26], error.to_be_bytes());
     }
 
     #[test]
