@@ -3,9 +3,14 @@
 
 mod server;
 
-use zk_core::{CloseReason, ConnId};
-use zk_proto::client::{ErrorCode, OpCode};
-use zk_proto::quorum::PacketKind;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use zk_core::request::{Client, ReadOutcome};
+use zk_core::{ClientWrite, CloseReason, ConnId, Input};
+use zk_proto::client::{ErrorCode, Id, MultiHeader, OpCode};
+use zk_proto::jute::{Put, Reader};
+use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::txn::{CreateTxn, SetDataTxn, Txn};
 use zk_proto::{SessionId, Xid, Zxid};
 
@@ -72,6 +77,123 @@ fn a_follower_answers_a_new_connection_by_its_own_transaction() {
     follower.commit(newer, &refused(ErrorCode::BadVersion));
     let want = [(1, ErrorCode::BadVersion.code())];
     assert_eq!(answers(&mut follower.server, TWO), want);
+}
+
+/// One create and nothing behind it.
+fn multi(xid: i32, path: &str) -> ClientWrite {
+    let mut body = Vec::new();
+    let header = |op, done| MultiHeader { op, done, err: -1 };
+    header(OpCode::Create.code(), false).write(&mut body);
+    body.put_raw(&create(xid, path, 0).body);
+    header(-1, true).write(&mut body);
+    ClientWrite {
+        xid: Xid(xid),
+        op: OpCode::Multi.code(),
+        body: body.into(),
+    }
+}
+
+#[test]
+fn a_multi_of_an_older_connection_answers_nobody() {
+    let mut follower = Follower::start();
+    let session = follower.open(ONE);
+    let older = follower.write(ONE, multi(1, "/a"));
+    follower.come_back(TWO, session);
+    let newer = follower.write(TWO, multi(1, "/a"));
+    follower.commit(older, &Txn::Multi(vec![created("/a")]));
+    assert_eq!(answers(&mut follower.server, TWO), [], "not its own");
+    let exists = refused(ErrorCode::NodeExists);
+    follower.commit(newer, &Txn::Multi(vec![exists]));
+    assert_eq!(answers(&mut follower.server, TWO).len(), 1);
+
+    let mut leader = Server::start();
+    leader.connect(ONE, SessionId(0), Zxid(0));
+    let session = leader.sessions[&ONE];
+    leader.write(ONE, vec![multi(1, "/a")]);
+    leader.ask_session(TWO, session, Zxid(0));
+    leader.frames.remove(&TWO);
+    // The same number, and a path that is there by then.
+    leader.write(TWO, vec![multi(1, "/a"), sync(2)]);
+    leader.settle();
+    let bytes = leader.frames[&TWO].clone();
+    let mut frame = Reader::new(&bytes);
+    let mut results = Reader::new(frame.buffer().unwrap());
+    assert_eq!(results.i32().unwrap(), 1, "xid");
+    results.i64().unwrap();
+    results.i32().unwrap();
+    let first = results.i32().unwrap();
+    assert_eq!(first, OpCode::Error.code(), "its own multi has failed");
+    assert_eq!(answers(&mut leader, TWO).len(), 2, "and nothing else came");
+}
+
+#[test]
+fn a_sync_of_an_older_connection_answers_nobody() {
+    let synced = || QuorumPacket::new(PacketKind::Sync, Zxid(-1), None);
+    let mut follower = Follower::start();
+    let session = follower.open(ONE);
+    follower.write(ONE, sync(1));
+    follower.come_back(TWO, session);
+    follower.write(TWO, sync(1));
+    follower.hear(synced());
+    assert_eq!(answers(&mut follower.server, TWO), [], "not its own");
+    follower.hear(synced());
+    assert_eq!(answers(&mut follower.server, TWO), [(1, 0)]);
+
+    let mut leader = server::lead();
+    let session = SessionId(0x0200_0000_0000_0009);
+    leader.forwarded(session, 1, OpCode::CreateSession, &4000_i32.to_be_bytes());
+    leader.connect(ONE, session, Zxid(0));
+    // Each waits for the write before it.
+    leader.write(ONE, vec![create(1, "/a", 0), sync(2)]);
+    leader.ask_session(TWO, session, Zxid(0));
+    leader.frames.remove(&TWO);
+    leader.settle();
+    let of_one = leader.proposals();
+    leader.write(TWO, vec![create(1, "/b", 0), sync(2)]);
+    leader.settle();
+    leader.learner(PacketKind::Ack, *of_one.last().unwrap(), None);
+    assert_eq!(answers(&mut leader, TWO), [], "not its own");
+    leader.acknowledge();
+    assert_eq!(answers(&mut leader, TWO), [(1, 0), (2, 0)]);
+}
+
+/// An auth packet is answered where it came in. What it has proved belongs to
+/// that connection, although another one has the session by now.
+#[test]
+fn an_auth_packet_of_an_older_connection_helps_nobody() {
+    let ids = |name: &str| -> Arc<[Id]> {
+        let (scheme, id) = ("digest".to_owned(), name.to_owned());
+        Arc::new([Id { scheme, id }])
+    };
+    let mut follower = Follower::start();
+    let session = follower.open(ONE);
+    follower.come_back(TWO, session);
+    let (conn, newer) = (TWO, ids("newer:hash"));
+    follower
+        .server
+        .batch(vec![Input::ClientIds { conn, ids: newer }]);
+    let (conn, older) = (ONE, ids("older:hash"));
+    follower
+        .server
+        .batch(vec![Input::ClientIds { conn, ids: older }]);
+    follower.server.write(TWO, vec![create(1, "/a", 0)]);
+    let (_, packet) = follower.server.sent.last().unwrap();
+    assert_eq!(packet.known_kind(), Some(PacketKind::Request));
+    assert_eq!(packet.authinfo.as_deref(), Some(&*ids("newer:hash")));
+
+    // The read path knows connections only, and the older one has no watch left.
+    let view = follower.server.replica.view();
+    let mut client = Client::new(ONE, Ipv4Addr::LOCALHOST.into());
+    let mut packet = vec![0; 4];
+    packet.put_str("digest");
+    packet.put_opt_buffer(Some(b"older:password"));
+    let mut out = Vec::new();
+    let served = view
+        .read()
+        .serve(&mut client, Xid(-4), 100, &packet, &mut out);
+    assert_eq!(served, ReadOutcome::Authenticated);
+    assert_eq!(answers(&mut follower.server, TWO), []);
+    assert_eq!(follower.server.closed.get(&TWO), None);
 }
 
 /// A leader of the reference answers REVALIDATE at once, while requests that

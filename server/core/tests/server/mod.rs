@@ -214,12 +214,18 @@ impl Server {
 
     /// The learner has everything on its disk.
     pub(crate) fn acknowledge(&mut self) {
-        let zxids = self.sent.iter().map(|(_, packet)| packet);
-        let proposals = zxids.filter(|packet| packet.known_kind() == Some(PacketKind::Proposal));
-        let last = proposals.map(|packet| packet.zxid).max();
-        if let Some(last) = last {
+        if let Some(last) = self.proposals().into_iter().max() {
             self.learner(PacketKind::Ack, last, None);
         }
+    }
+
+    /// What was proposed since the packets were looked at.
+    pub(crate) fn proposals(&self) -> Vec<Zxid> {
+        let packets = self.sent.iter().map(|(_, packet)| packet);
+        packets
+            .filter(|packet| packet.known_kind() == Some(PacketKind::Proposal))
+            .map(|packet| packet.zxid)
+            .collect()
     }
 
     pub(crate) fn tick(&mut self, to: u64) {
