@@ -3,13 +3,15 @@
 mod leader;
 mod server;
 
-use zk_core::auth::{AuthConfig, IDS_BYTES_MAX, add_id};
+use zk_core::auth::{AuthConfig, IDS_BYTES_MAX, IDS_WIRE_BYTES_MAX, add_id};
 use zk_core::config::ZnodeConfig;
-use zk_core::{LogEntry, Recovered};
+use zk_core::{ClientWrite, Input, LogEntry, Recovered};
 use zk_proto::client::{Acl, ErrorCode, Id, OpCode};
-use zk_proto::quorum::PacketKind;
+use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::txn::{SetDataTxn, TXN_HEADER_BYTES, Txn, TxnHeader, decode_txn, encode_txn};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
+
+use server::{Follower, ONE};
 
 use leader::{Leader, create, create_with, multi, set_acl};
 
@@ -131,6 +133,45 @@ fn the_ids_of_a_connection_have_a_bound() {
     ));
     assert!(add_id(&mut ids, id("digest", "c")));
     assert_eq!(ids.len(), 2);
+}
+
+/// The longest request of a client that has proved to be as many as it may.
+#[test]
+fn a_learner_forwards_nothing_that_its_leader_refuses() {
+    const FRAME_BYTES_MAX: usize = 0xf_ffff;
+    let of = |n: usize, bytes: usize| -> Vec<Id> {
+        let mut ids = Vec::new();
+        let text = "u".repeat(bytes);
+        let mut all = (0..n).map(|n| id("digest", &format!("{n}{text}")));
+        while all.next().is_some_and(|id| add_id(&mut ids, id)) {}
+        ids
+    };
+    for ids in [of(2000, 50), of(2000, 1000), of(3, 60_000)] {
+        let mut follower = Follower::start();
+        follower.open(ONE);
+        let input = Input::ClientIds {
+            conn: ONE,
+            ids: ids.into(),
+        };
+        follower.server.batch(vec![input]);
+        let body = vec![7; FRAME_BYTES_MAX - 8].into();
+        let (xid, op) = (Xid(1), i32::MAX);
+        assert_eq!(OpCode::from_code(op), None, "its body is not looked at");
+        follower
+            .server
+            .write(ONE, vec![ClientWrite { xid, op, body }]);
+        let (_, packet) = follower.server.sent.last().unwrap();
+        assert_eq!(packet.known_kind(), Some(PacketKind::Request));
+        let mut bytes = Vec::new();
+        packet.write(&mut bytes);
+        let data = packet.data.as_ref().unwrap().len();
+        assert_eq!(data, FRAME_BYTES_MAX + 8);
+        let authinfo = bytes.len() - 16 - data;
+        assert!(authinfo <= IDS_WIRE_BYTES_MAX, "{authinfo}");
+        let limit = data.max(IDS_WIRE_BYTES_MAX);
+        let read = QuorumPacket::decode(&bytes.into(), limit).unwrap();
+        assert_eq!(read.as_ref().map(|(read, _)| read), Some(packet));
+    }
 }
 
 #[test]

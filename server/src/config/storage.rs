@@ -1,5 +1,6 @@
 //! How data is kept on disk, beyond where.
 
+use zk_core::auth::IDS_WIRE_BYTES_MAX;
 use zk_store::Compression;
 
 use super::values::Values;
@@ -44,7 +45,20 @@ impl StorageConfig {
             snapshot_compression: compression.expect("the catalogue names them all"),
             create_dirs: values.is_on("datadir.autocreate"),
             create_database: values.is_on("db.autocreate"),
-            record_bytes_max: frame_bytes_max + extra.unwrap_or(frame_bytes_max),
+            record_bytes_max: frame_bytes_max
+                + extra.unwrap_or(frame_bytes_max).max(EXTRA_BYTES_MIN),
         }
     }
+
+    /// Longest data, and longest authinfo, of a packet of a learner, in bytes.
+    /// Whatever a learner forwards for its clients stays within it: the longest
+    /// frame of a client is a few bytes longer in a REQUEST packet, and what a
+    /// connection has proved to be goes with each of its writes.
+    pub(crate) fn request_bytes_max(&self) -> usize {
+        self.record_bytes_max.max(IDS_WIRE_BYTES_MAX)
+    }
 }
+
+/// `jute.maxbuffer.extrasize` is at least this, as in the reference
+/// (`BinaryInputArchive.extraMaxBuffer`).
+const EXTRA_BYTES_MIN: usize = 1024;

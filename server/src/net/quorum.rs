@@ -61,7 +61,7 @@ impl QuorumPort {
             inbox,
             listed,
             newcomers: Arc::default(),
-            data_bytes_max: config.storage.record_bytes_max,
+            data_bytes_max: config.storage.request_bytes_max(),
             peers: config.peers.clone(),
             introduction_max: ms(config.sync_limit).max(INTRODUCTION_MIN),
             silence_max: ms(config.init_limit.max(config.sync_limit)),
@@ -284,7 +284,9 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::net::Ipv4Addr;
     use std::path::Path;
+    use std::sync::atomic::AtomicBool;
 
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpSocket;
@@ -356,6 +358,35 @@ mod tests {
             };
             let first = timeout(Duration::from_secs(20), first).await;
             assert_eq!(first.expect("something happens"), is_heard, "{kind:?}");
+        }
+    }
+
+    /// Kubernetes gives a pod a new address at every restart.
+    #[tokio::test]
+    async fn a_leader_is_dialled_where_its_name_has_moved() {
+        let before = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = before.local_addr().unwrap().port();
+        let after = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let has_moved = Arc::new(AtomicBool::new(false));
+        let moved = has_moved.clone();
+        let resolver = Resolver::new(move |_| {
+            let last = if moved.load(Ordering::Relaxed) { 1 } else { 2 };
+            async move { Ok(vec![Ipv4Addr::new(127, 0, 0, last).into()]) }
+        });
+        let text = format!(
+            "dataDir=/nowhere\nclientPort=1\ninitLimit=10\nsyncLimit=5\n\
+             server.1=zk-1:1:2\nserver.2=zk-2:{port}:4\nserver.3=zk-3:5:6\n"
+        );
+        let config = ServerConfig::read(Path::new("zoo.cfg"), &text, Some(Sid(1)));
+        let config = config.unwrap().config;
+        let quorum = QuorumPort::new(Arc::default(), &config, Listed::new(&config, resolver));
+        let within = Duration::from_secs(20);
+        for at in [before, after] {
+            let (_stream, remote) = quorum.attempt(Sid(2), within).await.unwrap();
+            assert_eq!(remote, at.local_addr().unwrap());
+            // The pod is gone, and its name points elsewhere.
+            drop(at);
+            has_moved.store(true, Ordering::Relaxed);
         }
     }
 

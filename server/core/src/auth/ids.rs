@@ -11,6 +11,10 @@ pub const IDS_PER_CONNECTION_MAX: usize = 1000;
 /// each of its writes to the leader, and a znode's list can hold them all.
 pub const IDS_BYTES_MAX: usize = 64 * 1024;
 
+/// What the ids of one connection take at most in a REQUEST packet: their
+/// number, and a length before each scheme and each id.
+pub const IDS_WIRE_BYTES_MAX: usize = 4 + 8 * IDS_PER_CONNECTION_MAX + IDS_BYTES_MAX;
+
 /// Adds an id unless it is there. False if there are too many, or too long ones.
 ///
 /// The order shows in whoAmI and in the list that the scheme `auth` of a new
@@ -29,7 +33,7 @@ pub fn add_id(ids: &mut Vec<Id>, id: Id) -> bool {
     }
     ids.push(id);
     let buckets = buckets(ids.len());
-    ids.sort_by_key(|id| bucket(id, buckets));
+    ids.sort_by_cached_key(|id| bucket(id, buckets));
     true
 }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use zk_proto::client::{Acl, Id};
 
 pub use digest::DigestAlg;
-pub use ids::{IDS_BYTES_MAX, IDS_PER_CONNECTION_MAX, add_id};
+pub use ids::{IDS_BYTES_MAX, IDS_PER_CONNECTION_MAX, IDS_WIRE_BYTES_MAX, add_id};
 
 /// The settings of authentication, and the questions that they answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

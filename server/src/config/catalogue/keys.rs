@@ -89,7 +89,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "snapshot.compression.method" Choice(&["", "gz", "snappy"]), "", "`gz` or `snappy`: how snapshots are written; all are read";
     Taken "datadir.autocreate" Flag, "true", "make missing directories";
     Taken "db.autocreate" Flag, "true", "false: an empty data directory needs the file `initialize` to count as an empty tree";
-    Taken "jute.maxbuffer.extrasize" Property(-1, 1 << 30), "-1", "bytes by which records in files and from peers may exceed `jute.maxbuffer`; -1 for as many again";
+    Taken "jute.maxbuffer.extrasize" Property(-1, 1 << 30), "-1", "bytes by which records in files and from peers may exceed `jute.maxbuffer`, at least 1024; -1 for as many again";
 
     // Who may do what.
     Taken "skipACL" Word(&["yes", "no"]), "no", "`yes`: everybody may do everything";

@@ -1,3 +1,5 @@
+use zk_core::auth::IDS_WIRE_BYTES_MAX;
+
 use super::*;
 
 fn read(text: &str) -> Result<Loaded, ConfigError> {
@@ -58,6 +60,36 @@ fn both_spellings_of_properties_are_taken() {
     ] {
         let config = read(&format!("{THREE}{text}")).unwrap().config;
         assert_eq!((config.snap_count, config.frame_bytes_max), (7, 4096));
+    }
+}
+
+#[test]
+fn a_leader_reads_what_its_learners_forward_whatever_the_limits_are() {
+    for limits in [
+        "",
+        "jute.maxbuffer=100",
+        "jute.maxbuffer.extrasize=0",
+        "jute.maxbuffer=20000\njute.maxbuffer.extrasize=0",
+        "jute.maxbuffer=5000000\njute.maxbuffer.extrasize=100",
+    ] {
+        let config = read(&format!("{THREE}{limits}")).unwrap().config;
+        let max = config.storage.request_bytes_max();
+        // Session and cxid stand where the frame has only its xid.
+        assert!(max >= config.frame_bytes_max + 8, "{limits}: {max}");
+        assert!(max >= IDS_WIRE_BYTES_MAX, "{limits}: {max}");
+    }
+}
+
+#[test]
+fn lists_of_closed_sessions_are_turned_off_by_their_key() {
+    for (line, want) in [
+        ("", true),
+        ("closeSessionTxn.enabled=false", false),
+        ("zookeeper.closeSessionTxn.enabled=FALSE", false),
+        ("closeSessionTxn.enabled=true", true),
+    ] {
+        let config = read(&format!("{THREE}{line}")).unwrap().config;
+        assert_eq!(config.znodes.close_session_lists, want, "{line}");
     }
 }
 
