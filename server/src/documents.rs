@@ -106,6 +106,11 @@ mod tests {
                 port,
                 source: source(),
             },
+            Failure::Name {
+                what,
+                host: "x".into(),
+                why: "x".into(),
+            },
             Failure::BindPeer {
                 what,
                 port,

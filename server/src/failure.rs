@@ -47,6 +47,18 @@ pub enum Failure {
         #[source]
         source: io::Error,
     },
+    /// The host of a port for clients, probes or metrics has no address.
+    #[error(
+        "cannot listen for {what}: the name {host} cannot be resolved: {why}; correct the name, or give an address in its place"
+    )]
+    Name {
+        /// For whom.
+        what: &'static str,
+        /// The name as it was given.
+        host: String,
+        /// What the look-up said.
+        why: String,
+    },
     /// The quorum or election port cannot be bound.
     #[error("cannot listen for {what} on port {port}")]
     BindPeer {
@@ -77,7 +89,7 @@ impl Failure {
             Self::Panic(_) | Self::Thread(_) => 1,
             Self::Config(_) | Self::Usage(_) | Self::Member(_) => 2,
             Self::Load(_) => 3,
-            Self::Bind { .. } | Self::InUse { .. } => 4,
+            Self::Bind { .. } | Self::Name { .. } | Self::InUse { .. } => 4,
             Self::Disk(_) => 10,
             Self::Halt(_) => 13,
             Self::BindPeer { .. } => 14,

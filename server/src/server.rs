@@ -26,7 +26,7 @@ use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
-    BACKLOG, Backlog, ClientPort, Clients, HttpPort, Listed, Mesh, QuorumPort, Registry,
+    BACKLOG, Backlog, BindError, ClientPort, Clients, HttpPort, Listed, Mesh, QuorumPort, Registry,
     RequestThrottle, Resolver, bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
@@ -100,7 +100,7 @@ impl Server {
         let admin_address = match config.admin.clone() {
             Some(admin) => {
                 let (port, address) =
-                    listen_http("admin", &admin.address, admin.is_required).await?;
+                    listen_http("admin", &admin.address, admin.is_required, &resolver).await?;
                 let commands = commands.clone();
                 let serve = async {
                     admin::serve_admin(port.listener().await, commands, Some(admin)).await;
@@ -112,7 +112,8 @@ impl Server {
         };
         let metrics_address = match &config.metrics {
             Some(at) => {
-                let (port, address) = listen_http("metrics", at, config.standalone).await?;
+                let (port, address) =
+                    listen_http("metrics", at, config.standalone, &resolver).await?;
                 let probe = probe.clone();
                 let serve = async {
                     admin::serve_metrics(port.listener().await, probe).await;
@@ -165,9 +166,7 @@ impl Server {
             mesh = Some(own_mesh);
         }
 
-        let listener = listen_clients(&config).await?;
-        let client_address = reachable(&listener)?;
-        probe.set_client_address(listener.local_addr().unwrap_or(client_address));
+        let listener = listen_clients_now(&config, &resolver).await?;
         let max = config.limits.backlog_bytes_max;
         let backlog = Backlog::new(registry.clone(), metrics.clone(), clock, max);
         let clients = Arc::new(Clients {
@@ -182,10 +181,6 @@ impl Server {
             request_throttle: RequestThrottle::new(&config.limits),
             is_stopping: AtomicBool::new(false),
         });
-        tasks.spawn(named(
-            "client port",
-            ClientPort::new(clients.clone()).accept(listener),
-        ));
         let driver = Driver::new(DriverParts {
             sid: config.sid,
             replica,
@@ -199,7 +194,15 @@ impl Server {
             clock,
             tick_ms: config.tick_ms,
         });
-        let driver = tokio::spawn(driver.run());
+        let mut driver = tokio::spawn(driver.run());
+        let listener = match listener {
+            Some(listener) => listener,
+            None => listen_clients_later(&config, &resolver, &mut driver).await?,
+        };
+        let client_address = reachable(&listener)?;
+        probe.set_client_address(listener.local_addr().unwrap_or(client_address));
+        let port = ClientPort::new(clients.clone());
+        tasks.spawn(named("client port", port.accept(listener)));
         tracing::info!(sid = config.sid.0, %client_address, standalone = config.standalone, "server started");
         Ok(Self {
             client_address,
@@ -222,10 +225,7 @@ impl Server {
     /// Waits for `stop`, then closes everything. A task that ends before is a failure.
     pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
         tokio::select! {
-            ended = &mut self.driver => match ended {
-                Ok(outcome) => outcome,
-                Err(panic) => Err(Failure::Panic(panic.to_string())),
-            },
+            ended = &mut self.driver => ended.unwrap_or_else(|panic| Err(Failure::Panic(panic.to_string()))),
             ended = self.tasks.join_next() => Err(Failure::Panic(match ended {
                 Some(Ok(name)) => format!("the {name} task has ended"),
                 Some(Err(panic)) => panic.to_string(),
@@ -318,31 +318,82 @@ async fn listen_http(
     what: &'static str,
     at: &HttpAddress,
     is_required: bool,
+    resolver: &Arc<Resolver>,
 ) -> Result<(HttpPort, Option<SocketAddr>), Failure> {
-    let refused = |source| Failure::Bind {
-        what,
-        port: at.port,
-        source,
-    };
-    let port = HttpPort::bind(what, at, is_required)
+    let refused = |error| not_bound(what, at.port, error);
+    let port = HttpPort::bind(what, at, is_required, resolver.clone())
         .await
         .map_err(refused)?;
-    let address = port.address().map_err(refused)?;
+    let address = port.address().map_err(|error| refused(error.into()))?;
     Ok((port, address))
 }
 
-async fn listen_clients(config: &ServerConfig) -> Result<TcpListener, Failure> {
+async fn listen_clients(
+    config: &ServerConfig,
+    resolver: &Arc<Resolver>,
+) -> Result<TcpListener, Failure> {
     let port = config.client_port;
     let backlog = config.limits.listen_backlog;
     let bound = match &config.client_address {
-        Some(host) => bind_host(host, port, backlog).await,
-        None => bind_any(port, backlog),
+        Some(host) => bind_host(resolver, host, port, backlog).await,
+        None => bind_any(port, backlog).map_err(BindError::from),
     };
-    bound.map_err(|source| Failure::Bind {
-        what: "clients",
-        port,
-        source,
-    })
+    bound.map_err(|error| not_bound("clients", port, error))
+}
+
+/// Binds the port for clients; `None` where a member of an ensemble finds no
+/// address for its name: the others need its vote all the same.
+async fn listen_clients_now(
+    config: &ServerConfig,
+    resolver: &Arc<Resolver>,
+) -> Result<Option<TcpListener>, Failure> {
+    match listen_clients(config, resolver).await {
+        Err(failure @ Failure::Name { .. }) if !config.standalone => {
+            tracing::error!(%failure, "no clients are taken; the server goes on without them and tries again");
+            Ok(None)
+        }
+        bound => bound.map(Some),
+    }
+}
+
+/// Binds the port for clients once its name has an address.
+///
+/// # Errors
+/// Why the port cannot be bound then, or why the driver has ended before.
+async fn listen_clients_later(
+    config: &ServerConfig,
+    resolver: &Arc<Resolver>,
+    driver: &mut JoinHandle<Result<(), Failure>>,
+) -> Result<TcpListener, Failure> {
+    let bound = async {
+        loop {
+            sleep(BIND_PAUSE).await;
+            match listen_clients(config, resolver).await {
+                Err(Failure::Name { .. }) => {}
+                bound => return bound,
+            }
+        }
+    };
+    let failure = tokio::select! {
+        bound = bound => match bound {
+            Ok(listener) => return Ok(listener),
+            Err(failure) => failure,
+        },
+        ended = &mut *driver => match ended {
+            Ok(Ok(())) => Failure::Panic("the driver has ended".into()),
+            Ok(Err(failure)) => failure,
+            Err(panic) => Failure::Panic(panic.to_string()),
+        },
+    };
+    driver.abort();
+    Err(failure)
+}
+
+fn not_bound(what: &'static str, port: u16, error: BindError) -> Failure {
+    match error {
+        BindError::Name { host, why } => Failure::Name { what, host, why },
+        BindError::Socket(source) => Failure::Bind { what, port, source },
+    }
 }
 
 /// Binds a port for peers. A name that does not resolve yet is no reason not

@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::Duration;
 
 use support::*;
+use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use zk_proto::Sid;
 use zk_proto::client::OpCode;
+use zk_server::Server;
+use zk_server::config::ServerConfig;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_through_any_server_are_read_on_all() {
@@ -80,7 +84,7 @@ async fn a_killed_leader_is_replaced_and_comes_back_as_a_follower() {
     assert_ne!(leader_of(&servers).await, leader);
 
     let config = member(&ports, leader.0 as usize, stopped.dir.path());
-    let back = zk_server::Server::start(config).await.unwrap();
+    let back = Server::start(config).await.unwrap();
     timeout(PATIENCE, back.serving())
         .await
         .expect("a server that was behind is synchronized");
@@ -126,4 +130,36 @@ async fn leader_of(servers: &std::collections::BTreeMap<Sid, Running>) -> Sid {
         }
     }
     panic!("nobody leads");
+}
+
+/// The name is one that no name server will ever know.
+const NOWHERE: &str = "clientPortAddress=zk-1.invalid\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_client_address_does_not_resolve_still_votes() {
+    let ports = free_ports::<3>();
+    let dirs: [TempDir; 2] = std::array::from_fn(|_| TempDir::new().unwrap());
+    let nameless = member_with(&ports, 1, dirs[0].path(), NOWHERE);
+    let without_clients = tokio::spawn(async move { Server::start(nameless).await.map(drop) });
+    let server = Server::start(member(&ports, 2, dirs[1].path()))
+        .await
+        .unwrap();
+    timeout(PATIENCE, server.serving())
+        .await
+        .expect("two of three are a quorum");
+    assert!(!without_clients.is_finished(), "it takes no clients yet");
+    without_clients.abort();
+}
+
+#[tokio::test]
+async fn a_server_alone_says_that_its_client_address_does_not_resolve() {
+    let dir = TempDir::new().unwrap();
+    let text = zoo_cfg(dir.path(), NOWHERE);
+    let config = ServerConfig::read(Path::new("zoo.cfg"), &text, None);
+    let started = timeout(PATIENCE, Server::start(config.unwrap().config));
+    let failure = started.await.expect("it does not wait").err().unwrap();
+    assert_eq!(failure.exit_code(), 4);
+    let message = failure.to_string();
+    let want = "cannot listen for clients: the name zk-1.invalid cannot be resolved: ";
+    assert!(message.starts_with(want), "{message}");
 }

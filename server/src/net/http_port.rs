@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{BACKLOG, bind_host};
+use super::{BACKLOG, BindError, Resolver, bind_host};
 use crate::config::HttpAddress;
 
 /// The admin or the metrics port: bound, or to be bound once it is free.
@@ -16,6 +17,7 @@ pub(crate) struct HttpPort {
     what: &'static str,
     at: HttpAddress,
     listener: Option<TcpListener>,
+    resolver: Arc<Resolver>,
 }
 
 impl HttpPort {
@@ -28,8 +30,9 @@ impl HttpPort {
         what: &'static str,
         at: &HttpAddress,
         is_required: bool,
-    ) -> io::Result<Self> {
-        let listener = match bind_host(&at.host, at.port, BACKLOG).await {
+        resolver: Arc<Resolver>,
+    ) -> Result<Self, BindError> {
+        let listener = match bind_host(&resolver, &at.host, at.port, BACKLOG).await {
             Ok(listener) => Some(listener),
             Err(error) if is_required => return Err(error),
             Err(error) => {
@@ -42,6 +45,7 @@ impl HttpPort {
             what,
             at: at.clone(),
             listener,
+            resolver,
         })
     }
 
@@ -61,7 +65,7 @@ impl HttpPort {
         let HttpAddress { host, port } = &self.at;
         loop {
             sleep(BIND_PAUSE).await;
-            if let Ok(listener) = bind_host(host, *port, BACKLOG).await {
+            if let Ok(listener) = bind_host(&self.resolver, host, *port, BACKLOG).await {
                 tracing::info!(host, port, "listening on the {} port", self.what);
                 return listener;
             }

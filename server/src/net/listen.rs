@@ -2,9 +2,30 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, lookup_host};
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use super::resolver::Resolver;
+
+/// Why a port of a host cannot be listened on.
+#[derive(Debug, Error)]
+pub(crate) enum BindError {
+    /// The name of the host has no address, or none was found in time.
+    #[error("the name {host} cannot be resolved: {why}")]
+    Name {
+        /// As it was written.
+        host: String,
+        /// What the look-up said.
+        why: String,
+    },
+    /// No address of the host takes a listener on this port.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+}
 
 /// Binds all addresses: IPv6 with IPv4 inside, or IPv4 where there is no IPv6.
 pub(crate) fn bind_any(port: u16, backlog: i32) -> io::Result<TcpListener> {
@@ -15,13 +36,20 @@ pub(crate) fn bind_any(port: u16, backlog: i32) -> io::Result<TcpListener> {
     })
 }
 
-/// Binds the first address that `host` resolves to.
-pub(crate) async fn bind_host(host: &str, port: u16, backlog: i32) -> io::Result<TcpListener> {
-    if let Ok(address) = host.parse() {
-        return bind_first(&[address], port, backlog);
-    }
-    let addresses: Vec<_> = lookup_host((host, port)).await?.map(|it| it.ip()).collect();
-    bind_first(&addresses, port, backlog)
+/// Binds the first address that `host` resolves to. Its name has
+/// [`LOOKUP_MAX`] to resolve.
+pub(crate) async fn bind_host(
+    resolver: &Arc<Resolver>,
+    host: &str,
+    port: u16,
+    backlog: i32,
+) -> Result<TcpListener, BindError> {
+    let addresses = resolver.addresses(host, LOOKUP_MAX).await;
+    let addresses = addresses.map_err(|why| BindError::Name {
+        host: host.to_owned(),
+        why,
+    })?;
+    Ok(bind_first(&addresses, port, backlog)?)
 }
 
 /// Binds the first of these addresses that belongs to this machine.
@@ -57,3 +85,36 @@ fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
 
 /// Connections that wait to be accepted, where nothing else is asked for.
 pub(crate) const BACKLOG: i32 = 1024;
+/// The name of a host to listen on has this long to resolve.
+const LOOKUP_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_listener_waits_long_for_its_name() {
+        let silent = Resolver::new(|_| pending());
+        let bound = timeout(LOOKUP_MAX * 5, bind_host(&silent, "zk-1", 0, BACKLOG));
+        let error = bound.await.expect("it gives up").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the name zk-1 cannot be resolved: the name servers have not answered"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_first_address_of_this_machine_is_listened_on() {
+        let elsewhere = "192.0.2.1".parse().unwrap();
+        let here: IpAddr = Ipv4Addr::LOCALHOST.into();
+        let resolver = Resolver::new(move |_| async move { Ok(vec![elsewhere, here]) });
+        for (host, want) in [("zk-1", here), ("127.0.0.1", here)] {
+            let listener = bind_host(&resolver, host, 0, BACKLOG).await.unwrap();
+            assert_eq!(listener.local_addr().unwrap().ip(), want);
+        }
+    }
+}
