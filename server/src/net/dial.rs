@@ -190,7 +190,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::net::TcpListener;
@@ -267,6 +267,16 @@ mod tests {
             started.elapsed() < EACH_MAX,
             "the second one was tried beside it"
         );
+    }
+
+    /// Where the machine has no IPv6, and where the server does not listen there.
+    #[tokio::test]
+    async fn an_ipv6_address_in_front_keeps_nobody_from_the_ipv4_address() {
+        let (_listener, ip, port) = listener().await;
+        let six = Ipv6Addr::LOCALHOST.into();
+        let resolver = Resolver::new(move |_| async move { Ok(vec![six, ip]) });
+        let (_, address) = dial(&resolver, "zk-1", port, EACH_MAX).await.unwrap();
+        assert_eq!(address.ip(), ip);
     }
 
     #[tokio::test]

@@ -285,6 +285,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn addresses_stay_in_the_order_of_the_answer_whatever_their_family() {
+        let six: IpAddr = "2001:db8::1".parse().unwrap();
+        let resolver = Resolver::new(move |_| async move { Ok(vec![six, ip(2), six, ip(1)]) });
+        let found = resolver.addresses("zk-1", Duration::from_secs(5)).await;
+        assert_eq!(found.unwrap(), [six, ip(2), ip(1)]);
+    }
+
+    #[tokio::test]
     async fn an_address_needs_no_name_server() {
         let resolver = Resolver::new(|_| pending());
         for literal in ["127.0.0.1", "::1"] {
