@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -78,6 +79,11 @@ async fn addresses(server: String) -> Vec<String> {
         Ok(Ok(found)) => found.collect(),
         Ok(Err(_)) | Err(_) => BTreeSet::new(),
     };
+    each(server, &found)
+}
+
+/// The servers behind a name that has these addresses.
+fn each(server: String, found: &BTreeSet<SocketAddr>) -> Vec<String> {
     // "localhost" is one server with an address of each family.
     if found.len() < 2 || found.iter().any(|address| address.ip().is_loopback()) {
         return vec![server];
@@ -192,6 +198,20 @@ mod tests {
             ("[::1]:5", "[::1]:5"),
         ] {
             assert_eq!(address(given), want);
+        }
+    }
+
+    #[test]
+    fn a_name_with_several_addresses_is_several_servers() {
+        let each = |found: &[&str]| {
+            let found = found.iter().map(|it| it.parse().unwrap()).collect();
+            each("zk-headless:2181".to_owned(), &found)
+        };
+        let pods = ["10.0.0.9:2181", "10.0.0.10:2181", "[2001:db8::1]:2181"];
+        assert_eq!(each(&pods), pods);
+        assert_eq!(each(&[pods[1], pods[0]]), pods[..2]);
+        for one in [&[][..], &pods[..1], &["127.0.0.1:2181", "[::1]:2181"]] {
+            assert_eq!(each(one), ["zk-headless:2181"], "{one:?}");
         }
     }
 

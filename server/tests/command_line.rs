@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -298,6 +299,66 @@ fn sigterm_closes_idle_connections_and_ends_with_0() {
     // A reset is an end, too.
     let _ = idle.read_to_end(&mut rest);
     assert_eq!(rest, b"");
+}
+
+#[test]
+fn a_member_that_waits_says_where_it_listens_and_whom_it_misses() {
+    let dir = TempDir::new().unwrap();
+    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let (one, other) = (free(), free());
+    let (quorum, election) = (port(&one), port(&other));
+    drop((one, other));
+    // Nobody listens on port 1, and no name server knows what ends in .invalid.
+    let text = format!(
+        "dataDir=data\nclientPort=0\nclientPortAddress=127.0.0.1\ninitLimit=10\nsyncLimit=5\n\
+         maxClientCnxns=17\nmaxSessionTimeout=50000\n\
+         admin.serverAddress=127.0.0.1\nadmin.serverPort=0\n\
+         metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\n\
+         metricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort=0\n\
+         server.1=127.0.0.1:{quorum}:{election}\nserver.2=127.0.0.1:3:1\nserver.3=zk-3.invalid:3:4\n"
+    );
+    std::fs::write(dir.path().join("zoo.cfg"), text).unwrap();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    std::fs::write(dir.path().join("data/myid"), "1\n").unwrap();
+    let mut child = quorate(dir.path(), &["server", "zoo.cfg"]).spawn().unwrap();
+    let (to, lines) = mpsc::channel();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        for line in log.lines() {
+            to.send(line.unwrap()).unwrap_or_default();
+        }
+    });
+    let mut said = String::new();
+    let end = Instant::now() + PATIENCE;
+    let is_told = |said: &str| {
+        let plight = said.lines().rfind(|line| line.contains("not serving"));
+        plight.is_some_and(|line| line.contains("refused") && line.contains("be resolved"))
+    };
+    while !is_told(&said) && Instant::now() < end {
+        if let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
+            said = format!("{said}{line}\n");
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    let version = zk_server::VERSION;
+    for want in [
+        &format!(
+            "starting version=\"{version}\" config=zoo.cfg sid=1 data_dir=data data_log_dir=data"
+        ),
+        &format!(
+            "ports client=\"127.0.0.1:0\" quorum=\"127.0.0.1:{quorum}\" election=\"127.0.0.1:{election}\" \
+             admin=\"127.0.0.1:0\" metrics=\"127.0.0.1:0\""
+        ),
+        "limits jute_maxbuffer=1048575 max_client_cnxns=17 max_cnxns=0 session_timeout_ms=\"6000..50000\" open_files_max=",
+        "not serving: this server reaches 1 of 3 servers, itself included, and 2 make a quorum",
+        "; server.2 at 127.0.0.1:1: ",
+        "; server.3 at zk-3.invalid:4: its name cannot be resolved: ",
+    ] {
+        assert!(said.contains(want), "{want} is not in\n{said}");
+    }
 }
 
 /// Longer than anything takes that works.
