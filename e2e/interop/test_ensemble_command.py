@@ -88,3 +88,17 @@ def test_ends_on_sigterm_while_starting(ensemble_command, after):
     time.sleep(after)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) in (0, -signal.SIGTERM), output()
+
+
+def test_a_key_that_is_unknown_is_named_once(peer, tmp_path):
+    if peer != "quorate":
+        pytest.skip("the reference has no such command")
+    command = [quorate_binary(), "ensemble", "3", "--client-port", str(free_ensemble_port(3)), "--set", "nonsense=1"]
+    with (tmp_path / "log").open("w+") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        STARTED.append(process)
+        output = (tmp_path / "log").read_text
+        wait_until(lambda: "connect string:" in output(), 20, output)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0, output()
+    assert output().count('key="nonsense"') == 1, output()

@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Reconcile ensembles until told to stop.
+    /// Reconcile ensembles until stopped by a signal.
     Run(RunArguments),
     /// Print the custom resource definition as YAML.
     Crd,
@@ -31,19 +31,19 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunArguments {
-    /// Image of ensembles that name none.
-    #[arg(long, env = "QUORATE_IMAGE", default_value = concat!("quorate/quorate:", env!("CARGO_PKG_VERSION")))]
+    /// Server image of ensembles that name none. The chart sets it.
+    #[arg(long, env = "QUORATE_IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     default_image: String,
-    /// Namespace to look after; all of them when empty.
+    /// Namespace to watch; all namespaces when empty.
     #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
     namespace: String,
     /// Namespace in which the operator's pods run; empty outside the cluster.
     #[arg(long, env = "POD_NAMESPACE")]
     pod_namespace: Option<String>,
-    /// Address of /metrics, /healthz and /livez; port 8080 of every address, IPv6 and IPv4, when absent.
+    /// Address of /metrics, /healthz and /livez; when absent, port 8080 on all IPv4 and IPv6 addresses.
     #[arg(long, env = "QUORATE_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Which log lines are written.
+    /// Log filter: a level, or `target=level` pairs.
     #[arg(long, env = "QUORATE_LOG", default_value = "info")]
     log: String,
     /// Write log lines as JSON.

@@ -13,23 +13,24 @@ use crate::process::{self, Logging};
 /// Arguments of `quorate server`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Without FILE the server listens on 127.0.0.1:2181 and keeps its data in ./quorate-data.\n\
+    after_help = "Without FILE the server listens on 127.0.0.1:2181 only, keeps its data in ./quorate-data, has no admin\n\
+                        port, answers every four-letter word and purges old snapshots daily; --set changes each of these.\n\
                         Once it serves, it prints `connect string: HOST:PORT` on standard output."
 )]
 pub(crate) struct Server {
-    /// Its zoo.cfg.
+    /// The zoo.cfg of the server.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The same, named.
+    /// The same as FILE.
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
-    /// Where the data is kept if there is no zoo.cfg.
+    /// Data directory, without a zoo.cfg [default: ./quorate-data]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "config"])]
     data_dir: Option<PathBuf>,
-    /// Client port if there is no zoo.cfg [default: 2181]
+    /// Client port, without a zoo.cfg [default: 2181]
     #[arg(long, value_name = "PORT", conflicts_with_all = ["file", "config"])]
     port: Option<u16>,
-    /// A further `key=value` of zoo.cfg if there is none.
+    /// Sets a key of zoo.cfg, without a zoo.cfg; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with_all = ["file", "config"])]
     settings: Vec<String>,
 }

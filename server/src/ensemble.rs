@@ -20,13 +20,13 @@ pub(crate) struct Ensemble {
     /// Number of servers.
     #[arg(default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     servers: u16,
-    /// Where the data is kept; without it, in a directory that is removed at the end.
+    /// Data directory; without it, a temporary one that is removed at the end.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Client port of the first server; the others follow.
+    /// Client port of the first server; the others use the ports after it.
     #[arg(long, default_value_t = 21811, value_parser = clap::value_parser!(u16).range(1..=62_000))]
     client_port: u16,
-    /// A further `key=value` of zoo.cfg for all servers.
+    /// Sets a key of zoo.cfg for all servers; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
@@ -133,7 +133,11 @@ impl Ensemble {
         }
         text += &process::path_property("dataDir", &data)?;
         let loaded = ServerConfig::read(Path::new("embedded zoo.cfg"), &text, Some(Sid(n.into())));
-        Ok(loaded.map_err(Failure::from)?.config)
+        let loaded = loaded.map_err(Failure::from)?;
+        if n == 1 {
+            process::warn(&loaded.warnings);
+        }
+        Ok(loaded.config)
     }
 }
 

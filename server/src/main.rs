@@ -18,9 +18,10 @@ use clap::{Parser, Subcommand};
     name = "quorate",
     version,
     long_version = zk_server::VERSION,
-    after_help = "Exit codes: 0 stopped as told, 1 something unexpected, 2 arguments or configuration,\n\
-                  3 data that cannot be loaded, 4 a client port that cannot be bound, 10 disk, 13 state,\n\
-                  14 a quorum port that cannot be bound. docs/configuration.md lists every key of zoo.cfg."
+    after_help = "Exit codes: 0 stopped by a signal, 1 unexpected error, 2 wrong arguments or configuration,\n\
+                  3 data that cannot be loaded, 4 client, admin or metrics port cannot be bound, 10 disk failure,\n\
+                  13 inconsistent state, 14 quorum or election port cannot be bound.\n\
+                  docs/configuration.md lists every key of zoo.cfg."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -31,13 +32,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run one server, with a zoo.cfg or without any.
+    /// Run one server, with or without a zoo.cfg.
     Server(alone::Server),
-    /// Run a whole ensemble on loopback in this process.
+    /// Run a whole ensemble in this process, on loopback, to try things out.
     Ensemble(ensemble::Ensemble),
-    /// Run the server of a pod: its id is the pod's ordinal plus one.
+    /// Run the server of a pod; its id is the ordinal in the pod's name plus one.
     Pod(pod::Pod),
-    /// Show role, zxid, epoch, connections and latency of servers.
+    /// Show the role, zxid, epoch, connections and latency of servers.
     Status(status::Status),
     /// Print the version.
     Version,

@@ -14,11 +14,11 @@ use crate::volume::{self, Belonging};
 /// Arguments of `quorate pod`.
 #[derive(clap::Args)]
 pub(crate) struct Pod {
-    /// Its zoo.cfg.
+    /// The zoo.cfg of the server.
     #[arg(long, env = "QUORATE_CONFIG", default_value = "/etc/quorate/zoo.cfg")]
     config: PathBuf,
-    /// Ensemble that the pod belongs to, such as `default/zk`. The name is stored on the data volume, and the
-    /// data of another ensemble, of another number of voters or of another member is refused. Not checked when absent.
+    /// Ensemble that the pod belongs to, such as `default/zk`. The name is stored on the data volume, and a volume
+    /// of another ensemble, of another number of voters or of another member is refused. Not checked when absent.
     #[arg(long, env = "QUORATE_ENSEMBLE")]
     ensemble: Option<String>,
 }

@@ -19,7 +19,7 @@ use zk_server::config::{LoggingConfig, ServerConfig, Warning};
 /// How to log. An argument goes before the environment, that before zoo.cfg.
 #[derive(clap::Args)]
 pub(crate) struct Logging {
-    /// How log lines look [default: text]
+    /// Format of log lines [default: text]
     #[arg(
         long,
         global = true,
@@ -28,7 +28,7 @@ pub(crate) struct Logging {
         hide_env_values = true
     )]
     log_format: Option<LogFormat>,
-    /// What is logged: a level, or `target=level` pairs [default: info]
+    /// Log filter: a level, or `target=level` pairs [default: info]
     #[arg(long, global = true, env = "QUORATE_LOG", hide_env_values = true)]
     log: Option<String>,
 }
@@ -75,7 +75,7 @@ pub(crate) fn warn(warnings: &[Warning]) {
             line,
             key,
             reason,
-            "a key of zoo.cfg does not do what it says"
+            "a key of zoo.cfg has no effect or another one than written"
         );
     }
 }

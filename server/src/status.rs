@@ -16,11 +16,11 @@ use crate::process;
 /// Arguments of `quorate status`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Asks every server the four-letter word srvr, so it shows Apache ZooKeeper's servers as well.\n\
-                        Exits 1 if one cannot be reached or does not serve."
+    after_help = "It sends the four-letter word srvr, so it works with Apache ZooKeeper, too.\n\
+                        Exits with 1 if a server cannot be reached or does not serve."
 )]
 pub(crate) struct Status {
-    /// Client ports; a connect string with commas is taken apart.
+    /// Client ports of the servers; a connect string with commas works, too.
     #[arg(
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:2181",

@@ -76,8 +76,17 @@ fn the_architecture_names_every_module_and_nothing_that_is_not_there() {
 #[test]
 fn links_of_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let documents = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
-    let mut documents: Vec<_> = documents.iter().map(|it| root.join(it)).collect();
+    let documents = [
+        "README",
+        "ARCHITECTURE",
+        "CHANGELOG",
+        "CONTRIBUTING",
+        "SECURITY",
+    ];
+    let mut documents: Vec<_> = documents
+        .iter()
+        .map(|it| root.join(format!("{it}.md")))
+        .collect();
     documents.extend(below(&root.join("docs"), "md"));
     let mut count = 0;
     for document in &documents {

@@ -33,7 +33,7 @@ pub(crate) enum TxnLog {
         /// transaction. Takes as much memory as the tree.
         #[arg(long, value_name = "FILE")]
         snapshot: Option<PathBuf>,
-        /// Logs, such as version-2/log.100000001; in the order of their names.
+        /// Logs, such as version-2/log.100000001; they are checked in the order of their names.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -42,7 +42,7 @@ pub(crate) enum TxnLog {
 /// What can be done with snapshots.
 #[derive(Subcommand)]
 pub(crate) enum Snapshot {
-    /// Print one line for each session, each list of the ACL table and each znode.
+    /// Print one line for each session, each ACL and each znode.
     Dump {
         /// Snapshots, such as version-2/snapshot.100000001 or one that ends in .gz or .snappy.
         #[arg(required = true, value_name = "FILE")]
