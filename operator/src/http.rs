@@ -2,24 +2,25 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Request, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time;
 
 use crate::looks::Looks;
 use crate::metrics::Metrics;
+use crate::places::{Places, Progress};
 
 /// Listens at `address`, or where none is given on every address of the machine, IPv6 and IPv4.
 pub async fn listen(address: Option<SocketAddr>) -> io::Result<TcpListener> {
@@ -37,50 +38,61 @@ async fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// Serves until the listener fails.
-pub async fn serve(listener: TcpListener, metrics: Metrics, looks: Looks) -> io::Result<()> {
-    serve_within(listener, metrics, looks, HEADER_TIMEOUT).await
-}
-
-async fn serve_within(
-    listener: TcpListener,
-    metrics: Metrics,
-    looks: Looks,
-    header_timeout: Duration,
-) -> io::Result<()> {
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, metrics: Metrics, looks: Looks) {
     let router = Router::new()
         .route("/metrics", get(text))
         .route("/healthz", get(health))
         .route("/livez", get(liveness))
         .with_state((metrics, looks));
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    serve_router(listener, router, HEADER_TIMEOUT).await;
+}
+
+async fn serve_router(listener: TcpListener, router: Router, header_timeout: Duration) {
+    let mut places = Places::default();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
-        let place = place.map_err(io::Error::other)?;
-        let stream = match listener.accept().await {
-            Ok((stream, _remote)) => stream,
+        let (stream, remote) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let router = router.clone();
-        tokio::spawn(async move {
-            let _place = place;
-            connection(stream, router, header_timeout).await;
-        });
+        if !places.make_room(CONNECTIONS_MAX) {
+            tracing::debug!(%remote, "a connection was refused: a request is in work on every other");
+            continue;
+        }
+        let progress = Progress::default();
+        let served = connection(stream, router.clone(), progress.clone(), header_timeout);
+        let task = tokio::spawn(served);
+        places.take(remote.ip(), progress, task.abort_handle());
     }
 }
 
 /// Whoever sends no request, sends it slowly or does not take the answer loses the connection.
-async fn connection(stream: TcpStream, router: Router, header_timeout: Duration) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    progress: Progress,
+    header_timeout: Duration,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        progress.asked();
+        let (answer, progress) = (router.call(request), progress.clone());
+        async move {
+            let answer = answer.await;
+            progress.answered();
+            answer
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     match time::timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection ended early"),
@@ -116,7 +128,7 @@ async fn liveness(State((_, looks)): State<(Metrics, Looks)>) -> (StatusCode, &'
 }
 
 const PORT_DEFAULT: u16 = 8080;
-/// One Prometheus and two probes need three.
+/// One Prometheus and two probes need three. The others are for strangers, who lose theirs to whoever comes.
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -125,9 +137,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+    use tokio::sync::Notify;
+
+    use axum::routing::get as get_route;
 
     use super::*;
+
+    const FLOOD_FROM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 31);
 
     async fn started() -> (SocketAddr, Looks) {
         let listener = listen(Some((Ipv4Addr::LOCALHOST, 0).into())).await.unwrap();
@@ -164,16 +184,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_sends_no_request_loses_the_connection_and_blocks_nobody_for_long() {
+    async fn whoever_sends_no_request_loses_the_connection() {
         let listener = listen(Some((Ipv4Addr::LOCALHOST, 0).into())).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let looks = Looks::new(Instant::now());
-        tokio::spawn(serve_within(
-            listener,
-            Metrics::new(),
-            looks,
-            Duration::from_millis(200),
-        ));
+        let router = Router::new().route("/livez", get_route(|| async { "ok" }));
+        tokio::spawn(serve_router(listener, router, Duration::from_millis(200)));
         let mut idle = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -187,6 +202,67 @@ mod tests {
             let end = time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
             assert!(end.is_ok(), "the connection is still open");
         }
+    }
+
+    /// Opens connections from another address without a pause and says nothing on them.
+    async fn flood(address: SocketAddr) {
+        let mut silent = std::collections::VecDeque::new();
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((FLOOD_FROM, 0).into()).unwrap();
+            if let Ok(stream) = socket.connect(address).await {
+                silent.push_back(stream);
+            }
+            if silent.len() > 3 * CONNECTIONS_MAX {
+                silent.pop_front();
+            }
+            time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_silent_connections_keeps_no_probe_waiting() {
+        let (address, _) = started().await;
+        let flood = tokio::spawn(flood(address));
+        time::sleep(Duration::from_millis(500)).await;
+        for probe in 0..20 {
+            let answer = time::timeout(Duration::from_secs(2), get(address, "/livez")).await;
+            let answer = answer.unwrap_or_else(|_| panic!("probe {probe} was not answered"));
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            time::sleep(Duration::from_millis(25)).await;
+        }
+        assert!(!flood.is_finished(), "the flood went on all the while");
+        flood.abort();
+    }
+
+    #[tokio::test]
+    async fn a_request_in_work_keeps_its_place_in_a_crowd_of_its_own_address() {
+        let asked = Arc::new(Notify::new());
+        let go_on = Arc::new(Notify::new());
+        let slow = {
+            let (asked, go_on) = (Arc::clone(&asked), Arc::clone(&go_on));
+            get_route(move || async move {
+                asked.notify_one();
+                go_on.notified().await;
+                "done"
+            })
+        };
+        let router = Router::new().route("/slow", slow);
+        let listener = listen(Some((Ipv4Addr::LOCALHOST, 0).into())).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_router(listener, router, HEADER_TIMEOUT));
+        let answer = tokio::spawn(async move { get(address, "/slow").await });
+        asked.notified().await;
+        let mut silent = Vec::new();
+        for _ in 0..3 * CONNECTIONS_MAX {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        // The first of them was sent away, so every one of them was accepted or is about to be.
+        let end = time::timeout(Duration::from_secs(10), silent[0].read(&mut [0; 1])).await;
+        assert!(!matches!(end.unwrap(), Ok(1..)));
+        go_on.notify_one();
+        let answer = time::timeout(Duration::from_secs(10), answer).await;
+        assert!(answer.unwrap().unwrap().ends_with("done"));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ pub mod ensemble;
 pub mod http;
 pub mod looks;
 pub mod metrics;
+mod places;
 pub mod quantity;
 pub mod quorum_client;
 pub mod resources;

@@ -109,6 +109,6 @@ async fn run(arguments: RunArguments) -> anyhow::Result<()> {
             tracing::info!("operator stopped");
             Ok(())
         }
-        result = http::serve(listener, metrics, looks) => result.context("serving metrics"),
+        () = http::serve(listener, metrics, looks) => Ok(()),
     }
 }

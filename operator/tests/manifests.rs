@@ -97,6 +97,22 @@ fn deleting_the_manifest_of_the_operator_deletes_no_definition_and_no_ensemble()
 }
 
 #[test]
+fn nobody_reaches_the_pod_of_the_operator_unless_the_chart_is_told_so() {
+    let manifest = documents("deploy/operator.yaml");
+    let of_kind = |kind: &str| {
+        manifest
+            .iter()
+            .find(|object| object["kind"] == kind)
+            .unwrap()
+    };
+    let policy = &of_kind("NetworkPolicy")["spec"];
+    let deployment = &of_kind("Deployment")["spec"];
+    assert_eq!(policy["podSelector"], deployment["selector"]);
+    assert_eq!(policy["policyTypes"], serde_json::json!(["Ingress"]));
+    assert_eq!(policy["ingress"], serde_json::json!([]));
+}
+
+#[test]
 fn the_chart_grants_exactly_the_rights_that_the_controller_declares() {
     let rules: Value =
         serde_saphyr::from_str(&read("charts/zookeeper-operator/files/rules.yaml")).unwrap();
