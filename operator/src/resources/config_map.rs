@@ -97,10 +97,12 @@ fn decided() -> [(&'static str, String); 8] {
 
 /// File name of the configuration inside the ConfigMap.
 const ZOO_CFG_KEY: &str = "zoo.cfg";
-/// Values a user may replace. Ticks are 2 s; limits count ticks; old snapshots and logs are purged every hour.
-const DEFAULTS: [(&str, &str); 5] = [
+/// Values a user may replace. Ticks are 2 s; limits count ticks; old snapshots and logs are purged every hour; a
+/// member takes peers only from addresses that the host names of the pods have, which a service mesh hides.
+const DEFAULTS: [(&str, &str); 6] = [
     ("autopurge.purgeInterval", "1"),
     ("autopurge.snapRetainCount", "3"),
+    ("quorate.peerAddresses", "listed"),
     ("tickTime", "2000"),
     ("initLimit", "10"),
     ("syncLimit", "5"),
@@ -157,6 +159,17 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("zookeeper.autopurge.purgeInterval=0\n"));
+    }
+
+    #[test]
+    fn peers_come_from_the_addresses_of_the_pods_unless_the_user_says_otherwise() {
+        let mut ensemble = valid(3);
+        assert!(zoo_cfg(&ensemble).contains("quorate.peerAddresses=listed\n"));
+        let key = "quorate.peerAddresses".to_owned();
+        ensemble.config.insert(key, "any".to_owned());
+        let text = zoo_cfg(&ensemble);
+        assert!(text.contains("quorate.peerAddresses=any\n"));
+        assert_eq!(text.matches("peerAddresses").count(), 1, "{text}");
     }
 
     #[test]
