@@ -16,6 +16,14 @@ pub fn amount(text: &str) -> Option<f64> {
     amount.is_finite().then_some(amount * factor)
 }
 
+/// The smallest amount in whole mebibytes that is no less than so many bytes.
+pub fn whole_mebibytes(bytes: f64) -> String {
+    let mebibytes = (bytes / MEBI).ceil();
+    format!("{mebibytes}Mi")
+}
+
+const MEBI: f64 = 1_048_576.0;
+
 fn factor(suffix: &str) -> Option<f64> {
     const KIBI: f64 = 1024.0;
     Some(match suffix {

@@ -14,7 +14,7 @@ use zk_operator_api::{
     Storage, ZookeeperEnsemble, ZookeeperEnsembleSpec,
 };
 
-use crate::quantity::amount;
+use crate::quantity::{amount, whole_mebibytes};
 use crate::zoo_cfg_keys::{self, KeyError};
 
 /// What an ensemble shall be, with every default filled in.
@@ -79,6 +79,18 @@ pub enum ValidationError {
         path: String,
         /// What stands there.
         text: String,
+    },
+    /// An amount of memory or disk that Kubernetes would store in thousandths of a byte.
+    #[error(
+        "spec.resources.{path} is {text:?}, which is no whole number of bytes; {next} is the next amount that is"
+    )]
+    Fraction {
+        /// Field within `spec.resources`.
+        path: String,
+        /// What stands there.
+        text: String,
+        /// An amount that is no smaller.
+        next: String,
     },
     /// A key that the operator writes itself.
     #[error("spec.config sets {0:?}, which the operator owns")]
@@ -169,15 +181,27 @@ impl ValidatedEnsemble {
     }
 }
 
-/// The API server refuses such text when it reads the StatefulSet, and does not say in which field it stands.
+/// The API server refuses text that is no amount when it reads the StatefulSet, and does not say in which field it
+/// stands. A part of a byte it takes.
 fn check_amounts(list: &str, amounts: &BTreeMap<String, Quantity>) -> Result<(), ValidationError> {
-    match amounts.iter().find(|(_, text)| amount(&text.0).is_none()) {
-        Some((name, text)) => Err(ValidationError::Amount {
-            path: format!("{list}.{name}"),
-            text: text.0.clone(),
-        }),
-        None => Ok(()),
+    for (name, Quantity(text)) in amounts {
+        let path = format!("{list}.{name}");
+        let Some(found) = amount(text) else {
+            return Err(ValidationError::Amount {
+                path,
+                text: text.clone(),
+            });
+        };
+        let is_bytes = BYTES.iter().any(|bytes| name.starts_with(bytes));
+        if is_bytes && found.fract() != 0.0 {
+            return Err(ValidationError::Fraction {
+                path,
+                text: text.clone(),
+                next: whole_mebibytes(found),
+            });
+        }
     }
+    Ok(())
 }
 
 fn check_config(config: &BTreeMap<String, String>) -> Result<(), ValidationError> {
@@ -202,6 +226,8 @@ fn check_config(config: &BTreeMap<String, String>) -> Result<(), ValidationError
     Ok(())
 }
 
+/// Resources that are counted in bytes; the name of a huge page ends in its size.
+const BYTES: [&str; 3] = ["memory", "ephemeral-storage", "hugepages-"];
 const ENSEMBLE_SIZES: [i32; 5] = [1, 3, 5, 7, 9];
 const CLUSTER_DOMAIN_DEFAULT: &str = "cluster.local";
 
@@ -244,6 +270,41 @@ mod tests {
             error.to_string(),
             "spec.resources.limits.memory is \"lots\", but must be an amount such as 512Mi, 2Gi or 500m"
         );
+    }
+
+    /// Kubernetes would store thousandths of a byte, and show them to whoever looks at the pod.
+    #[test]
+    fn memory_and_disk_are_whole_bytes() {
+        let refusal = |name: &str, text: &str| {
+            let mut ensemble = sample("zk", 3);
+            ensemble.spec.resources = Some(ComputeResources {
+                requests: BTreeMap::from([(name.to_owned(), Quantity(text.to_owned()))]),
+                limits: BTreeMap::new(),
+            });
+            let checked = ValidatedEnsemble::new(&ensemble, "image");
+            checked.err().map(|error| error.to_string())
+        };
+        assert_eq!(
+            refusal("memory", "0.2Gi").unwrap(),
+            "spec.resources.requests.memory is \"0.2Gi\", which is no whole number of bytes; 205Mi is the next amount that is"
+        );
+        for (name, text) in [
+            ("memory", "512m"),
+            ("ephemeral-storage", "0.3Mi"),
+            ("hugepages-2Mi", "1.5"),
+        ] {
+            let text = refusal(name, text).unwrap();
+            assert!(text.contains("1Mi is the next amount"), "{text}");
+        }
+        for (name, text) in [
+            ("memory", "0.5Gi"),
+            ("memory", "1.5G"),
+            ("memory", "1e9"),
+            ("cpu", "100m"),
+            ("cpu", "0.2"),
+        ] {
+            assert_eq!(refusal(name, text), None, "{name} {text}");
+        }
     }
 
     #[test]
