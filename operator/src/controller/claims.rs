@@ -56,9 +56,10 @@ pub(super) async fn check(
         .map(|(ordinal, claim)| facts(*ordinal, claim))
         .collect();
     volumes::check(ensemble, &facts).map_err(|refusal| match refusal {
-        Refusal::Foreign(names) => {
-            ReconcileError::NameTaken(format!("PersistentVolumeClaim {names}"))
-        }
+        Refusal::Foreign(names) => ReconcileError::NameTaken {
+            objects: format!("PersistentVolumeClaim {names}"),
+            how: String::new(),
+        },
         Refusal::Unfit(text) => ReconcileError::VolumesUnfit(text),
     })
 }

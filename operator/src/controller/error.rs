@@ -19,9 +19,14 @@ pub enum ReconcileError {
     Fetch(#[source] Box<kube::Error>),
     /// Objects of these names exist and belong to somebody else.
     #[error(
-        "nothing is applied, because objects of these names are there and are not this ensemble's: {0}. Delete or rename them, or give the ensemble another name"
+        "nothing is applied, because objects of these names are there and are not this ensemble's: {objects}. Delete or rename them, or give the ensemble another name{how}"
     )]
-    NameTaken(String),
+    NameTaken {
+        /// Which, and whose.
+        objects: String,
+        /// How to delete one without what hangs on it; empty if nothing does.
+        how: String,
+    },
     /// Volumes are there over which the ensemble must not be made.
     #[error("nothing is applied: {0}")]
     VolumesUnfit(String),
@@ -77,11 +82,14 @@ pub enum ReconcileError {
 impl ReconcileError {
     /// Short constant for the condition, the Event and the metric.
     pub fn reason(&self) -> &'static str {
+        if self.namespace_terminates() {
+            return "NamespaceTerminating";
+        }
         match self {
             Self::Undecodable(_) => "ObjectUndecodable",
             Self::Invalid(_) => "SpecInvalid",
             Self::Fetch(_) => "FetchFailed",
-            Self::NameTaken(_) => "NameTaken",
+            Self::NameTaken { .. } => "NameTaken",
             Self::VolumesUnfit(_) => "VolumesUnfit",
             Self::FormerEnsemble(_) => "FormerEnsemble",
             Self::Apply { .. } => "ApplyFailed",
@@ -102,26 +110,38 @@ impl ReconcileError {
 
     /// It passes by itself within seconds, so nobody needs to be warned.
     pub fn passes_by_itself(&self) -> bool {
-        matches!(self, Self::FormerEnsemble(_))
+        matches!(self, Self::FormerEnsemble(_)) || self.namespace_terminates()
     }
 
-    /// The API server did not answer at all, so the next attempt need not spare it.
-    pub fn got_no_answer(&self) -> bool {
+    /// The namespace is being deleted, so that nothing can be made in it; the ensemble goes soon as well.
+    pub fn namespace_terminates(&self) -> bool {
+        self.source_error().is_some_and(is_namespace_terminating)
+    }
+
+    fn source_error(&self) -> Option<&kube::Error> {
         match self {
             Self::Undecodable(_)
             | Self::Invalid(_)
-            | Self::NameTaken(_)
+            | Self::NameTaken { .. }
             | Self::VolumesUnfit(_)
             | Self::FormerEnsemble(_)
-            | Self::OldDefinition(_) => false,
-            Self::Deadline(_) => true,
+            | Self::OldDefinition(_)
+            | Self::Deadline(_) => None,
             Self::Fetch(source)
             | Self::Apply { source, .. }
             | Self::Observe { source, .. }
             | Self::Act { source, .. }
             | Self::Strategy(source)
             | Self::Collect(source)
-            | Self::Status(source) => !matches!(source.as_ref(), kube::Error::Api(_)),
+            | Self::Status(source) => Some(source),
+        }
+    }
+
+    /// The API server did not answer at all, so the next attempt need not spare it.
+    pub fn got_no_answer(&self) -> bool {
+        match self.source_error() {
+            Some(source) => !matches!(source, kube::Error::Api(_)),
+            None => matches!(self, Self::Deadline(_)),
         }
     }
 
@@ -134,26 +154,29 @@ impl ReconcileError {
     }
 
     fn source_text(&self) -> Option<String> {
-        match self {
-            Self::Undecodable(_)
-            | Self::NameTaken(_)
-            | Self::VolumesUnfit(_)
-            | Self::FormerEnsemble(_)
-            | Self::OldDefinition(_)
-            | Self::Deadline(_) => None,
-            Self::Invalid(error) => Some(error.to_string()),
-            Self::Apply { source, .. } => Some(match spec_field(source) {
-                Some(field) => format!("{field}: {}", text(source)),
-                None => text(source),
-            }),
-            Self::Fetch(source)
-            | Self::Observe { source, .. }
-            | Self::Act { source, .. }
-            | Self::Strategy(source)
-            | Self::Collect(source)
-            | Self::Status(source) => Some(text(source)),
+        if let Self::Invalid(error) = self {
+            return Some(error.to_string());
         }
+        let source = self.source_error()?;
+        let is_of_object = matches!(self, Self::Apply { .. });
+        let field = is_of_object.then(|| spec_field(source)).flatten();
+        Some(match field {
+            Some(field) => format!("{field}: {}", text(source)),
+            None => text(source),
+        })
     }
+}
+
+/// How the API server refuses whatever would be made in a namespace that is being deleted.
+pub(super) fn is_namespace_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(refusal) = error else {
+        return false;
+    };
+    let details = refusal.details.as_ref();
+    details.is_some_and(|details| {
+        let mut causes = details.causes.iter();
+        causes.any(|cause| cause.reason == "NamespaceTerminating")
+    })
 }
 
 /// The field of an ensemble's spec from which the refused field of an object was made.

@@ -56,7 +56,7 @@ impl Failures {
     }
 }
 
-/// Logs the error, once, and says when to try again.
+/// Logs the error and says when to try again.
 pub(super) fn error_policy<A: QuorumAdmin>(
     ensemble: Arc<Watched>,
     error: &ReconcileError,
@@ -92,14 +92,24 @@ pub(super) fn error_policy<A: QuorumAdmin>(
     };
     let delay = backoff(failures, full_max_ms, RandomState::new().hash_one(failures));
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    tracing::warn!(
-        namespace,
-        ensemble = name,
-        reason,
-        error = error_chain,
-        delay_ms,
-        "reconcile failed, trying again"
-    );
+    if !error.passes_by_itself() {
+        tracing::warn!(
+            namespace,
+            ensemble = name,
+            reason,
+            error = error_chain,
+            delay_ms,
+            "reconcile failed, trying again"
+        );
+    } else if failures == 1 {
+        tracing::info!(
+            namespace,
+            ensemble = name,
+            reason,
+            error = error_chain,
+            "waiting for what passes by itself"
+        );
+    }
     Action::requeue(delay)
 }
 

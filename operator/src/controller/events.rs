@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use zk_operator_api::{ConditionType, ZookeeperEnsembleStatus};
 
 use super::ReconcileError;
+use super::error::is_namespace_terminating;
 use crate::ensemble::{Observation, Step, WaitReason};
 use crate::resources::MANAGED_BY_VALUE;
 use crate::status;
@@ -133,6 +134,10 @@ impl Announcer {
         previous: Option<&ZookeeperEnsembleStatus>,
         error: &ReconcileError,
     ) {
+        if error.namespace_terminates() {
+            // No Event can be made there any more, either.
+            return;
+        }
         let (reason, message) = (error.reason(), error.chain());
         if is_news(previous, ConditionType::Reconciled, reason, &message) {
             let type_ = if error.passes_by_itself() {
@@ -175,7 +180,10 @@ impl Announcer {
             ..Event::default()
         };
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        if let Err(error) = events.create(&PostParams::default(), &event).await {
+        let written = events.create(&PostParams::default(), &event).await;
+        if let Err(error) = written
+            && !is_namespace_terminating(&error)
+        {
             tracing::warn!(%namespace, ensemble = %name, reason, %error, "Event not written");
         }
     }

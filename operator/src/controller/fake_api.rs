@@ -61,7 +61,7 @@ pub(super) struct FakeApi {
     pub(super) objects: Arc<Mutex<BTreeMap<String, Value>>>,
     pub(super) refusals: Arc<Mutex<BTreeMap<String, u16>>>,
     /// What a refusal says, where it matters, by the request's line.
-    pub(super) messages: Arc<Mutex<BTreeMap<String, String>>>,
+    pub(super) words: Arc<Mutex<BTreeMap<String, Value>>>,
     pub(super) seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) looks: Looks,
     /// Events about the StatefulSet.
@@ -75,7 +75,7 @@ impl FakeApi {
             pods: Arc::default(),
             objects: Arc::default(),
             refusals: Arc::default(),
-            messages: Arc::default(),
+            words: Arc::default(),
             seen: Arc::default(),
             looks: Looks::new(Instant::now()),
             events: Arc::default(),
@@ -93,9 +93,19 @@ impl FakeApi {
 
     /// Answers requests of this line with an error code and this message.
     pub(super) fn refuse_with(self, line: &str, code: u16, message: &str) -> Self {
-        let mut messages = self.messages.lock().unwrap();
-        messages.insert(line.to_owned(), message.to_owned());
-        drop(messages);
+        self.refuse_in_words(line, code, json!({ "message": message }))
+    }
+
+    /// Answers requests of this line as the API server does while the namespace is being deleted.
+    pub(super) fn refuse_in_terminating_namespace(self, line: &str) -> Self {
+        let message = "zk is forbidden: unable to create new content in namespace default because it is being terminated";
+        let cause = json!({ "reason": "NamespaceTerminating", "message": "namespace default is being terminated", "field": "metadata.namespace" });
+        let words = json!({ "message": message, "details": { "name": "zk", "causes": [cause] } });
+        self.refuse_in_words(line, 403, words)
+    }
+
+    fn refuse_in_words(self, line: &str, code: u16, words: Value) -> Self {
+        self.words.lock().unwrap().insert(line.to_owned(), words);
         self.refuse(line, code)
     }
 
@@ -147,8 +157,8 @@ impl FakeApi {
             Some(NEVER) => std::future::pending().await,
             Some(code) => {
                 let mut refusal = refusal_of(code);
-                if let Some(message) = self.messages.lock().unwrap().get(&seen.line()) {
-                    refusal["message"] = json!(message);
+                if let Some(words) = self.words.lock().unwrap().get(&seen.line()) {
+                    merge(&mut refusal, words);
                 }
                 (code, refusal)
             }

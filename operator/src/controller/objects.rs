@@ -140,7 +140,7 @@ pub(super) async fn apply(
 ) -> Result<Applied, ReconcileError> {
     let namespace = ensemble.namespace.as_str();
     let found = find(client, namespace, wanted).await?;
-    check_owners(&ensemble.owner, wanted, &found)?;
+    check_owners(namespace, &ensemble.owner, wanted, &found)?;
     let is_new = |(object, found): (&Wanted, &Option<DynamicObject>)| {
         object.is_stateful_set() && found.is_none()
     };
@@ -253,12 +253,14 @@ async fn find(
 }
 
 fn check_owners(
+    namespace: &str,
     owner: &OwnerReference,
     wanted: &[Wanted],
     found: &[Option<DynamicObject>],
 ) -> Result<(), ReconcileError> {
     let mut former = Vec::new();
     let mut taken = Vec::new();
+    let mut how = String::new();
     for (object, found) in wanted.iter().zip(found) {
         let Some(found) = found else { continue };
         match ownership(&found.metadata, owner) {
@@ -266,11 +268,20 @@ fn check_owners(
             Ownership::Former => former.push(format!("{} {}", object.kind, object.name)),
             Ownership::Foreign(whose) => {
                 taken.push(format!("{} {} ({whose})", object.kind, object.name));
+                if object.is_stateful_set() {
+                    how = format!(
+                        ". To keep the pods of the StatefulSet running, delete it with: kubectl delete statefulset {} -n {namespace} --cascade=orphan",
+                        object.name
+                    );
+                }
             }
         }
     }
     if !taken.is_empty() {
-        return Err(ReconcileError::NameTaken(taken.join(", ")));
+        return Err(ReconcileError::NameTaken {
+            objects: taken.join(", "),
+            how,
+        });
     }
     if !former.is_empty() {
         return Err(ReconcileError::FormerEnsemble(former.join(", ")));

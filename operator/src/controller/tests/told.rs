@@ -173,6 +173,46 @@ async fn a_definition_that_is_older_than_the_operator_is_named_with_the_cure() {
     }
 }
 
+/// The garbage collector of the namespace removes the objects of an ensemble before the ensemble itself.
+#[tokio::test]
+async fn a_namespace_that_is_being_deleted_is_no_failure_to_warn_of() {
+    for line in [
+        "try /services zk-client",
+        "patch /services zk-client",
+        "create /pods/eviction zk-1",
+    ] {
+        let api = FakeApi::new();
+        api.settle().await;
+        api.objects.lock().unwrap().remove("/services zk-client");
+        let api = api.refuse_in_terminating_namespace(line);
+        let error = api.reconcile().await.unwrap_err();
+        assert_eq!(error.reason(), "NamespaceTerminating", "{line}");
+        assert!(error.passes_by_itself());
+        let events = api.events_of("NamespaceTerminating");
+        assert!(events.is_empty(), "none can be made there: {events:?}");
+        assert_eq!(condition(&api.status(), "Ready").1, "NamespaceTerminating");
+    }
+}
+
+#[tokio::test]
+async fn a_stateful_set_that_is_taken_can_be_deleted_without_its_pods() {
+    let taken = |kind_and_name: &'static str| async move {
+        let api = FakeApi::new();
+        api.put(
+            kind_and_name,
+            json!({ "metadata": { "name": "zk", "uid": "foreign" } }),
+        );
+        api.reconcile().await.unwrap_err().chain()
+    };
+    let text = taken("apps/statefulsets zk").await;
+    assert!(
+        text.contains("kubectl delete statefulset zk -n default --cascade=orphan"),
+        "{text}"
+    );
+    let text = taken("/services zk-client").await;
+    assert!(!text.contains("orphan"), "no pods hang on it: {text}");
+}
+
 #[tokio::test]
 async fn an_eviction_that_the_budget_refuses_is_waited_for_and_told_once() {
     let api = FakeApi::new().refuse("create /pods/eviction zk-1", 429);
