@@ -99,6 +99,36 @@ def test_kept_volumes_of_another_size_are_refused_and_of_the_same_are_taken(name
     moved.delete()
 
 
+def test_a_claim_in_deletion_holds_restarts_and_its_volume_can_be_kept(namespace):
+    ensemble = Ensemble(namespace, "held", 1).create()
+    ensemble.wait_serving()
+    ensemble.with_client(lambda client: client.create("/held", b"1"))
+    old, volume = ensemble.uids(), volume_of(namespace, "data-held-0")
+    kubectl("-n", namespace, "delete", "pvc", "data-held-0", "--wait=false")
+    ensemble.patch({"podAnnotations": {"restart": "now"}})
+    until(lambda: ensemble.condition("Progressing").get("reason") == "ClaimAtRisk", 60, ensemble.status)
+    message = ensemble.condition("Progressing")["message"]
+    say(message)
+    assert f"kubectl patch pv {volume} " in message
+    row = ensemble.members()["held-0"]
+    assert row["ready"] and row["problem"].startswith("ClaimInDeletion: "), row
+    assert "ClaimAtRisk" in warnings(ensemble)
+    assert ensemble.uids() == old
+    # As docs/operator.md says for an ensemble of one.
+    kubectl("patch", "pv", volume, "-p", '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}')
+    ensemble.delete()
+    until(lambda: not claims(namespace, "held"), 60, lambda: claims(namespace, "held"))
+    free = [{"op": "remove", "path": f"/spec/claimRef/{field}"} for field in ("uid", "resourceVersion")]
+    kubectl("patch", "pv", volume, "--type=json", "-p", json.dumps(free))
+    ensemble.create()
+    ensemble.wait_serving()
+    assert volume_of(namespace, "data-held-0") == volume
+    assert ensemble.with_client(lambda client: client.get("/held")[0]) == b"1"
+    ensemble.delete()
+    kubectl("-n", namespace, "delete", "pvc", "data-held-0")
+    kubectl("delete", "pv", volume)
+
+
 # Each is refused by nobody before a pod is made of it, and no such pod comes up.
 BAD_CHANGES = {
     "image": ({"image": ABSENT_IMAGE}, None),
@@ -231,6 +261,10 @@ def claims(namespace, name):
         claim["metadata"]["name"]: claim["metadata"]["uid"]
         for claim in found if claim["metadata"]["name"].startswith(f"data-{name}-")
     }
+
+
+def volume_of(namespace, claim):
+    return kubectl_json("-n", namespace, "get", "pvc", claim)["spec"]["volumeName"]
 
 
 def owners(namespace, claim):
