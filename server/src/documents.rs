@@ -1,6 +1,8 @@
 //! The documents that list what there is, held against it: a table between
 //! `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 
+mod limits;
+
 use std::path::{Path, PathBuf};
 
 /// The cells of a table, without its heading.
