@@ -167,3 +167,29 @@ def test_attacks_on_the_client_port(server):
     assert largest < MEMORY_MAX, summary
     assert p99 < P99_MAX, summary
     assert log < 200_000, f"{log} bytes of log"
+
+
+def test_the_memory_of_a_burst_goes_back_to_the_system(server):
+    """The allocator gives freed memory back while it serves others, and keeps it as long as nobody asks."""
+    client = server.connect(30_000)
+    client.create("/large", b"x" * MEGABYTE)
+    burst = [server.connect(30_000) for _ in range(WATCHERS)]
+    for one in burst:
+        for _ in range(8):
+            one.send(wire.GET_DATA, wire.path_watch("/large"))
+    largest = 0
+
+    def has_grown():
+        nonlocal largest
+        largest = max(largest, resident(server.process))
+        return largest > 100 << 20
+
+    harness.wait_until(has_grown, 20, lambda: f"{largest} bytes are not what the replies take")
+    for one in burst:
+        one.drop()
+
+    def has_shrunk():
+        client.get("/large")
+        return resident(server.process) < largest / 2
+
+    harness.wait_until(has_shrunk, 20, lambda: f"{resident(server.process)} of {largest} bytes are still there")
