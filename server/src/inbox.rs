@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use zk_core::{ConnId, Input, LinkId, Millis, Status};
+use zk_core::{ConnId, Input, LinkId, Millis, Origin, Status};
 use zk_proto::client::{ConnectRequest, Id};
 use zk_proto::{SessionId, Sid};
 
@@ -38,6 +38,7 @@ pub(crate) enum Event {
     /// A peer has connected to the quorum port.
     LinkAccepted {
         link: LinkId,
+        origin: Origin,
         outbox: Arc<LinkOutbox>,
     },
     /// The disk can no longer be trusted: end the process.

@@ -1,5 +1,6 @@
 //! Everything a replica can be told.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,17 @@ pub struct ClientWrite {
     pub body: Bytes,
 }
 
+/// Where a connection comes from that another server has opened, or that this
+/// server has opened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The address of its other end. One of IPv4 is not written as one of IPv6.
+    pub address: IpAddr,
+    /// Is this an address of the host that the configuration lists for the
+    /// server in whose name the other end speaks?
+    pub is_listed: bool,
+}
+
 /// What a disk held at start or after a truncation.
 #[derive(Debug)]
 pub struct Recovered {
@@ -62,12 +74,14 @@ pub enum Input {
     Notification {
         /// Whose connection.
         from: Sid,
+        /// Where that connection comes from.
+        origin: Origin,
         /// The vote.
         notification: Notification,
     },
 
-    /// A peer has connected to our quorum port.
-    LinkAccepted(LinkId),
+    /// A peer has connected to our quorum port from there.
+    LinkAccepted(LinkId, Origin),
     /// The connection asked for by `Output::Connect` stands.
     LinkConnected(LinkId),
     /// A link is gone, or the connection could not be made. Not sent for

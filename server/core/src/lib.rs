@@ -24,7 +24,7 @@ pub mod watch;
 pub mod zab;
 
 pub use ensemble::{Ensemble, Member};
-pub use input::{ClientWrite, Input, LogEntry, Recovered};
+pub use input::{ClientWrite, Input, LogEntry, Origin, Recovered};
 pub use output::{CloseReason, Output, Role, ToClient};
 pub use recover::{RebuildError, Seam, SeamCheck};
 pub use replica::{Applied, Replica, Status};

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use bytes::Bytes;
 use zk_core::auth::AuthConfig;
 use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
 use zk_core::zab::Problem;
 use zk_core::{
-    Ensemble, Input, LinkId, Member, Millis, Now, Output, Recovered, Replica, Role, TreeCut,
+    Ensemble, Input, LinkId, Member, Millis, Now, Origin, Output, Recovered, Replica, Role, TreeCut,
 };
 use zk_proto::quorum::{Notification, PacketKind, QuorumPacket, ServerState};
 use zk_proto::{Epoch, Round, Sid, Zxid};
@@ -75,7 +77,14 @@ impl Follower {
                 config: String::new(),
             };
             let from = Sid(from);
-            follower.batch(vec![Input::Notification { from, notification }]);
+            follower.batch(vec![Input::Notification {
+                from,
+                origin: Origin {
+                    address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    is_listed: true,
+                },
+                notification,
+            }]);
         }
         follower.batch(vec![Input::LinkConnected(LINK)]);
         let info: &[u8] = if leader_is_ours {

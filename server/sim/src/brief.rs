@@ -14,7 +14,9 @@ pub(crate) fn input(input: &Input) -> String {
             format!("{} writes of client {}", writes.len(), conn.0)
         }
         Input::ClientConnect { conn, .. } => format!("client {} connects", conn.0),
-        Input::Notification { from, notification } => {
+        Input::Notification {
+            from, notification, ..
+        } => {
             let (leader, zxid) = (notification.leader, notification.zxid);
             format!(
                 "vote of {from}, {:?}: {leader} with {zxid} round {}",

@@ -38,6 +38,10 @@ pub enum FaultKind {
     /// strangers that mean nothing, and introductions and votes of strangers
     /// that might be those of a voter.
     Malformed,
+    /// In every eighth run something translates the servers' addresses, so that
+    /// they do not connect from their hosts. A voter that has accepted a newer
+    /// epoch is then out until the next election.
+    TranslatedAddresses,
     /// Snapshots and logs that no restart needs go, at a start and from time
     /// to time.
     Purge,
@@ -45,7 +49,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 13] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("xids-begin-again", Self::XidsBeginAgain),
         ("reordered-writes", Self::ReorderedWrites),
         ("damaged-sector", Self::DamagedSector),
@@ -58,6 +62,7 @@ impl FaultKind {
         ("shutdown", Self::Shutdown),
         ("crowd", Self::Crowd),
         ("malformed", Self::Malformed),
+        ("translated-addresses", Self::TranslatedAddresses),
         ("purge", Self::Purge),
     ];
 
@@ -65,7 +70,7 @@ impl FaultKind {
     /// not mended yet. A power cut that leaves a later sector of what was being
     /// appended, but not an earlier one, looks like damage to the store, and
     /// the server does not start.
-    pub const OFF: [Self; 1] = [Self::ReorderedWrites];
+    pub const OFF: [Self; 2] = [Self::ReorderedWrites, Self::TranslatedAddresses];
 
     /// Its name on the command line.
     #[must_use]

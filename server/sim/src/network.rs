@@ -4,12 +4,15 @@
 //! know nothing of each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use zk_core::tree::{Tree, TreeCut};
-use zk_core::{Input, LinkId};
-use zk_proto::quorum::{Notification, PacketKind, QuorumPacket};
+use zk_core::{Input, LinkId, Origin};
+use zk_proto::quorum::{Notification, PacketKind, QuorumPacket, ServerState};
 use zk_proto::{Sid, Zxid};
+
+use crate::FaultKind;
 
 use crate::wiretap::Tap;
 use crate::world::{Event, World};
@@ -88,6 +91,20 @@ impl Network {
     }
 }
 
+/// Where the connections of a server come from.
+fn home(server: usize) -> Origin {
+    Origin {
+        address: Ipv4Addr::new(10, 0, 0, server as u8 + 1).into(),
+        is_listed: true,
+    }
+}
+
+/// Where all connections come from that a host on the way has translated.
+const TRANSLATED: Origin = Origin {
+    address: IpAddr::V4(Ipv4Addr::new(10, 8, 8, 8)),
+    is_listed: false,
+};
+
 impl World {
     /// Performs `Output::Connect`.
     pub(crate) fn dial(&mut self, from: End, to: Sid, within_ms: u64) {
@@ -144,7 +161,8 @@ impl World {
         }
         let (a, b) = (from.server + 1, to + 1);
         self.trace(|| format!("link {a}-{b} stands"));
-        self.input(to, Input::LinkAccepted(accepted.link));
+        let origin = self.link_origin(from.server);
+        self.input(to, Input::LinkAccepted(accepted.link, origin));
         self.input(from.server, Input::LinkConnected(from.link));
     }
 
@@ -400,8 +418,35 @@ impl World {
             let delay = self.rng.within(10_000, 300_000);
             return self.after(delay, Event::RepeatVote { from, to });
         }
-        let from = Sid(from as i64 + 1);
-        self.input(to, Input::Notification { from, notification });
+        let origin = self.vote_origin(from, to);
+        let looks = notification.state == ServerState::Looking;
+        let sid = Sid(from as i64 + 1);
+        let vote = Input::Notification {
+            from: sid,
+            origin,
+            notification,
+        };
+        self.input(to, vote);
+        if looks && self.is_faulty() && self.has(FaultKind::Malformed) && self.rng.percent(4) {
+            self.someone_takes_its_name(to, sid);
+        }
+    }
+
+    /// Where a server's votes come from. The larger sid has opened the
+    /// connection.
+    fn vote_origin(&self, from: usize, to: usize) -> Origin {
+        if self.is_translated && from > to {
+            return TRANSLATED;
+        }
+        home(from)
+    }
+
+    /// Where a learner's links come from.
+    fn link_origin(&self, from: usize) -> Origin {
+        if self.is_translated {
+            return TRANSLATED;
+        }
+        home(from)
     }
 
     pub(crate) fn repeat_votes_to(&mut self, to: usize) {

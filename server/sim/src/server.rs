@@ -12,6 +12,7 @@ use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 use zk_store::{MemDisk, Store, StoreConfig};
 
 use crate::disk::{DiskQueue, DiskWork, rebuild};
+use crate::invariants::impostors::Impostors;
 use crate::invariants::limits::Closings;
 use crate::invariants::moves::Moves;
 use crate::invariants::{Invariants, Life, expiry, limits, promises, replies};
@@ -79,6 +80,8 @@ pub(crate) struct Process {
     pub(crate) moves: Moves,
     /// Leader: sessions that it closes.
     closings: Closings,
+    /// Leader: who says to be somebody.
+    pub(crate) impostors: Impostors,
     /// Since when it leads.
     reign_since_us: u64,
     pub(crate) role: Role,
@@ -251,6 +254,7 @@ impl World {
             heard: BTreeMap::new(),
             moves: Moves::default(),
             closings: Closings::default(),
+            impostors: Impostors::default(),
             reign_since_us: 0,
             role: Role::Looking,
             is_serving: false,

@@ -1,11 +1,13 @@
 //! Anybody can connect to the ports for servers. What a stranger says may cost
 //! time while faults last; it may change nothing that must hold.
 
-use zk_core::Input;
+use std::net::Ipv4Addr;
+
+use zk_core::{Input, Origin};
 use zk_proto::quorum::{LearnerInfo, Notification, PacketKind, QuorumPacket, ServerState};
 use zk_proto::{Epoch, Round, Sid, Zxid};
 
-use crate::world::World;
+use crate::world::{Event, World};
 
 impl World {
     /// A stranger connects and says what means nothing, or what might be true.
@@ -17,7 +19,13 @@ impl World {
         }
         match self.rng.below(3) {
             0 => self.says_nonsense(server),
-            1 => self.introduces_itself(server),
+            // Where nobody connects from its host, one more keeps a voter out
+            // for as long as it stays.
+            1 if !self.is_translated => {
+                let sid = self.some_sid();
+                let packets = self.rng.below(3);
+                self.introduces_itself(server, sid, packets);
+            }
             _ => self.votes(server),
         }
     }
@@ -26,7 +34,8 @@ impl World {
         self.trace(|| format!("fault: a stranger connects to {}", server + 1));
         let link = self.network_mut().strange_link();
         self.servers[server].hold(link);
-        self.input(server, Input::LinkAccepted(link));
+        let origin = self.some_origin();
+        self.input(server, Input::LinkAccepted(link, origin));
         for _ in 0..self.rng.below(6) {
             let zxid = Zxid(self.rng.next() as i64);
             let mut packet = QuorumPacket::new(PacketKind::Ping, zxid, None);
@@ -41,19 +50,60 @@ impl World {
         }
     }
 
+    /// A voter was heard to look for a leader: the moment for somebody else to
+    /// say that it is this voter, again and again.
+    pub(crate) fn someone_takes_its_name(&mut self, server: usize, sid: Sid) {
+        if !self.is_translated && self.servers[server].is_up() {
+            let left = self.rng.below(5);
+            self.impostor(server, sid, left);
+        }
+    }
+
+    /// A stranger introduces itself, and again after a while.
+    pub(crate) fn impostor(&mut self, server: usize, sid: Sid, left: u64) {
+        if !self.is_faulty() {
+            return;
+        }
+        self.introduces_itself(server, sid, 0);
+        if left > 0 {
+            let (life, left) = (self.servers[server].life, left - 1);
+            let pause_us = self.rng.within(1_000, 120_000);
+            self.after(
+                pause_us,
+                Event::Impostor {
+                    server,
+                    life,
+                    sid,
+                    left,
+                },
+            );
+        }
+    }
+
     /// In the name of a voter, or of a server that nobody knows.
-    fn introduces_itself(&mut self, server: usize) {
-        let sid = self.some_sid();
-        let accepted = self.some_epoch();
+    fn introduces_itself(&mut self, server: usize, sid: Sid, packets: u64) {
+        let origin = self.some_origin();
+        // What comes from a server's host is that server, which may lie, but
+        // uses up no epochs.
+        let accepted = if origin.is_listed {
+            Epoch(self.rng.below(12) as i64)
+        } else {
+            self.some_epoch()
+        };
         self.trace(|| {
             format!(
-                "fault: a stranger tells {} that it is {sid} and has accepted {accepted}",
+                "fault: a stranger at {} tells {} that it is {sid} and has accepted {accepted}",
+                origin.address,
                 server + 1
             )
         });
         let link = self.network_mut().strange_link();
         self.servers[server].hold(link);
-        self.input(server, Input::LinkAccepted(link));
+        let now_us = self.now_us;
+        if let Some(process) = &mut self.servers[server].process {
+            process.impostors.claimed(link, sid, origin, now_us);
+        }
+        self.input(server, Input::LinkAccepted(link, origin));
         let info = LearnerInfo {
             sid,
             protocol_version: 0x10000,
@@ -67,7 +117,7 @@ impl World {
         let accepted = Zxid::new(accepted, 0);
         let packet = QuorumPacket::new(kind, accepted, Some(info.encode()));
         self.input(server, Input::Packet { link, packet });
-        for _ in 0..self.rng.below(3) {
+        for _ in 0..packets {
             let packet = QuorumPacket::new(PacketKind::Ping, Zxid(-1), None);
             self.input(server, Input::Packet { link, packet });
         }
@@ -94,7 +144,21 @@ impl World {
                 config: String::new(),
             };
             self.trace(|| format!("fault: a stranger votes as {from} for {leader}"));
-            self.input(server, Input::Notification { from, notification });
+            let origin = self.some_origin();
+            let vote = Input::Notification {
+                from,
+                origin,
+                notification,
+            };
+            self.input(server, vote);
+        }
+    }
+
+    /// Rarely an address of the host of the server in whose name it speaks.
+    fn some_origin(&mut self) -> Origin {
+        Origin {
+            address: Ipv4Addr::new(10, 9, 9, self.rng.below(3) as u8).into(),
+            is_listed: self.rng.percent(10),
         }
     }
 

@@ -9,11 +9,11 @@ use zk_core::{EpochFile, Input, Millis, Output, Role};
 use zk_proto::client::OpCode;
 use zk_proto::jute::Reader;
 use zk_proto::quorum::{PacketKind, QuorumPacket};
-use zk_proto::{DecodeError, Epoch, SessionId, Xid, Zxid};
+use zk_proto::{DecodeError, Epoch, SessionId, Sid, Xid, Zxid};
 
 use crate::invariants::moves::Moves;
 use crate::invariants::syncs::Syncs;
-use crate::invariants::{discovery, links, promises};
+use crate::invariants::{discovery, impostors, links, promises};
 use crate::network::{End, Wire};
 use crate::session::ClientConn;
 use crate::world::World;
@@ -156,6 +156,12 @@ impl World {
                 }
             }
         }
+        if let Input::Notification {
+            from, notification, ..
+        } = input
+        {
+            process.impostors.voted(*from, notification);
+        }
         let Input::Packet { link, packet } = input else {
             return;
         };
@@ -195,14 +201,26 @@ impl World {
     /// What a replica asks for after it has taken an input. A leader tells
     /// servers which sessions they have.
     pub(crate) fn is_told(&mut self, server: usize, outputs: &[Output]) {
+        let (who, now_us) = (self.who(server), self.now_us);
         let Some(process) = &mut self.servers[server].process else {
             return;
         };
+        let mut check = Ok(());
         for output in outputs {
             match output {
                 Output::RoleChanged { .. } => process.moves = Moves::default(),
                 Output::SessionOpened { session, .. } => {
                     process.moves.told(*session, Owner::Local);
+                }
+                Output::Send { link, packet }
+                    if packet.known_kind() == Some(PacketKind::LeaderInfo) =>
+                {
+                    let learner = process.learners.get(link);
+                    let learner = learner.map(|server| Sid(*server as i64 + 1));
+                    let serves = process.role == Role::Leading && process.is_serving;
+                    let impostors = &mut process.impostors;
+                    let believed = impostors.believed(who, (*link, learner), now_us, serves);
+                    check = check.and(believed);
                 }
                 Output::Send { link, packet } => {
                     if let Some(session) = revalidated(packet) {
@@ -212,6 +230,7 @@ impl World {
                 _ => {}
             }
         }
+        self.require(check);
     }
 
     /// A leader has decided that a quorum has accepted its epoch.
@@ -221,7 +240,8 @@ impl World {
             return;
         };
         if file == EpochFile::Accepted {
-            return;
+            let check = impostors::is_earned(who, epoch);
+            return self.require(check);
         }
         process.current_epoch = epoch;
         if process.role == Role::Leading {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use zk_core::{ConnId, Millis, Now};
+use zk_proto::Sid;
 use zk_proto::quorum::Notification;
 
 use crate::client::Client;
@@ -71,6 +72,13 @@ pub(crate) enum Event {
     RepeatVote {
         from: usize,
         to: usize,
+    },
+    /// A stranger says to a leader that it is this server.
+    Impostor {
+        server: usize,
+        life: u64,
+        sid: Sid,
+        left: u64,
     },
     Client {
         client: usize,
@@ -144,6 +152,8 @@ pub struct World {
     pub(crate) trace: Trace,
     pub(crate) commit_log_count: usize,
     pub(crate) snap_count: u64,
+    /// No server connects from an address of its host.
+    pub(crate) is_translated: bool,
     /// The server that has lost its disk last.
     pub(crate) wiped: Option<usize>,
     /// The server that has kept its disk when the others lost theirs.
@@ -194,6 +204,7 @@ impl World {
             trace: Trace::new(config.trace),
             commit_log_count,
             snap_count,
+            is_translated: config.seed % 8 == 3 && has(FaultKind::TranslatedAddresses),
             wiped: None,
             keeper: None,
             is_draining: false,
@@ -308,6 +319,16 @@ impl World {
                 self.voted(from, life, to, notification);
             }
             Event::RepeatVote { from, to } => self.repeat_vote(from, to),
+            Event::Impostor {
+                server,
+                life,
+                sid,
+                left,
+            } => {
+                if self.is_alive(server, life) {
+                    self.impostor(server, sid, left);
+                }
+            }
             Event::Client { client } => self.client(client),
             Event::ToServer { conn, message } => self.at_server(conn, message),
             Event::ToClient {
@@ -346,6 +367,7 @@ impl World {
             | Event::Unstall { .. }
             | Event::Vote { .. }
             | Event::RepeatVote { .. }
+            | Event::Impostor { .. }
             | Event::Client { .. }
             | Event::ToClient { .. }
             | Event::Fault

@@ -209,11 +209,19 @@ impl Driver {
                 Event::Vote { from } => {
                     let mesh = self.parts.mesh.as_ref();
                     match mesh.and_then(|mesh| mesh.take_vote(from)) {
-                        Some(notification) => Input::Notification { from, notification },
+                        Some((origin, notification)) => Input::Notification {
+                            from,
+                            origin,
+                            notification,
+                        },
                         None => continue,
                     }
                 }
-                Event::LinkAccepted { link, outbox } => {
+                Event::LinkAccepted {
+                    link,
+                    origin,
+                    outbox,
+                } => {
                     self.links.insert(
                         link,
                         Link {
@@ -221,7 +229,7 @@ impl Driver {
                             packets: Vec::new(),
                         },
                     );
-                    Input::LinkAccepted(link)
+                    Input::LinkAccepted(link, origin)
                 }
                 Event::Status(asker) => {
                     // An asker that has lost patience is gone.

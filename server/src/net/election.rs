@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
+use zk_core::Origin;
 use zk_proto::Sid;
 use zk_proto::jute::Put;
 use zk_proto::quorum::{Hello, HelloError, Notification};
@@ -122,8 +123,8 @@ impl Mesh {
         }
     }
 
-    /// The oldest vote from this peer that was not taken yet.
-    pub(crate) fn take_vote(&self, from: Sid) -> Option<Notification> {
+    /// The oldest vote from this peer that was not taken yet, and where it came from.
+    pub(crate) fn take_vote(&self, from: Sid) -> Option<(Origin, Notification)> {
         self.peers.lock().get_mut(&from)?.take_vote()
     }
 
@@ -158,7 +159,7 @@ impl Mesh {
                 peer.called.notify_one();
                 self.start_dialing(from, peer);
             }
-            Ok(from) => self.carry(from, stream, bytes).await,
+            Ok(from) => self.carry(from, stream, bytes, false).await,
             Err(reason) => {
                 if let Some(others) = self.newcomers.may_log() {
                     tracing::warn!(%remote, %reason, others, "election connection refused");
@@ -244,7 +245,7 @@ impl Mesh {
             let trouble = match self.dial_once(to).await {
                 Ok(Some(stream)) => {
                     self.stop_dialing(to, |_| true);
-                    return self.carry(to, stream, BytesMut::new()).await;
+                    return self.carry(to, stream, BytesMut::new(), true).await;
                 }
                 Ok(None) => "it was reached, but does not connect back".to_owned(),
                 Err(error) => {
@@ -316,7 +317,13 @@ impl Mesh {
     }
 
     /// Makes this the connection of the pair and uses it until it ends or is replaced.
-    async fn carry(self: &Arc<Self>, with: Sid, mut stream: TcpStream, mut bytes: BytesMut) {
+    async fn carry(
+        self: &Arc<Self>,
+        with: Sid,
+        mut stream: TcpStream,
+        mut bytes: BytesMut,
+        is_dialed: bool,
+    ) {
         let Ok(remote) = stream.peer_addr() else {
             // It is gone already.
             return;
@@ -332,6 +339,7 @@ impl Mesh {
                 number,
                 changed: changed.clone(),
                 remote: remote.ip(),
+                is_dialed,
             };
             if let Some(old) = peer.connection.replace(connection) {
                 old.changed.notify_one();
@@ -372,7 +380,7 @@ impl Mesh {
         bytes: &mut BytesMut,
     ) -> io::Error {
         loop {
-            if let Err(error) = self.take_votes(with, bytes) {
+            if let Err(error) = self.take_votes(with, number, bytes) {
                 return error;
             }
             tokio::select! {
@@ -411,7 +419,7 @@ impl Mesh {
     /// Keeps complete votes for the driver. One that cannot
     /// be read is left out, as by the reference; a frame of a wrong length ends
     /// the connection.
-    fn take_votes(&self, from: Sid, bytes: &mut BytesMut) -> io::Result<()> {
+    fn take_votes(&self, from: Sid, number: u64, bytes: &mut BytesMut) -> io::Result<()> {
         let frame_max = match self.listed.member(from) {
             Some(_) => Notification::FRAME_BYTES_MAX,
             None => UNLISTED_FRAME_BYTES_MAX,
@@ -427,8 +435,7 @@ impl Mesh {
             }
             match Notification::read(&bytes[4..4 + length]) {
                 Ok(vote) => {
-                    let is_news = self.peers.lock().entry(from).or_default().arrive(vote);
-                    if is_news {
+                    if self.arrive(from, number, vote) {
                         self.inbox.push(Event::Vote { from });
                     }
                 }
@@ -437,6 +444,21 @@ impl Mesh {
             bytes.advance(4 + length);
         }
         Ok(())
+    }
+
+    /// Keeps a vote with where it came from. True if the driver is to be told.
+    fn arrive(&self, from: Sid, number: u64, vote: Notification) -> bool {
+        let mut peers = self.peers.lock();
+        let peer = peers.entry(from).or_default();
+        let Some(connection) = peer.connection.as_ref().filter(|it| it.number == number) else {
+            // Another one took the place of its connection.
+            return false;
+        };
+        let origin = Origin {
+            address: connection.remote.to_canonical(),
+            is_listed: connection.is_dialed || self.listed.is_at(from, connection.remote),
+        };
+        peer.arrive(origin, vote)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Who may be a peer: a server of the list, at an address of its host.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zk_core::{Ensemble, Member};
 use zk_proto::Sid;
@@ -18,6 +20,20 @@ pub(crate) struct Listed {
     resolver: Arc<Resolver>,
     /// `quorate.peerAddresses=listed`: others are refused.
     is_strict: bool,
+    /// Servers that have connected from an address of their host. Nothing on
+    /// the way translates their addresses.
+    at_home: Arc<Mutex<BTreeSet<Sid>>>,
+}
+
+/// Where somebody is who speaks for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At an address of the server's host.
+    Host,
+    /// At none of the addresses that the name servers have for its host.
+    Elsewhere,
+    /// The name servers do not answer.
+    Unknown,
 }
 
 impl Listed {
@@ -26,6 +42,7 @@ impl Listed {
             ensemble: config.ensemble.clone(),
             resolver,
             is_strict: config.peers.listed_addresses_only,
+            at_home: Arc::default(),
         }
     }
 
@@ -49,27 +66,53 @@ impl Listed {
 
     /// The same, but asks for the host's addresses once more before it says no.
     pub(super) async fn is_found_at(&self, sid: Sid, remote: IpAddr) -> bool {
-        if self.is_at(sid, remote) {
-            return true;
-        }
-        let Some(member) = self.member(sid) else {
-            return false;
-        };
-        let mut pending = self.resolver.resolve(&member.host);
-        // Whatever comes of it, what is known now decides.
-        let _ = timeout(ADDRESS_PAUSE, pending.fresh()).await;
-        self.is_at(sid, remote)
+        self.find(sid, remote).await == Place::Host
     }
 
-    /// May who is at this address speak for the server? Where only listed
-    /// addresses may, a name is asked for again for a while, because a host
+    async fn find(&self, sid: Sid, remote: IpAddr) -> Place {
+        let Some(member) = self.member(sid) else {
+            return Place::Unknown;
+        };
+        if self.is_at(sid, remote) {
+            return Place::Host;
+        }
+        let mut pending = self.resolver.resolve(&member.host);
+        let answer = timeout(ADDRESS_PAUSE, pending.fresh()).await;
+        match answer {
+            _ if self.is_at(sid, remote) => Place::Host,
+            Ok(Ok(_)) => Place::Elsewhere,
+            Ok(Err(_)) | Err(_) => Place::Unknown,
+        }
+    }
+
+    /// A server that has connected from its host once is taken from elsewhere
+    /// only while the name servers do not say where its host is.
+    async fn admit_moved(&self, sid: Sid, remote: IpAddr) -> Result<(), String> {
+        let was_at_home = self.at_home.lock().contains(&sid);
+        if self.is_at(sid, remote) {
+            self.at_home.lock().insert(sid);
+        } else if was_at_home
+            && let Some(member) = self.member(sid)
+            && self.find(sid, remote).await == Place::Elsewhere
+        {
+            let host = &member.host;
+            return Err(format!(
+                "its address is none of {host}, from where it has connected before"
+            ));
+        }
+        Ok(())
+    }
+
+    /// May who is at this address speak for the server? Usually it may if the
+    /// server has not been seen at its own host. Where only listed addresses
+    /// may, a name is asked for again for a while, because a host
     /// that has just got a new address is known by its old one.
     ///
     /// # Errors
     /// Why not.
     pub(super) async fn admit(&self, sid: Sid, remote: IpAddr) -> Result<(), String> {
         if !self.is_strict {
-            return Ok(());
+            return self.admit_moved(sid, remote).await;
         }
         let Some(member) = self.member(sid) else {
             return Err("it is not a server of zoo.cfg".into());
@@ -141,6 +184,30 @@ mod tests {
         assert!(refused.contains("not a server of zoo.cfg"), "{refused}");
         let refused = strict.admit(Sid(2), ip(2)).await.unwrap_err();
         assert!(refused.contains("its address is none of zk-2"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn who_was_at_home_once_is_taken_from_elsewhere_only_while_its_name_fails() {
+        let asked = AtomicUsize::new(0);
+        let resolver = Resolver::new(move |_| {
+            let nth = asked.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match nth {
+                    0 | 1 => Ok(vec![ip(2)]),
+                    _ => Err(std::io::Error::other("no answer")),
+                }
+            }
+        });
+        let open = listed("", resolver);
+        open.admit(Sid(2), ip(9)).await.unwrap();
+        assert!(open.is_found_at(Sid(2), ip(2)).await);
+        open.admit(Sid(2), ip(2)).await.unwrap();
+        let pause = || sleep(Duration::from_millis(600));
+        pause().await;
+        let refused = open.admit(Sid(2), ip(9)).await.unwrap_err();
+        assert!(refused.contains("from where it has connected"), "{refused}");
+        pause().await;
+        open.admit(Sid(2), ip(9)).await.unwrap();
     }
 
     #[tokio::test]

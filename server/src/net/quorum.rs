@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
-use zk_core::{Input, LinkId};
+use zk_core::{Input, LinkId, Origin};
 use zk_proto::quorum::{LearnerInfo, PacketKind, PacketScan, QuorumPacket};
 use zk_proto::{DecodeError, Sid};
 
@@ -98,16 +98,20 @@ impl QuorumPort {
             () = place.lost() => Err(Stranger::Crowded),
         };
         drop(place);
-        if let Err(reason) = introduced {
-            if let Some(others) = self.newcomers.may_log() {
-                tracing::info!(%remote, %reason, others, "quorum connection refused");
+        let origin = match introduced {
+            Ok(origin) => origin,
+            Err(reason) => {
+                if let Some(others) = self.newcomers.may_log() {
+                    tracing::info!(%remote, %reason, others, "quorum connection refused");
+                }
+                return;
             }
-            return;
-        }
+        };
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(LinkOutbox::default());
         self.inbox.push(Event::LinkAccepted {
             link,
+            origin,
             outbox: outbox.clone(),
         });
         let link = self.link(link, End::Leader, stream, received, outbox);
@@ -115,12 +119,13 @@ impl QuorumPort {
     }
 
     /// Reads until the first packet is there, and leaves it in `received`.
+    /// Returns where the learner is.
     async fn introduction(
         &self,
         stream: &mut TcpStream,
         remote: SocketAddr,
         received: &mut BytesMut,
-    ) -> Result<(), Stranger> {
+    ) -> Result<Origin, Stranger> {
         let mut scan = PacketScan::default();
         while !scan.is_whole(received, SYNC_BYTES_MAX) {
             if stream.read_buf(received).await? == 0 {
@@ -135,13 +140,18 @@ impl QuorumPort {
         ) {
             return Err(Stranger::Kind);
         }
+        let mut origin = Origin {
+            address: remote.ip().to_canonical(),
+            is_listed: false,
+        };
         // One without a sid, or with that of no server, is refused by the leader.
         if let Some(data) = &packet.data {
             let sid = LearnerInfo::read(data)?.sid;
             let admitted = self.listed.admit(sid, remote.ip()).await;
             admitted.map_err(|reason| Stranger::Refused { sid, reason })?;
+            origin.is_listed = self.listed.is_found_at(sid, remote.ip()).await;
         }
-        Ok(())
+        Ok(origin)
     }
 
     fn link(

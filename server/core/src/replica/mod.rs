@@ -205,10 +205,21 @@ impl Replica {
                 self.expire_sessions(now, out);
                 self.clean(now, out);
             }
-            Input::Notification { from, notification } => {
-                self.zab(now, ZabInput::Notification { from, notification }, out);
+            Input::Notification {
+                from,
+                origin,
+                notification,
+            } => {
+                let vote = ZabInput::Notification {
+                    from,
+                    origin,
+                    notification,
+                };
+                self.zab(now, vote, out);
             }
-            Input::LinkAccepted(link) => self.zab(now, ZabInput::LinkAccepted(link), out),
+            Input::LinkAccepted(link, origin) => {
+                self.zab(now, ZabInput::LinkAccepted(link, origin), out);
+            }
             Input::LinkConnected(link) => self.zab(now, ZabInput::LinkConnected(link), out),
             Input::LinkClosed(link) => self.zab(now, ZabInput::LinkClosed(link), out),
             Input::LinkActive(link) => self.zab(now, ZabInput::LinkActive(link), out),

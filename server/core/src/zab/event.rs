@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use zk_proto::quorum::{Notification, QuorumPacket};
 use zk_proto::{Epoch, Sid, Zxid};
 
-use crate::{EpochFile, LinkId, LogEntry, Output};
+use crate::{EpochFile, LinkId, LogEntry, Origin, Output};
 
 /// What a server knew at its start: what its disk held.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +34,13 @@ pub enum ZabInput {
     Notification {
         /// Whose connection.
         from: Sid,
+        /// Where that connection comes from.
+        origin: Origin,
         /// The vote.
         notification: Notification,
     },
     /// A peer has connected to our quorum port.
-    LinkAccepted(LinkId),
+    LinkAccepted(LinkId, Origin),
     /// The connection that was asked for stands.
     LinkConnected(LinkId),
     /// A link is gone.

@@ -43,6 +43,10 @@ pub(super) struct Leader {
     pub(super) summary: (Epoch, Zxid),
     pub(super) learners: BTreeMap<LinkId, Learner>,
     pub(super) connecting: BTreeSet<Sid>,
+    /// A voter that this server cannot lead yet has accepted a higher epoch.
+    /// If no quorum comes together without it, the next reign begins above
+    /// this one, which is nearer.
+    pub(super) nearer: Epoch,
     epoch_acks: BTreeSet<Sid>,
     history_acks: BTreeSet<Sid>,
     /// End of the current phase, before it serves.
@@ -66,6 +70,7 @@ impl Leader {
             summary: (history.current_epoch(), history.end()),
             learners: BTreeMap::new(),
             connecting: me.clone(),
+            nearer: Epoch(0),
             epoch_acks: me,
             history_acks: BTreeSet::new(),
             phase_deadline: now.mono + peer.init_ms(),
@@ -214,16 +219,24 @@ impl Leader {
             .learners
             .iter()
             .filter(|(_, learner)| learner.deadline(peer).is_some_and(|at| at <= now.mono))
-            .map(|(link, _)| *link)
+            .map(|(link, learner)| (*link, learner.stage))
             .collect();
-        for link in silent {
-            self.close(link, "the learner is silent", fx);
+        for (link, stage) in silent {
+            let reason = if stage == Stage::Claimed {
+                "no vote shows that the learner is the server that it says it is"
+            } else {
+                "the learner is silent"
+            };
+            self.close(link, reason, fx);
         }
         self.admit(peer, now, fx)?;
         if self.is_serving() {
             return self.heartbeat(peer, now, fx);
         }
         if self.phase_deadline <= now.mono {
+            if self.phase == Phase::EpochQuorum {
+                peer.epoch_floor = peer.epoch_floor.max(self.nearer);
+            }
             return Err(GiveUp(match self.phase {
                 Phase::EpochQuorum => "no quorum has connected",
                 Phase::SavingAccepted(_) | Phase::SavingCurrent(_) => "the disk is too slow",
@@ -410,7 +423,9 @@ impl Leader {
             if is_answer && learner.stage == Stage::Synchronizing {
                 learner.enter(Stage::Synced, now.mono);
                 let sid = learner.sid.expect("it has introduced itself");
-                peer.heard.use_up(sid, learner.introduced);
+                if learner.origin.is_listed {
+                    peer.heard.use_up(sid, learner.introduced);
+                }
                 self.history_acks.insert(sid);
                 if serving {
                     bring_up_to_date(link, learner, now, fx);

@@ -6,7 +6,7 @@ use zk_proto::{Epoch, Sid, Zxid};
 use super::epochs;
 use super::heard::Turn;
 use super::peer::Peer;
-use crate::Millis;
+use crate::{Millis, Origin};
 
 /// How far a learner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,7 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Learner {
     pub(super) stage: Stage,
+    pub(super) origin: Origin,
     /// Known from [`Stage::Introduced`] on.
     pub(super) sid: Option<Sid>,
     /// What it said of itself in FOLLOWERINFO.
@@ -44,7 +45,7 @@ pub(super) struct Learner {
     /// When its claim is proved if nobody comes after it.
     pub(super) admit_at: Option<Millis>,
     /// When it said so.
-    pub(super) claimed: Turn,
+    pub(super) claimed: (Turn, Millis),
     /// When it entered [`Stage::Introduced`].
     pub(super) introduced: Turn,
     /// End of its log as of ACKEPOCH.
@@ -59,14 +60,15 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    pub(super) const fn new(now: Millis) -> Self {
+    pub(super) const fn new(origin: Origin, now: Millis) -> Self {
         Self {
             stage: Stage::Connected,
+            origin,
             sid: None,
             claim: None,
             end: None,
             admit_at: None,
-            claimed: Turn::NONE,
+            claimed: (Turn::NONE, now),
             introduced: Turn::NONE,
             last_zxid: Zxid::ZERO,
             acked: Zxid::ZERO,
@@ -86,9 +88,10 @@ impl Learner {
         self.heard = now;
     }
 
-    /// Has it introduced itself as this voter?
+    /// Has it introduced itself as this voter, without being believed yet?
     pub(super) fn claims(&self, sid: Sid) -> bool {
-        self.claim.is_some_and(|(claimed, _)| claimed == sid)
+        let is_it = self.claim.is_some_and(|(claimed, _)| claimed == sid);
+        is_it && self.stage == Stage::Claimed
     }
 
     /// Does it answer? One that serves is pinged every half tick.

@@ -33,7 +33,7 @@ use zk_proto::quorum::{Notification, QuorumPacket, ServerState};
 use zk_proto::{Epoch, Sid, Zxid};
 
 use crate::config::ReplicaConfig;
-use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role, TreeCut};
+use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Origin, Output, Role, TreeCut};
 use election::Election;
 use follower::{DiskWork, Follower};
 use history::{History, Ticket};
@@ -50,10 +50,18 @@ pub struct Zab {
     peer: Peer,
     state: State,
     /// Learners that came before this server knew that it leads, oldest first.
-    early: VecDeque<(LinkId, Vec<QuorumPacket>)>,
+    early: VecDeque<Early>,
     /// Followings in a row that ended before they served.
     failures: u32,
     election_ms: Option<u64>,
+}
+
+/// A learner's link that waits for this server to know its role.
+#[derive(Debug)]
+struct Early {
+    link: LinkId,
+    origin: Origin,
+    packets: Vec<QuorumPacket>,
 }
 
 #[derive(Debug)]
@@ -104,11 +112,13 @@ impl Zab {
     pub fn handle(&mut self, now: Now, input: ZabInput, fx: &mut Effects) {
         let step = match input {
             ZabInput::Tick => self.tick(now, fx),
-            ZabInput::Notification { from, notification } => {
-                self.notified(now, from, &notification, fx)
-            }
-            ZabInput::LinkAccepted(link) => {
-                self.accepted(now, link, fx);
+            ZabInput::Notification {
+                from,
+                origin,
+                notification,
+            } => self.notified(now, (from, origin), &notification, fx),
+            ZabInput::LinkAccepted(link, origin) => {
+                self.accepted(now, link, origin, fx);
                 Ok(())
             }
             ZabInput::LinkConnected(link) => self.connected(now, link, fx),
@@ -362,7 +372,7 @@ impl Zab {
     fn notified(
         &mut self,
         now: Now,
-        from: Sid,
+        (from, origin): (Sid, Origin),
         notification: &Notification,
         fx: &mut Effects,
     ) -> Step {
@@ -375,7 +385,7 @@ impl Zab {
         let is_possible = vote::is_possible(notification);
         if from_voter && is_possible && notification.state == ServerState::Looking {
             let history = (notification.peer_epoch, notification.zxid);
-            self.peer.heard.note(from, history, now.mono);
+            self.peer.heard.note(from, origin, history, now.mono);
         }
         if let (State::Looking(election), true) = (&mut self.state, from_voter) {
             let counts = is_possible && ensemble.is_voter(notification.leader);
@@ -407,20 +417,25 @@ impl Zab {
         }
     }
 
-    fn accepted(&mut self, now: Now, link: LinkId, fx: &mut Effects) {
+    fn accepted(&mut self, now: Now, link: LinkId, origin: Origin, fx: &mut Effects) {
         match &mut self.state {
-            State::Leading(leader) => leader.accepted(link, now, fx),
+            State::Leading(leader) => leader.accepted(link, origin, now, fx),
             State::Following(_) | State::Idle => close(link, "this server does not lead", fx),
             State::Looking(_) | State::Settling(_) | State::Pausing { .. } => {
                 if self.early.len() >= Self::EARLY_LINKS_MAX {
                     // Whoever has said something is kept longer: a learner does at once.
-                    let silent = |(_, packets): &(LinkId, Vec<_>)| packets.is_empty();
+                    let silent = |early: &Early| early.packets.is_empty();
                     let at = self.early.iter().position(silent).unwrap_or(0);
-                    if let Some((oldest, _)) = self.early.remove(at) {
-                        close(oldest, "too many learners before an election", fx);
+                    if let Some(oldest) = self.early.remove(at) {
+                        close(oldest.link, "too many learners before an election", fx);
                     }
                 }
-                self.early.push_back((link, Vec::new()));
+                let packets = Vec::new();
+                self.early.push_back(Early {
+                    link,
+                    origin,
+                    packets,
+                });
             }
         }
     }
@@ -437,7 +452,7 @@ impl Zab {
     }
 
     fn closed(&mut self, now: Now, link: LinkId, fx: &mut Effects) -> Step {
-        self.early.retain(|(early, _)| *early != link);
+        self.early.retain(|early| early.link != link);
         match &mut self.state {
             State::Leading(leader) => {
                 leader.closed(link, fx);
@@ -468,9 +483,9 @@ impl Zab {
                 return follower.packet(&mut self.peer, now, packet, fx);
             }
             _ => {
-                let at = self.early.iter().position(|(early, _)| *early == link);
+                let at = self.early.iter().position(|early| early.link == link);
                 if let Some(at) = at {
-                    let packets = &mut self.early[at].1;
+                    let packets = &mut self.early[at].packets;
                     packets.push(packet);
                     if packets.len() > Self::EARLY_PACKETS_MAX {
                         self.early.remove(at);
@@ -613,10 +628,10 @@ impl Zab {
             let leader = Leader::start(&mut self.peer, now, fx);
             self.state = State::Leading(leader);
             Peer::announce(Role::Leading, false, epoch, self.leader(), fx);
-            for (link, packets) in std::mem::take(&mut self.early) {
-                self.accepted(now, link, fx);
-                for packet in packets {
-                    let step = self.packet(now, link, packet, fx);
+            for early in std::mem::take(&mut self.early) {
+                self.accepted(now, early.link, early.origin, fx);
+                for packet in early.packets {
+                    let step = self.packet(now, early.link, packet, fx);
                     self.conclude(now, step, fx);
                 }
             }
@@ -629,8 +644,8 @@ impl Zab {
     }
 
     fn drop_early(&mut self, fx: &mut Effects) {
-        for (link, _) in self.early.drain(..) {
-            close(link, "this server does not lead", fx);
+        for early in self.early.drain(..) {
+            close(early.link, "this server does not lead", fx);
         }
     }
 }

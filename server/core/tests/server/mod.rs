@@ -2,13 +2,14 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use zk_core::auth::AuthConfig;
 use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
 use zk_core::{
-    ClientWrite, CloseReason, ConnId, Ensemble, Input, LinkId, Member, Millis, Now, Output,
+    ClientWrite, CloseReason, ConnId, Ensemble, Input, LinkId, Member, Millis, Now, Origin, Output,
     Recovered, Replica, Role,
 };
 use zk_proto::client::{
@@ -278,6 +279,12 @@ pub(crate) struct Follower {
 /// The link of the one learner of [`lead`].
 pub(crate) const LEARNER: LinkId = LinkId(5);
 
+/// Where the others are.
+pub(crate) const HOST: Origin = Origin {
+    address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    is_listed: true,
+};
+
 /// Server 1 of three leads, and server 2, played by the test, follows.
 pub(crate) fn lead() -> Server {
     let recovered = Recovered::rebuild(None, [], Vec::new(), None, None).unwrap();
@@ -290,6 +297,7 @@ pub(crate) fn lead_with(config: ReplicaConfig, recovered: Recovered, has: Zxid) 
     let mut server = Server::with(config, recovered);
     server.batch(vec![Input::Notification {
         from: Sid(2),
+        origin: HOST,
         notification: Notification {
             state: ServerState::Looking,
             leader: Sid(1),
@@ -303,7 +311,7 @@ pub(crate) fn lead_with(config: ReplicaConfig, recovered: Recovered, has: Zxid) 
     server.now.mono = server.now.mono + 300;
     server.batch(vec![Input::Tick]);
     server.settle();
-    server.batch(vec![Input::LinkAccepted(LEARNER)]);
+    server.batch(vec![Input::LinkAccepted(LEARNER, HOST)]);
     let info = LearnerInfo {
         sid: Sid(2),
         protocol_version: 0x10000,
@@ -350,6 +358,7 @@ impl Follower {
             };
             server.batch(vec![Input::Notification {
                 from: Sid(sid),
+                origin: HOST,
                 notification,
             }]);
         }

@@ -9,6 +9,7 @@ mod durability;
 mod ephemerals;
 mod epochs;
 pub(crate) mod expiry;
+pub(crate) mod impostors;
 mod integrity;
 mod leadership;
 mod ledger;

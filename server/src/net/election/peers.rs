@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use zk_core::Origin;
 use zk_proto::Sid;
 use zk_proto::quorum::Notification;
 
@@ -20,8 +21,8 @@ pub(super) struct Peer {
     /// Was the newest vote not sent on a connection yet?
     pub(super) is_due: bool,
     /// Votes from it that the driver has not taken yet, oldest first. Of those
-    /// in a row that tell the same state only the newest is kept.
-    arrived: VecDeque<Notification>,
+    /// in a row from one place that tell the same state only the newest is kept.
+    arrived: VecDeque<(Origin, Notification)>,
     /// The connection of the pair.
     pub(super) connection: Option<Connection>,
     /// Is a task dialing it?
@@ -42,18 +43,20 @@ pub(super) struct Connection {
     pub(super) changed: Arc<Notify>,
     /// Address of its other end.
     pub(super) remote: IpAddr,
+    /// This server has opened it, to an address of the peer's host.
+    pub(super) is_dialed: bool,
 }
 
 impl Peer {
     /// Keeps a vote for the driver. True if it is to be told of one more.
-    pub(super) fn arrive(&mut self, vote: Notification) -> bool {
+    pub(super) fn arrive(&mut self, origin: Origin, vote: Notification) -> bool {
         match self.arrived.back_mut() {
-            Some(last) if last.state == vote.state => {
+            Some((from, last)) if *from == origin && last.state == vote.state => {
                 *last = vote;
                 false
             }
             _ => {
-                self.arrived.push_back(vote);
+                self.arrived.push_back((origin, vote));
                 let is_full = self.arrived.len() > VOTES_MAX;
                 if is_full {
                     self.arrived.pop_front();
@@ -65,11 +68,11 @@ impl Peer {
 
     #[cfg(test)]
     pub(super) fn arrived(&self) -> impl Iterator<Item = &Notification> {
-        self.arrived.iter()
+        self.arrived.iter().map(|(_, vote)| vote)
     }
 
     /// The oldest vote that waits for the driver.
-    pub(super) fn take_vote(&mut self) -> Option<Notification> {
+    pub(super) fn take_vote(&mut self) -> Option<(Origin, Notification)> {
         self.arrived.pop_front()
     }
 
@@ -85,6 +88,8 @@ const VOTES_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use zk_proto::quorum::ServerState::{Following, Looking};
     use zk_proto::{Epoch, Round, Zxid};
 
@@ -107,10 +112,14 @@ mod tests {
                 version: 2,
                 config: String::new(),
             };
-            told += usize::from(peer.arrive(vote));
+            let origin = Origin {
+                address: Ipv4Addr::LOCALHOST.into(),
+                is_listed: true,
+            };
+            told += usize::from(peer.arrive(origin, vote));
         }
         let kept: Vec<_> = std::iter::from_fn(|| peer.take_vote()).collect();
-        let zxids: Vec<_> = kept.iter().map(|vote| vote.zxid.0).collect();
+        let zxids: Vec<_> = kept.iter().map(|(_, vote)| vote.zxid.0).collect();
         assert_eq!(zxids, [3, 4, 5, 6]);
         assert_eq!(told, VOTES_MAX);
     }

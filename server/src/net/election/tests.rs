@@ -192,7 +192,7 @@ async fn of_the_votes_of_a_peer_the_newest_waits_for_the_driver() {
     };
     timeout(PATIENCE, newest).await.expect("the newest is kept");
     assert_eq!(one.voters().await, [Sid(2)], "one vote waits");
-    assert_eq!(one.mesh.take_vote(Sid(2)).unwrap().zxid, Zxid(100));
+    assert_eq!(one.mesh.take_vote(Sid(2)).unwrap().1.zxid, Zxid(100));
     assert_eq!(one.mesh.take_vote(Sid(2)), None);
 }
 

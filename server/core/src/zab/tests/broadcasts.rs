@@ -4,6 +4,7 @@ use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{Epoch, Zxid};
 
 use super::super::{SyncToken, ZabEvent, ZabInput};
+use super::home;
 use super::world::*;
 use crate::{LinkId, Role};
 
@@ -360,12 +361,13 @@ fn acknowledgements_before_that_of_newleader_count_afterwards() {
         world.input(S3, ZabInput::Packet { link, packet });
     };
     world.adopt(S1, S3, link);
-    world.input(S3, ZabInput::LinkAccepted(link));
+    world.input(S3, ZabInput::LinkAccepted(link, home(S1)));
     let notification = looking(S1, z(1, 1), 2, 1);
     world.input(
         S3,
         ZabInput::Notification {
             from: S1,
+            origin: home(S1),
             notification,
         },
     );

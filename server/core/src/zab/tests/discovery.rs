@@ -4,6 +4,7 @@ use zk_proto::quorum::{LearnerInfo, Notification, PROTOCOL_VERSION, PacketKind, 
 use zk_proto::{Epoch, Sid, Zxid};
 
 use super::super::{Effects, Zab, ZabInput, ZabState};
+use super::home;
 use super::world::*;
 use crate::{EpochFile, LinkId, Now, Output};
 
@@ -24,12 +25,20 @@ fn elected() -> Zab {
     let now = Now::default();
     zab.start(now, &mut fx);
     // Learners may be faster than votes.
-    zab.handle(now, ZabInput::LinkAccepted(LINK_1), &mut fx);
+    zab.handle(now, ZabInput::LinkAccepted(LINK_1, home(S1)), &mut fx);
     for from in [S1, S2] {
         let notification = vote(1);
-        zab.handle(now, ZabInput::Notification { from, notification }, &mut fx);
+        zab.handle(
+            now,
+            ZabInput::Notification {
+                from,
+                origin: home(from),
+                notification,
+            },
+            &mut fx,
+        );
     }
-    zab.handle(now, ZabInput::LinkAccepted(LINK_2), &mut fx);
+    zab.handle(now, ZabInput::LinkAccepted(LINK_2, home(S1)), &mut fx);
     assert_eq!(zab.phase(), "discovery");
     zab
 }
@@ -152,11 +161,12 @@ fn a_learner_that_connects_anew_replaces_its_older_link() {
     assert!(say(&mut zab, LINK_2, hello(1, 4)).is_empty());
     let looks = ZabInput::Notification {
         from: S1,
+        origin: home(S1),
         notification: vote(2),
     };
     let answer = run(&mut zab, looks);
     assert!(!format!("{answer:?}").contains("closed"), "{answer:?}");
-    run(&mut zab, ZabInput::LinkAccepted(LinkId(3)));
+    run(&mut zab, ZabInput::LinkAccepted(LinkId(3), home(S1)));
     assert_eq!(
         say(&mut zab, LinkId(3), hello(1, 4)),
         [
@@ -166,7 +176,7 @@ fn a_learner_that_connects_anew_replaces_its_older_link() {
     );
     assert_eq!(zab.learners(), 1);
     // What came before the older link has closed by itself counts, too.
-    run(&mut zab, ZabInput::LinkAccepted(LinkId(4)));
+    run(&mut zab, ZabInput::LinkAccepted(LinkId(4), home(S1)));
     assert!(say(&mut zab, LinkId(4), hello(1, 4)).is_empty());
     assert!(run(&mut zab, ZabInput::LinkClosed(LinkId(3))).is_empty());
     assert_eq!(zab.learners(), 1);
@@ -185,9 +195,16 @@ fn an_older_write_of_an_epoch_is_not_taken_for_a_newer_one() {
     );
     for from in [S1, S2] {
         let notification = vote(2);
-        run(&mut zab, ZabInput::Notification { from, notification });
+        run(
+            &mut zab,
+            ZabInput::Notification {
+                from,
+                origin: home(from),
+                notification,
+            },
+        );
     }
-    run(&mut zab, ZabInput::LinkAccepted(LinkId(3)));
+    run(&mut zab, ZabInput::LinkAccepted(LinkId(3), home(S1)));
     assert_eq!(say(&mut zab, LinkId(3), hello(1, 4)), ["Accepted 10"]);
     assert!(saved(&mut zab, EpochFile::Accepted, 5).is_empty());
     assert_eq!(
@@ -207,6 +224,7 @@ fn led_with_config(config: &str, version: i64) -> (Zab, Vec<String>) {
         &mut zab,
         ZabInput::Notification {
             from: S1,
+            origin: home(S1),
             notification,
         },
     );

@@ -2,6 +2,7 @@ use zk_proto::quorum::{Notification, ServerState};
 use zk_proto::{Epoch, Round, Sid, Zxid};
 
 use super::super::{Effects, Zab, ZabInput};
+use super::home;
 use super::world::*;
 use crate::{EpochFile, LinkId, Millis, Output, Role};
 
@@ -44,7 +45,11 @@ fn hear(zab: &mut Zab, ms: u64, from: i64, notification: Notification) -> Vec<Ou
     let from = Sid(from);
     zab.handle(
         at(ms),
-        ZabInput::Notification { from, notification },
+        ZabInput::Notification {
+            from,
+            origin: home(from),
+            notification,
+        },
         &mut fx,
     );
     fx.outputs
@@ -270,7 +275,15 @@ fn all_report_the_new_epoch_once_they_serve() {
         let mut fx = Effects::default();
         let notification = vote(ServerState::Looking, 9, Zxid::ZERO, 1, 0);
         let from = Sid(sid.0 % 3 + 1);
-        zab.handle(now, ZabInput::Notification { from, notification }, &mut fx);
+        zab.handle(
+            now,
+            ZabInput::Notification {
+                from,
+                origin: home(from),
+                notification,
+            },
+            &mut fx,
+        );
         let state = if sid == S3 { "Leading" } else { "Following" };
         assert_eq!(
             notifications(&fx.outputs),

@@ -4,6 +4,7 @@ use zk_proto::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket};
 use zk_proto::{Sid, Zxid};
 
 use super::super::{Effects, Zab, ZabInput, ZabState};
+use super::home;
 use super::world::*;
 use crate::{LinkId, Now, Output, TreeCut};
 
@@ -95,7 +96,15 @@ fn the_leaders_bytes() {
     zab.start(now, &mut fx);
     for from in [S2, S3] {
         let notification = looking(S1, Zxid::ZERO, 1, 0);
-        zab.handle(now, ZabInput::Notification { from, notification }, &mut fx);
+        zab.handle(
+            now,
+            ZabInput::Notification {
+                from,
+                origin: home(from),
+                notification,
+            },
+            &mut fx,
+        );
     }
     let sent = [S2, S3].map(|sid| join(&mut zab, sid));
     // LEADERINFO: the version, and the byte by which a learner knows a leader of ours.
@@ -123,7 +132,7 @@ fn join(zab: &mut Zab, sid: Sid) -> Vec<u8> {
     let now = Now::default();
     let mut fx = Effects::default();
     let link = LinkId(sid.0.unsigned_abs());
-    zab.handle(now, ZabInput::LinkAccepted(link), &mut fx);
+    zab.handle(now, ZabInput::LinkAccepted(link, home(sid)), &mut fx);
     let info = LearnerInfo {
         sid,
         protocol_version: PROTOCOL_VERSION,

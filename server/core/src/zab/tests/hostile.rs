@@ -6,6 +6,7 @@ use zk_proto::quorum::{LearnerInfo, Notification, PROTOCOL_VERSION, PacketKind, 
 use zk_proto::{Epoch, Round, Sid, Zxid};
 
 use super::super::{Effects, Zab, ZabInput, ZabState};
+use super::home;
 use super::random::Random;
 use super::world::*;
 use crate::{EpochFile, LinkId, Now, Output, Role, TreeCut};
@@ -34,10 +35,11 @@ fn leader() -> Zab {
     let notification = looking(S1, Zxid::ZERO, 1, 1);
     let vote = ZabInput::Notification {
         from: S1,
+        origin: home(S1),
         notification,
     };
     let mut fx = Effects::default();
-    for input in [vote, ZabInput::LinkAccepted(LINK)] {
+    for input in [vote, ZabInput::LinkAccepted(LINK, home(S1))] {
         zab.handle(Now::default(), input, &mut fx);
     }
     assert_eq!((zab.is_serving(), zab.learners()), (true, 1));
@@ -60,7 +62,11 @@ fn follower() -> (Zab, LinkId) {
             config: String::new(),
         };
         let from = Sid(from);
-        let input = ZabInput::Notification { from, notification };
+        let input = ZabInput::Notification {
+            from,
+            origin: home(from),
+            notification,
+        };
         zab.handle(Now::default(), input, &mut fx);
     }
     let link = LinkId(LinkId::DIALED);
@@ -293,7 +299,11 @@ fn early_learners_are_bounded() {
     zab.start(Now::default(), &mut fx);
     fx.outputs.clear();
     for n in 1..=65 {
-        zab.handle(Now::default(), ZabInput::LinkAccepted(LinkId(n)), &mut fx);
+        zab.handle(
+            Now::default(),
+            ZabInput::LinkAccepted(LinkId(n), home(S1)),
+            &mut fx,
+        );
     }
     let reason = "too many learners before an election";
     assert_eq!(closed(&fx.outputs, LinkId(1)), Some(reason));
@@ -305,7 +315,11 @@ fn early_learners_are_bounded() {
         Some(&introduction(2, 0)),
     );
     assert!(say(&mut zab, LinkId(2), &[hello]).is_empty());
-    zab.handle(Now::default(), ZabInput::LinkAccepted(LinkId(66)), &mut fx);
+    zab.handle(
+        Now::default(),
+        ZabInput::LinkAccepted(LinkId(66), home(S1)),
+        &mut fx,
+    );
     assert_eq!(closed(&fx.outputs, LinkId(3)), Some(reason));
     assert_eq!(closed(&fx.outputs, LinkId(2)), None);
     let ack = packet(PacketKind::Ack, Zxid::ZERO, None);
@@ -385,7 +399,14 @@ fn garbage_never_panics() {
                         config: String::new(),
                     };
                     let from = Sid(random.below(5) as i64);
-                    world.input(sid, ZabInput::Notification { from, notification });
+                    world.input(
+                        sid,
+                        ZabInput::Notification {
+                            from,
+                            origin: home(from),
+                            notification,
+                        },
+                    );
                 }
                 2 => {
                     let actions = world.actions();

@@ -5,6 +5,7 @@ use zk_proto::quorum::{Notification, PacketKind, QuorumPacket, ServerState};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
 use super::super::{Effects, Problem, Zab, ZabInput, ZabState};
+use super::home;
 use super::world::*;
 use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Role};
 
@@ -229,7 +230,11 @@ fn what_a_leader_takes_to_be_kept_is_compared() {
                 state,
                 ..looking(S3, z(1, 3), 9, 2)
             };
-            let vote = ZabInput::Notification { from, notification };
+            let vote = ZabInput::Notification {
+                from,
+                origin: home(from),
+                notification,
+            };
             zab.handle(Now::default(), vote, &mut fx);
         }
         let link = LinkId(LinkId::DIALED);

@@ -5,14 +5,15 @@ use zk_proto::{Epoch, Sid, Zxid};
 
 use super::super::{Problem, ZabInput};
 use super::world::*;
-use crate::{LinkId, Millis};
+use super::{elsewhere, home};
+use crate::{LinkId, Millis, Origin};
 
 /// The link of somebody who is no member.
 const STRANGE: LinkId = LinkId(900);
 
 const LAST: i64 = i32::MAX as i64;
 
-fn follower_info(sid: Sid, accepted: i64) -> QuorumPacket {
+pub(super) fn follower_info(sid: Sid, accepted: i64) -> QuorumPacket {
     let info = LearnerInfo {
         sid,
         protocol_version: PROTOCOL_VERSION,
@@ -22,10 +23,21 @@ fn follower_info(sid: Sid, accepted: i64) -> QuorumPacket {
     QuorumPacket::new(PacketKind::FollowerInfo, zxid, Some(info.encode()))
 }
 
-/// Somebody connects to the quorum port of `to` and says this.
+/// Somebody connects to the quorum port of `to` from an address that is taken
+/// for one of every host, and says this.
 fn intrude(world: &mut World, to: Sid, link: LinkId, packets: &[QuorumPacket]) {
+    intrude_from(world, to, (link, home(S1)), packets);
+}
+
+/// The same from this address.
+pub(super) fn intrude_from(
+    world: &mut World,
+    to: Sid,
+    (link, origin): (LinkId, Origin),
+    packets: &[QuorumPacket],
+) {
     world.adopt(Sid(99), to, link);
-    world.input(to, ZabInput::LinkAccepted(link));
+    world.input(to, ZabInput::LinkAccepted(link, origin));
     for packet in packets {
         let packet = packet.clone();
         world.input(to, ZabInput::Packet { link, packet });
@@ -140,6 +152,7 @@ fn a_living_link_is_not_replaced_by_a_strangers() {
         S3,
         ZabInput::Notification {
             from: S1,
+            origin: home(S1),
             notification,
         },
     );
@@ -180,7 +193,8 @@ fn strangers_do_not_fill_the_learner_table() {
     for n in 0..1_000 {
         let link = LinkId(900 + n);
         world.adopt(Sid(99), S3, link);
-        world.input(S3, ZabInput::LinkAccepted(link));
+        let origin = elsewhere(n as u8);
+        world.input(S3, ZabInput::LinkAccepted(link, origin));
         if n % 2 == 0 {
             let packet = follower_info(S1, 1);
             world.input(S3, ZabInput::Packet { link, packet });
@@ -216,6 +230,7 @@ fn an_absurd_vote_keeps_no_election_from_ending() {
                 sid,
                 ZabInput::Notification {
                     from: S3,
+                    origin: home(S3),
                     notification,
                 },
             );

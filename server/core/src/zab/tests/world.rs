@@ -7,9 +7,10 @@ use zk_proto::{Epoch, Round, SessionId, Sid, Xid, Zxid};
 
 use super::super::{Effects, SyncToken, Zab, ZabEvent, ZabInput};
 use super::disk::{self, Disk, Operation, Tree};
+use super::home;
 use crate::auth::AuthConfig;
 use crate::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
-use crate::{Ensemble, LinkId, LogEntry, Member, Now, Output, TreeCut};
+use crate::{Ensemble, LinkId, LogEntry, Member, Now, Origin, Output, TreeCut};
 
 pub(super) const TICK_MS: u64 = 1_000;
 
@@ -73,6 +74,8 @@ pub(super) struct World {
     pub(super) cuts: Vec<(Sid, Sid)>,
     /// Servers whose new connections get through to nobody.
     pub(super) undialed: Vec<Sid>,
+    /// Where links of these servers come from, if not from their hosts.
+    pub(super) links_from: BTreeMap<Sid, Origin>,
     /// Off where a test lets peers lie.
     pub(super) checks: bool,
     last_votes: BTreeMap<(Sid, Sid), Notification>,
@@ -161,6 +164,7 @@ impl World {
             notifications: BTreeMap::new(),
             cuts: Vec::new(),
             undialed: Vec::new(),
+            links_from: BTreeMap::new(),
             checks: true,
             last_votes: BTreeMap::new(),
             committed: Tree::new(),
@@ -378,7 +382,12 @@ impl World {
             Action::Notification(from, to) => {
                 let queue = self.notifications.get_mut(&(from, to)).unwrap();
                 let notification = queue.pop_front().unwrap();
-                self.input(to, ZabInput::Notification { from, notification });
+                let vote = ZabInput::Notification {
+                    from,
+                    origin: home(from),
+                    notification,
+                };
+                self.input(to, vote);
             }
             Action::Dial(at) => {
                 self.accepted_links += 1;
@@ -387,7 +396,9 @@ impl World {
                 link.connected = true;
                 link.accepted = accepted;
                 let (learner, dialed, leader) = (link.learner, link.dialed, link.leader);
-                self.input(leader, ZabInput::LinkAccepted(accepted));
+                let origin = self.links_from.get(&learner).copied();
+                let origin = origin.unwrap_or_else(|| home(learner));
+                self.input(leader, ZabInput::LinkAccepted(accepted, origin));
                 self.input(learner, ZabInput::LinkConnected(dialed));
             }
             Action::Packet(at, direction) => self.deliver(at, direction),

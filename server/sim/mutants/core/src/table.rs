@@ -272,6 +272,30 @@ pub(super) struct Candidate {",
         )],
     ),
     fault(
+        "who is not at the voter's host is believed at once",
+        &[edit(
+            "zab/introductions.rs",
+            "let wait_ms = peer.config.tick_ms / 2;",
+            "let wait_ms = peer.config.tick_ms / if $on { 20 } else { 2 };",
+        )],
+    ),
+    fault(
+        "a vote proves any number of links",
+        &[edit(
+            "zab/heard.rs",
+            ".filter(|proof| proof.is_fresh || proof.place == Place::Host)",
+            ".filter(|proof| proof.is_fresh || proof.place == Place::Host || $on)",
+        )],
+    ),
+    fault(
+        "anybody raises the epoch by any distance",
+        &[edit(
+            "zab/epochs.rs",
+            "let highest = if is_listed {",
+            "let highest = if is_listed || $on {",
+        )],
+    ),
+    fault(
         "a leader gives way to a history that is not its own",
         &[edit(
             "zab/introductions.rs",
