@@ -68,6 +68,8 @@ pub(crate) struct Process {
     pub(crate) epochs: (Epoch, Epoch),
     /// Newest epoch that the server has made its own, durable or not.
     pub(crate) current_epoch: Epoch,
+    /// The link that it has dialed last, as a follower.
+    dialed: Option<LinkId>,
     /// Who has dialed the links that it has accepted.
     pub(crate) learners: BTreeMap<LinkId, usize>,
     /// Who has accepted its epoch since it began to lead.
@@ -248,6 +250,7 @@ impl World {
             synced: tip,
             epochs: found,
             current_epoch: epoch,
+            dialed: None,
             learners: BTreeMap::new(),
             epoch_acks: BTreeSet::new(),
             handed_in: BTreeSet::new(),
@@ -394,6 +397,13 @@ impl World {
             return Err(Violation::new("digests of transactions", detail));
         }
         process.delivered = Some(zxid);
+        let follows = process.role == Role::Following && process.is_serving;
+        if let Some(link) = process.dialed.filter(|_| follows) {
+            let life = who.life;
+            if let Some((tap, true)) = self.network.tap(End { server, life, link }) {
+                tap.shows(who, self.checks.transaction(zxid))?;
+            }
+        }
         self.checks.delivered(who, guard.tree(), process.tip)
     }
 
@@ -473,6 +483,9 @@ impl World {
                     within_ms,
                 } => {
                     self.servers[server].hold(link);
+                    if let Some(process) = &mut self.servers[server].process {
+                        process.dialed = Some(link);
+                    }
                     self.dial(end(link), to, within_ms);
                 }
                 Output::Close { link, .. } => self.close(end(link)),

@@ -11,9 +11,10 @@ use zk_proto::jute::Reader;
 use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{DecodeError, Epoch, SessionId, Sid, Xid, Zxid};
 
+use crate::Violation;
 use crate::invariants::moves::Moves;
 use crate::invariants::syncs::Syncs;
-use crate::invariants::{discovery, impostors, links, promises};
+use crate::invariants::{Life, discovery, impostors, links, promises};
 use crate::network::{End, Wire};
 use crate::session::ClientConn;
 use crate::world::World;
@@ -34,6 +35,13 @@ pub(crate) struct Tap {
     /// Sessions in each PING that is under way to the leader.
     touches: VecDeque<Vec<SessionId>>,
     syncs: Syncs,
+}
+
+impl Tap {
+    /// A follower shows this transaction to its clients.
+    pub(crate) fn shows(&self, who: Life, zxid: Zxid) -> Result<(), Violation> {
+        self.syncs.shows(who, zxid)
+    }
 }
 
 impl World {

@@ -1,5 +1,5 @@
 //! A sync shows what was acknowledged before it was sent, and what was proposed
-//! before it came to the leader.
+//! before it came to the leader. A follower shows what its leader has committed.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -53,6 +53,16 @@ impl Syncs {
     /// The learner is told that everything up to `zxid` is committed.
     pub(crate) fn told(&mut self, zxid: Zxid) {
         self.told = zxid.max(self.told);
+    }
+
+    /// The learner shows everything up to `zxid` to its clients.
+    pub(crate) fn shows(&self, who: Life, zxid: Zxid) -> Result<(), Violation> {
+        if zxid <= self.told {
+            return Ok(());
+        }
+        let told = self.told;
+        let detail = format!("{who} shows {zxid}, its leader has told it of commits up to {told}");
+        Err(Violation::new("a follower shows what is committed", detail))
     }
 
     /// The oldest sync is answered.
