@@ -1,12 +1,13 @@
 //! Writing, and losing servers while it goes on.
 
 use zk_proto::quorum::{PacketKind, QuorumPacket};
-use zk_proto::{Epoch, Zxid};
+use zk_proto::{Epoch, Sid, Zxid};
 
-use super::super::{SyncToken, ZabEvent, ZabInput};
+use super::super::{Effects, SyncToken, Zab, ZabEvent, ZabInput, ZabState};
+use super::discovery::{ack_epoch, hello, run, saved, say};
 use super::home;
 use super::world::*;
-use crate::{LinkId, Role};
+use crate::{EpochFile, LinkId, Now, Role};
 
 #[test]
 fn nothing_is_committed_without_a_quorum_of_disks() {
@@ -395,4 +396,65 @@ fn acknowledgements_before_that_of_newleader_count_afterwards() {
         QuorumPacket::new(PacketKind::Ack, z(1, 0), None),
     );
     assert_eq!(world.zab(S3).last_committed(), zxid);
+}
+
+/// Three of five have to acknowledge. One of them has, and then comes back
+/// without what it had: what it said on its older link counts no more.
+#[test]
+fn an_acknowledgement_counts_for_its_link_only() {
+    for (has, plan) in [(Zxid::ZERO, "SendSnap"), (z(4, 9), "Trunc")] {
+        let state = ZabState {
+            last_zxid: z(4, 5),
+            accepted_epoch: Epoch(4),
+            current_epoch: Epoch(4),
+            tail: vec![entry(z(4, 4)), entry(z(4, 5))],
+            applied: z(4, 5),
+        };
+        let mut zab = Zab::new(&config(5, 5), state);
+        zab.start(Now::default(), &mut Effects::default());
+        let vote = |zab: &mut Zab, from: Sid| {
+            let notification = looking(Sid(5), z(4, 5), 1, 4);
+            let origin = home(from);
+            let vote = ZabInput::Notification {
+                from,
+                origin,
+                notification,
+            };
+            run(zab, vote)
+        };
+        for sid in 1..=4 {
+            vote(&mut zab, Sid(sid));
+        }
+        let link = |sid: i64| LinkId(sid.unsigned_abs());
+        for sid in 1..=3 {
+            run(&mut zab, ZabInput::LinkAccepted(link(sid), home(Sid(sid))));
+            say(&mut zab, link(sid), hello(sid, 4));
+        }
+        saved(&mut zab, EpochFile::Accepted, 5);
+        let ack = |zxid| QuorumPacket::new(PacketKind::Ack, zxid, None);
+        for sid in 1..=3 {
+            say(&mut zab, link(sid), ack_epoch(4, z(4, 5)));
+        }
+        saved(&mut zab, EpochFile::Current, 5);
+        for sid in 1..=3 {
+            say(&mut zab, link(sid), ack(z(5, 0)));
+        }
+        assert!(zab.is_serving());
+        let mut fx = Effects::default();
+        zab.propose(Now::default(), entry(z(5, 1)), &mut fx);
+        run(&mut zab, ZabInput::Appended(z(5, 1)));
+        say(&mut zab, link(1), ack(z(5, 1)));
+
+        run(&mut zab, ZabInput::LinkClosed(link(1)));
+        vote(&mut zab, S1);
+        run(&mut zab, ZabInput::LinkAccepted(LinkId(9), home(S1)));
+        say(&mut zab, LinkId(9), hello(1, 5));
+        let sent = say(&mut zab, LinkId(9), ack_epoch(-1, has));
+        assert!(sent.iter().any(|line| line.contains(plan)), "{sent:?}");
+        say(&mut zab, LinkId(9), ack(z(5, 0)));
+        say(&mut zab, link(2), ack(z(5, 1)));
+        assert_eq!(zab.last_committed(), z(4, 5), "two of five have it");
+        say(&mut zab, LinkId(9), ack(z(5, 1)));
+        assert_eq!(zab.last_committed(), z(5, 1));
+    }
 }

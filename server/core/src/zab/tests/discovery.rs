@@ -48,7 +48,7 @@ fn vote(round: i64) -> Notification {
     looking(S3, z(4, 5), round, 4)
 }
 
-fn hello(sid: i64, accepted: i64) -> QuorumPacket {
+pub(super) fn hello(sid: i64, accepted: i64) -> QuorumPacket {
     let info = LearnerInfo {
         sid: Sid(sid),
         protocol_version: PROTOCOL_VERSION,
@@ -61,24 +61,30 @@ fn hello(sid: i64, accepted: i64) -> QuorumPacket {
     )
 }
 
-fn ack_epoch(current: i32, last_zxid: Zxid) -> QuorumPacket {
+pub(super) fn ack_epoch(current: i32, last_zxid: Zxid) -> QuorumPacket {
     let data = current.to_be_bytes().to_vec().into();
     QuorumPacket::new(PacketKind::AckEpoch, last_zxid, Some(data))
 }
 
-fn say(zab: &mut Zab, link: LinkId, packet: QuorumPacket) -> Vec<String> {
+pub(super) fn say(zab: &mut Zab, link: LinkId, packet: QuorumPacket) -> Vec<String> {
     run(zab, ZabInput::Packet { link, packet })
 }
 
-fn saved(zab: &mut Zab, file: EpochFile, epoch: i64) -> Vec<String> {
+pub(super) fn saved(zab: &mut Zab, file: EpochFile, epoch: i64) -> Vec<String> {
     run(zab, ZabInput::EpochSaved(file, Epoch(epoch)))
 }
 
 /// What came of an input, in short.
-fn run(zab: &mut Zab, input: ZabInput) -> Vec<String> {
+pub(super) fn run(zab: &mut Zab, input: ZabInput) -> Vec<String> {
     let mut fx = Effects::default();
     zab.handle(Now::default(), input, &mut fx);
+    let start = QuorumPacket::epoch_zxid(zab.epoch());
     let applied = zab.last_committed();
+    let applied = if zab.is_serving() {
+        applied.max(start)
+    } else {
+        applied
+    };
     zab.after_apply(
         Now::default(),
         applied,
