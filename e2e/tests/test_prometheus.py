@@ -16,6 +16,7 @@ from test_faults import kill_leader
 SCRAPE_SECONDS = 2
 PICTURE_SECONDS_MAX = 60
 POD = "prometheus"
+RULES = [ROOT / "deploy/prometheus" / name for name in ("rules.yml", "operator-rules.yml")]
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ def prometheus(ensemble):
     faster = config.replace("zk-headless.default", f"{ensemble.name}-headless.{namespace}").replace(
         ": 15s", f": {SCRAPE_SECONDS}s"
     ).replace(
-        "global:\n", f"rule_files: [/config/rules.yml]\nglobal:\n  evaluation_interval: {SCRAPE_SECONDS}s\n"
+        "global:\n", f"rule_files: [/config/*rules.yml]\nglobal:\n  evaluation_interval: {SCRAPE_SECONDS}s\n"
     )
-    rules = (ROOT / "deploy/prometheus/rules.yml").read_text()
+    rules = {file.name: file.read_text() for file in RULES}
     apply(
         {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": POD, "namespace": namespace},
-            "data": {"prometheus.yml": faster, "rules.yml": rules},
+            "data": {"prometheus.yml": faster, **rules},
         },
         restricted_pod(
             namespace, POD, PROMETHEUS_IMAGE,
@@ -70,7 +71,7 @@ def rule_states(namespace):
 
 
 def rules_evaluated(namespace):
-    wanted = re.findall(r"- alert: (\w+)", (ROOT / "deploy/prometheus/rules.yml").read_text())
+    wanted = [alert for file in RULES for alert in re.findall(r"- alert: (\w+)", file.read_text())]
     return rule_states(namespace) == dict.fromkeys(wanted, "ok")
 
 
