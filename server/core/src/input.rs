@@ -9,6 +9,7 @@ use zk_proto::quorum::{Notification, QuorumPacket};
 use zk_proto::{Epoch, SessionId, Sid, Xid, Zxid};
 
 use crate::tree::Tree;
+use crate::zab::Reigns;
 use crate::{ConnId, EpochFile, LinkId, Millis};
 
 /// One transaction as it stands in PROPOSAL packets and in the log: header,
@@ -54,6 +55,8 @@ pub struct Recovered {
     pub last_zxid: Zxid,
     /// The newest transactions of the log in order, at most `commitLogCount`.
     pub tail: Vec<LogEntry>,
+    /// The epochs of the transactions after the snapshot and of `tail`.
+    pub reigns: Reigns,
     /// The file's number, or the epoch of `last_zxid` where there is no file.
     pub accepted_epoch: Epoch,
     /// The same for the other file.

@@ -105,7 +105,13 @@ pub enum Output {
     Truncate(Zxid),
     /// Make this tree, received from the leader, what a restart loads: drop
     /// later log entries and snapshots, write, sync. Answer `SnapshotInstalled`.
-    InstallSnapshot(Arc<TreeCut>),
+    InstallSnapshot {
+        /// The tree.
+        cut: Arc<TreeCut>,
+        /// Nothing proves that the leader has all that this server had: keep
+        /// what is replaced under other names.
+        keeps_old: bool,
+    },
     /// Write a periodic snapshot and roll the log; answer `SnapshotSaved`.
     SaveSnapshot(Arc<TreeCut>),
     /// Drop a tree that nobody needs any more. With many znodes that takes a

@@ -5,6 +5,7 @@ use zk_proto::{DecodeError, Epoch, Zxid};
 
 use crate::request::replay_compared;
 use crate::tree::{Tree, TreeError};
+use crate::zab::Reigns;
 use crate::zab::epochs::EPOCH_LAST;
 use crate::{LogEntry, Recovered};
 
@@ -194,7 +195,9 @@ impl Recovered {
         accepted: Option<Epoch>,
         current: Option<Epoch>,
     ) -> Result<Self, RebuildError> {
+        let mut reigns = Reigns::default();
         for entry in entries {
+            reigns.note(&entry);
             let (_, agrees) = replay_compared(&mut tree, &entry.data)
                 .map_err(|error| RebuildError::Entry(entry.zxid, error))?;
             seams.passed(entry.zxid, agrees)?;
@@ -202,6 +205,7 @@ impl Recovered {
         if let Some(first) = seams.finish()? {
             tail.retain(|entry| entry.zxid >= first);
         }
+        tail.iter().for_each(|entry| reigns.note(entry));
         let last_zxid = tree.last_zxid();
         let history = last_zxid.epoch();
         let current_epoch = current.unwrap_or(history);
@@ -225,6 +229,7 @@ impl Recovered {
             tree,
             last_zxid,
             tail,
+            reigns,
             accepted_epoch,
             current_epoch,
         })

@@ -144,7 +144,7 @@ impl Follower {
                     done.push(Input::Appended(entries.last().unwrap().zxid));
                 }
                 Output::SaveEpoch(file, epoch) => done.push(Input::EpochSaved(file, epoch)),
-                Output::InstallSnapshot(cut) => {
+                Output::InstallSnapshot { cut, .. } => {
                     done.push(Input::SnapshotInstalled(cut.zxid()));
                     self.installed.push(cut);
                 }

@@ -37,7 +37,7 @@ pub(crate) fn output(output: &Output) -> String {
             let zxids: Vec<_> = entries.iter().map(|entry| entry.zxid.to_string()).collect();
             format!("append {}", zxids.join(" "))
         }
-        Output::InstallSnapshot(cut) => format!("install snapshot {}", cut.zxid()),
+        Output::InstallSnapshot { cut, .. } => format!("install snapshot {}", cut.zxid()),
         Output::SaveSnapshot(cut) => format!("save snapshot {}", cut.zxid()),
         Output::ToClient(to) => format!("{} replies to client {}", to.replies, to.conn.0),
         Output::SessionOpened { conn, session, .. } => {

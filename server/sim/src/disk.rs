@@ -19,7 +19,8 @@ pub(crate) enum DiskWork {
     Append(Vec<LogEntry>),
     SaveEpoch(EpochFile, Epoch),
     Truncate(Zxid),
-    Install(Arc<TreeCut>),
+    /// The tree, and whether what it replaces is kept.
+    Install(Arc<TreeCut>, bool),
     SaveSnapshot(Arc<TreeCut>),
 }
 
@@ -115,10 +116,13 @@ impl DiskQueue {
                 let loaded = store.recover(tail_max)?;
                 told.push(Input::Truncated(Box::new(rebuild(&loaded))));
             }
-            Some(DiskWork::Install(cut)) => {
+            Some(DiskWork::Install(cut, keeps_old)) => {
                 told.extend(self.finish_snapshot(store)?);
                 let mut blocks = cut.blocks();
-                store.install_snapshot(cut.zxid(), cut.digest(), |out| blocks.append_next(out))?;
+                let digest = cut.digest();
+                store.install_snapshot(cut.zxid(), digest, keeps_old, |out| {
+                    blocks.append_next(out)
+                })?;
                 told.push(Input::SnapshotInstalled(cut.zxid()));
             }
             Some(DiskWork::SaveSnapshot(cut)) => {

@@ -49,7 +49,7 @@ impl World {
         let syncs = queue.is_syncing();
         let is_truncation = !syncs && matches!(queue.works.front(), Some(DiskWork::Truncate(_)));
         let installs = match queue.works.front() {
-            Some(DiskWork::Install(cut)) if !syncs => Some(cut.zxid()),
+            Some(DiskWork::Install(cut, _)) if !syncs => Some(cut.zxid()),
             Some(_) | None => None,
         };
         let odds = match (queue.has_history_before_promise(), is_promise) {

@@ -507,13 +507,13 @@ impl World {
                     self.hand_to_disk(server, DiskWork::SaveEpoch(file, epoch));
                 }
                 Output::Truncate(zxid) => self.hand_to_disk(server, DiskWork::Truncate(zxid)),
-                Output::InstallSnapshot(cut) => {
+                Output::InstallSnapshot { cut, keeps_old } => {
                     self.takes_tree(server);
                     let tip = self.checks.transaction(cut.zxid());
                     if let Some(process) = &mut self.servers[server].process {
                         process.tip = tip;
                     }
-                    self.hand_to_disk(server, DiskWork::Install(cut));
+                    self.hand_to_disk(server, DiskWork::Install(cut, keeps_old));
                 }
                 Output::SaveSnapshot(cut) => {
                     self.hand_to_disk(server, DiskWork::SaveSnapshot(cut));

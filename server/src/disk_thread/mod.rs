@@ -33,7 +33,7 @@ pub(crate) enum DiskOp {
     Append(Vec<LogEntry>),
     SaveEpoch(EpochFile, Epoch),
     Truncate(Zxid),
-    Install(Arc<TreeCut>),
+    Install { cut: Arc<TreeCut>, keeps_old: bool },
     SaveSnapshot(Arc<TreeCut>),
 }
 

@@ -145,13 +145,15 @@ impl Worker {
                     }
                     self.inbox.push_input(Input::Truncated(Box::new(left)));
                 }
-                DiskOp::Install(cut) => {
+                DiskOp::Install { cut, keeps_old } => {
                     self.start_long_work();
                     let zxid = cut.zxid();
                     let mut blocks = cut.blocks();
-                    let bytes = self
-                        .store
-                        .install_snapshot(zxid, cut.digest(), |out| blocks.append_next(out))?;
+                    let bytes =
+                        self.store
+                            .install_snapshot(zxid, cut.digest(), keeps_old, |out| {
+                                blocks.append_next(out)
+                            })?;
                     tracing::info!(%zxid, bytes, "the leader's snapshot installed");
                     self.inbox.push_input(Input::SnapshotInstalled(zxid));
                 }

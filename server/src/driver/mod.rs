@@ -354,7 +354,9 @@ impl Driver {
             }
             Output::SaveEpoch(file, epoch) => self.save_epoch(file, epoch),
             Output::Truncate(zxid) => self.parts.disk.ask(DiskOp::Truncate(zxid)),
-            Output::InstallSnapshot(cut) => self.parts.disk.ask(DiskOp::Install(cut)),
+            Output::InstallSnapshot { cut, keeps_old } => {
+                self.parts.disk.ask(DiskOp::Install { cut, keeps_old });
+            }
             Output::SaveSnapshot(cut) => self.parts.disk.ask(DiskOp::SaveSnapshot(cut)),
             Output::Discard(tree) => drop(tokio::task::spawn_blocking(move || drop(tree))),
             Output::ToClient(message) => {

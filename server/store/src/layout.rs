@@ -6,6 +6,7 @@
 //! | `snapshot.<hex zxid>` | a tree; with `.gz` or `.snappy` compressed |
 //! | `acceptedEpoch`, `currentEpoch` | decimal numbers |
 //! | `tmp.*` | ours: unfinished snapshots, removed at start |
+//! | `replaced.*` | ours: what a leader's tree has replaced, never read |
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ pub(crate) const VERSION_DIR: &str = "version-2";
 
 /// Start of the names of unfinished files; the reference ignores them.
 pub(crate) const TEMPORARY: &str = "tmp.";
+
+/// Start of the names of files that are kept and that no server reads.
+pub(crate) const REPLACED: &str = "replaced.";
 
 /// A snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]

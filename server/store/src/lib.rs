@@ -33,6 +33,7 @@ mod mem;
 mod purge;
 mod real;
 mod recover;
+mod replaced;
 mod snapshot;
 mod store;
 mod txn_log;

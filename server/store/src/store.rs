@@ -6,9 +6,10 @@ use zk_proto::{Epoch, Zxid};
 
 use crate::chain::parts_after;
 use crate::epochs::{self, EpochName};
-use crate::layout::{TEMPORARY, VERSION_DIR, logs, snapshots};
+use crate::layout::{SnapshotName, TEMPORARY, VERSION_DIR, logs, snapshots};
 use crate::purge::Purger;
 use crate::recover::{Dirs, Loaded};
+use crate::replaced::Replaced;
 use crate::snapshot::{Collect, Compression, Discard, ImageSink, Snapshots};
 use crate::txn_log::{LogWriter, drop_after};
 use crate::{Disk, StoreError};
@@ -237,18 +238,31 @@ impl<D: Disk> Store<D> {
 
     /// Makes a leader's tree at `zxid` what a restart loads, durably; later
     /// transactions and snapshots are dropped. A crash on the way leaves the
-    /// old history or a shorter part of it.
+    /// old history or a shorter part of it. With `keeps_old` a copy of the old
+    /// history stays under names that no start reads, `replaced.*`.
     pub fn install_snapshot(
         &mut self,
         zxid: Zxid,
         digest: u64,
+        keeps_old: bool,
         next_block: impl FnMut(&mut Vec<u8>) -> bool,
     ) -> Result<u64, StoreError> {
         self.attempt(|store| {
             store.writer.roll()?;
+            let (disk, sync) = (store.disk.clone(), store.config.force_sync);
+            let dirs = [&*store.data, &*store.log];
+            let new = SnapshotName::new(zxid, store.config.snapshot_compression);
+            let begin = || {
+                let ends = (store.last, zxid);
+                Replaced::begin(&disk, dirs.into(), sync, ends, &new.path(&store.data))
+            };
+            let replaced = keeps_old.then(begin).transpose()?;
             drop_after(&store.disk, &store.log, zxid, store.config.force_sync)?;
             let snapshots = store.snapshots();
             let bytes = snapshots.write_blocks(zxid, digest, next_block)?;
+            if let Some(replaced) = replaced {
+                replaced.finish(dirs)?;
+            }
             store.drop_snapshots_after(zxid)?;
             store.last = zxid;
             Ok(bytes)

@@ -154,7 +154,7 @@ const STEPS: &[Step] = &[
         // Stands for all transactions up to 4 of another history.
         let installed: Vec<_> = (1..=4).map(|zxid| entry(zxid, 3)).collect();
         model.histories.push(installed.clone());
-        store.install_snapshot(Zxid(4), 4, whole(&image(4)))?;
+        store.install_snapshot(Zxid(4), 4, true, whole(&image(4)))?;
         model.histories = vec![installed];
         Ok(())
     }),

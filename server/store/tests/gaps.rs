@@ -40,7 +40,7 @@ fn append(store: &mut Store<MemDisk>, epoch: i64, counters: std::ops::RangeInclu
 fn install(store: &mut Store<MemDisk>, zxid: Zxid) {
     let mut block = Some(EMPTY_IMAGE);
     store
-        .install_snapshot(zxid, 0, |out| {
+        .install_snapshot(zxid, 0, false, |out| {
             block.take().map(|it| out.extend_from_slice(&it)).is_some()
         })
         .unwrap();

@@ -174,7 +174,7 @@ fn a_log_cannot_be_cut_before_its_first_snapshot() {
     let mut store = Store::open(disk.clone(), config()).unwrap();
     store.recover(0).unwrap();
     store
-        .install_snapshot(Zxid(9), 0, whole(&EMPTY_IMAGE))
+        .install_snapshot(Zxid(9), 0, false, whole(&EMPTY_IMAGE))
         .unwrap();
     disk.remove(&path("snapshot.0")).unwrap();
     assert!(!store.truncate(Zxid(5)).unwrap());
@@ -192,7 +192,7 @@ fn old_transactions_of_another_history_are_no_tail() {
     store.recover(0).unwrap();
     let zxid = Zxid(2 << 32);
     store
-        .install_snapshot(zxid, 0, whole(&EMPTY_IMAGE))
+        .install_snapshot(zxid, 0, true, whole(&EMPTY_IMAGE))
         .unwrap();
     let next = zxid.next();
     store.append([(next, &data(next.0)[..])]).unwrap();

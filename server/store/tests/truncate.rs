@@ -72,7 +72,7 @@ fn written(history: &[Done]) -> (MemDisk, Store<MemDisk>) {
                 let mut block = Some(EMPTY_IMAGE);
                 let next =
                     |out: &mut Vec<u8>| block.take().map(|it| out.extend_from_slice(&it)).is_some();
-                store.install_snapshot(zxid, 0, next).unwrap();
+                store.install_snapshot(zxid, 0, false, next).unwrap();
             }
         }
     }
@@ -306,22 +306,24 @@ fn where_the_log_does_not_lead_nothing_is_destroyed() {
 #[test]
 fn a_crash_during_an_installation_leaves_one_history() {
     const DIGEST: u64 = 77;
-    let install = |store: &mut Store<MemDisk>, zxid| {
+    let install = |store: &mut Store<MemDisk>, zxid, keeps_old| {
         let mut block = Some(EMPTY_IMAGE);
-        store.install_snapshot(zxid, DIGEST, |out| {
+        store.install_snapshot(zxid, DIGEST, keeps_old, |out| {
             block.take().map(|it| out.extend_from_slice(&it)).is_some()
         })
     };
-    for to in [zxid(1, 2), zxid(1, 601), zxid(2, 2), zxid(3, 3), zxid(5, 0)] {
+    let to = [zxid(1, 2), zxid(1, 601), zxid(2, 2), zxid(3, 3), zxid(5, 0)];
+    for (to, keeps_old) in to.into_iter().flat_map(|to| [(to, false), (to, true)]) {
         let (disk, mut store) = written(&COPIED);
         let before = disk.changes();
-        install(&mut store, to).unwrap();
+        install(&mut store, to, keeps_old).unwrap();
         let changes = disk.changes() - before;
         for (crash_at, survives) in (0..changes).flat_map(|at| [(at, 0), (at, 1), (at, 2)]) {
-            let context = format!("{to}, change {crash_at} of {changes}, cut {survives}");
+            let context =
+                format!("{to} {keeps_old}, change {crash_at} of {changes}, cut {survives}");
             let (disk, mut store) = written(&COPIED);
             disk.fail_after(Some(crash_at));
-            install(&mut store, to).expect_err("the disk fails");
+            install(&mut store, to, keeps_old).expect_err("the disk fails");
             disk.fail_after(None);
             if survives > 0 {
                 disk.power_cut(&mut |n| (survives - 1).min(n - 1));

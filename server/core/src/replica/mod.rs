@@ -113,6 +113,7 @@ impl Replica {
             mut tree,
             last_zxid,
             tail,
+            reigns,
             accepted_epoch,
             current_epoch,
         } = recovered;
@@ -122,6 +123,7 @@ impl Replica {
             accepted_epoch,
             current_epoch,
             tail,
+            reigns,
             applied: tree.last_zxid(),
         };
         let mut snapshots = Snapshots {
@@ -310,7 +312,7 @@ impl Replica {
     fn event(&mut self, now: Now, event: ZabEvent, out: &mut Vec<Output>) {
         match event {
             ZabEvent::Deliver(entry) => self.to_apply.push(entry),
-            ZabEvent::InstallTree { zxid } => self.install(now, zxid, out),
+            ZabEvent::InstallTree { zxid, keeps_old } => self.install(now, zxid, keeps_old, out),
             ZabEvent::LeadingStarted { epoch } => {
                 self.apply_committed(out);
                 self.change(|tree| tree.set_last_zxid(Zxid::new(epoch, 0)));
@@ -365,7 +367,7 @@ impl Replica {
         self.zab(now, ZabInput::Truncated { last_zxid, tail }, out);
     }
 
-    fn install(&mut self, now: Now, zxid: Zxid, out: &mut Vec<Output>) {
+    fn install(&mut self, now: Now, zxid: Zxid, keeps_old: bool, out: &mut Vec<Output>) {
         let received = self.received.take();
         let mut tree = *received.expect("ZAB asks for the SNAP that it was just told of");
         assert_eq!(tree.last_zxid(), zxid, "zxid of the received tree");
@@ -374,7 +376,7 @@ impl Replica {
         set_config(&mut tree, &self.config, now);
         self.replace(tree, out);
         self.digests.tree_came();
-        out.push(Output::InstallSnapshot(cut));
+        out.push(Output::InstallSnapshot { cut, keeps_old });
     }
 
     /// A follower whose tree is not the leader's does not serve it.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use zk_proto::quorum::{Notification, QuorumPacket};
 use zk_proto::{Epoch, Sid, Zxid};
 
+use super::reigns::Reigns;
 use crate::{EpochFile, LinkId, LogEntry, Origin, Output};
 
 /// What a server knew at its start: what its disk held.
@@ -19,6 +20,8 @@ pub struct ZabState {
     /// The newest log entries in order. Of use for DIFF only if the last one
     /// is at `last_zxid`.
     pub tail: Vec<LogEntry>,
+    /// The epochs of what was loaded.
+    pub reigns: Reigns,
     /// Last zxid in the tree; equal to `last_zxid`, because recovery applies
     /// whatever is in the log, as the reference does.
     pub applied: Zxid,
@@ -92,6 +95,8 @@ pub enum ZabEvent {
     InstallTree {
         /// Zxid of the tree.
         zxid: Zxid,
+        /// Nothing proves that it has all that this server had.
+        keeps_old: bool,
     },
     /// The leader is established: a quorum has its history. The tree's zxid
     /// becomes `epoch << 32`, the next proposal is the one after.

@@ -221,8 +221,12 @@ impl Follower {
             return Err(GiveUp("SNAP with a zxid out of range"));
         }
         peer.needs_tree_in = None;
+        // What was copied from a leader and never made its own is worth nothing.
+        let keeps_old = !self.leader_has_all(peer);
+        peer.has_copy |= keeps_old;
         peer.history.replace(zxid, fx);
-        fx.events.push_back(ZabEvent::InstallTree { zxid });
+        fx.events
+            .push_back(ZabEvent::InstallTree { zxid, keeps_old });
         self.enter(Phase::Installing, now);
         Ok(())
     }
@@ -343,13 +347,34 @@ impl Follower {
             return Ok(());
         };
         let zxid = header.zxid;
-        let own = peer.history.find(zxid);
-        if own.is_some_and(|own| !own.data.starts_with(&kept[..TXN_HEADER_BYTES])) {
+        let own = peer.history.header(zxid);
+        if own.is_some_and(|own| own != &kept[..TXN_HEADER_BYTES]) {
             let leader = self.leader;
             peer.problem = Some(Problem::HistoriesPart { leader, zxid });
             return Err(GiveUp("the leader's history is another one"));
         }
         Ok(())
+    }
+
+    /// Does LEADERINFO prove that the leader has all transactions of this server?
+    /// It named one that both have, and how far this leader's go from there.
+    fn leader_has_all(&self, peer: &Peer) -> bool {
+        let end = peer.history.end();
+        if end == Zxid::ZERO || peer.has_copy {
+            return true;
+        }
+        let told = self.kept.as_deref().unwrap_or_default();
+        let Some((header, through)) = told.split_at_checked(TXN_HEADER_BYTES) else {
+            return false;
+        };
+        let Ok(TxnHeader { zxid, .. }) = TxnHeader::read(&mut Reader::new(header)) else {
+            return false;
+        };
+        // Leaders of older versions of ours do not say how far.
+        let through = through
+            .first_chunk()
+            .map_or(zxid, |bytes| Zxid(i64::from_be_bytes(*bytes)));
+        through == end && peer.history.header(zxid) == Some(header)
     }
 
     fn ack_epoch(&mut self, peer: &Peer, now: Now, current: Option<Epoch>, fx: &mut Effects) {
@@ -438,6 +463,7 @@ impl Follower {
             (Some(PacketKind::NewLeader), Phase::Synchronizing) if packet.zxid == start => {
                 peer.adopt_config(packet.data.as_deref().unwrap_or_default());
                 let ticket = peer.history.save_epoch(EpochFile::Current, self.epoch, fx);
+                peer.has_copy = false;
                 self.enter(Phase::SavingCurrent(ticket), now);
             }
             (Some(PacketKind::UpToDate), Phase::Synced) => self.serve(peer, fx),

@@ -7,6 +7,8 @@ use zk_proto::{Epoch, Zxid};
 
 use super::committed_log::{CommittedLog, follows};
 use super::event::{Effects, ZabEvent, ZabState};
+use super::past::header_of;
+use super::reigns::Reigns;
 use crate::{EpochFile, LogEntry, Output};
 
 /// Names one write of an epoch file, so that its completion is not taken for
@@ -27,6 +29,8 @@ pub(super) struct History {
     delivered: Zxid,
     open: VecDeque<LogEntry>,
     committed: CommittedLog,
+    /// Of what was delivered.
+    reigns: Reigns,
     to_append: Vec<LogEntry>,
     unsynced: VecDeque<Zxid>,
     saving: VecDeque<Saving>,
@@ -60,6 +64,7 @@ impl History {
             delivered: state.last_zxid,
             open: VecDeque::new(),
             committed,
+            reigns: state.reigns,
             to_append: Vec::new(),
             unsynced: VecDeque::new(),
             saving: VecDeque::new(),
@@ -102,17 +107,24 @@ impl History {
         self.committed.iter()
     }
 
-    /// The newest entry in memory up to and including this zxid.
-    pub(super) fn newest_through(&self, zxid: Zxid) -> Option<&LogEntry> {
+    /// What this history may have in common with one that ends at `end`: the
+    /// header of a transaction that is in both if any is, and how far both go
+    /// if it is. `None` where nothing is known.
+    pub(super) fn common(&self, end: Zxid) -> Option<(&[u8], Zxid)> {
         let all = self.committed.iter().chain(&self.open);
-        all.take_while(|entry| entry.zxid <= zxid).last()
+        let newest = all.take_while(|entry| entry.zxid <= end).last();
+        let in_memory = newest.map(|entry| (header_of(entry), entry.zxid));
+        in_memory.or_else(|| self.reigns.common(end))
     }
 
-    /// The entry with this zxid, if it is still in memory.
-    pub(super) fn find(&self, zxid: Zxid) -> Option<&LogEntry> {
+    /// Header of the transaction with this zxid, as far as it is known.
+    pub(super) fn header(&self, zxid: Zxid) -> Option<&[u8]> {
         let all = self.committed.iter().chain(&self.open);
-        all.take_while(|entry| entry.zxid <= zxid)
-            .find(|entry| entry.zxid == zxid)
+        let in_memory = all
+            .take_while(|entry| entry.zxid <= zxid)
+            .find(|entry| entry.zxid == zxid);
+        let in_memory = in_memory.map(header_of);
+        in_memory.or_else(|| self.reigns.header(zxid))
     }
 
     /// Can an entry with this zxid come next?
@@ -200,6 +212,7 @@ impl History {
             let entry = self.open.pop_front().expect("it has a front");
             assert!(entry.zxid > self.delivered, "delivery is in order");
             self.delivered = entry.zxid;
+            self.reigns.note(&entry);
             self.committed.push(entry.clone());
             fx.events.push_back(ZabEvent::Deliver(entry));
         }
@@ -216,6 +229,7 @@ impl History {
     pub(super) fn truncated(&mut self, last_zxid: Zxid, tail: Vec<LogEntry>) {
         self.restart_at(last_zxid);
         self.durable = last_zxid;
+        self.reigns.cut_after(last_zxid);
         self.committed.reset(tail, last_zxid);
     }
 
@@ -224,6 +238,7 @@ impl History {
     pub(super) fn replace(&mut self, zxid: Zxid, fx: &mut Effects) {
         self.flush(fx);
         self.restart_at(zxid);
+        self.reigns = Reigns::default();
         self.committed.reset(Vec::new(), zxid);
     }
 

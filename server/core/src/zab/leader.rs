@@ -11,7 +11,7 @@ use super::epochs::EPOCH_LAST;
 use super::event::{Effects, SyncToken, ZabEvent};
 use super::history::Ticket;
 use super::learner_handler::{Learner, Stage, epoch_ack};
-use super::past::{Past, header_of};
+use super::past::Past;
 use super::peer::{GiveUp, Peer, Step};
 use super::sync_plan::{Plan, plan};
 use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role, TreeCut};
@@ -404,6 +404,7 @@ impl Leader {
     fn conclude_discovery(&mut self, peer: &mut Peer, fx: &mut Effects) {
         if self.phase == Phase::AckQuorum && peer.config.ensemble.is_quorum(&self.epoch_acks) {
             let ticket = peer.history.save_epoch(EpochFile::Current, self.epoch, fx);
+            peer.has_copy = false;
             self.phase = Phase::SavingCurrent(ticket);
         }
     }
@@ -578,9 +579,10 @@ impl Leader {
     }
 }
 
-/// LEADERINFO. After the version stands the header of the newest transaction
-/// that the learner has as well, going by the end of its log, or one byte if
-/// there is none. The reference does not read it.
+/// LEADERINFO. After the version stands the header of a transaction that the
+/// learner has as well, going by the end of its log, and the zxid through which
+/// it has then all that this leader has; or one byte if nothing is known. The
+/// reference does not read it.
 pub(super) fn propose_epoch(
     epoch: Epoch,
     link: LinkId,
@@ -590,9 +592,11 @@ pub(super) fn propose_epoch(
     fx: &mut Effects,
 ) {
     let mut data = PROTOCOL_VERSION.to_be_bytes().to_vec();
-    let common = learner.end.and_then(|end| peer.history.newest_through(end));
-    match common {
-        Some(common) => data.extend_from_slice(header_of(common)),
+    match learner.end.and_then(|end| peer.history.common(end)) {
+        Some((header, through)) => {
+            data.extend_from_slice(header);
+            data.extend_from_slice(&through.0.to_be_bytes());
+        }
         // Too short for a header; it says that this leader is one of ours.
         None => data.push(0),
     }

@@ -21,6 +21,7 @@ mod learner_handler;
 mod past;
 mod peer;
 mod problem;
+mod reigns;
 pub mod sync_plan;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use vote::Vote;
 
 pub use event::{Effects, SyncToken, ZabEvent, ZabInput, ZabState};
 pub use problem::Problem;
+pub use reigns::Reigns;
 
 /// One server's part in the broadcast.
 #[derive(Debug)]

@@ -43,6 +43,9 @@ pub(super) struct Peer {
     /// The leader of this epoch wanted the log cut where it could not be cut:
     /// it is asked for its whole tree.
     pub(super) needs_tree_in: Option<Epoch>,
+    /// What this server has was copied from a leader in place of what it keeps
+    /// aside, and it has not promised yet to have that history.
+    pub(super) has_copy: bool,
     /// Links dialed so far.
     dialed: u64,
     config_text: String,
@@ -65,6 +68,7 @@ impl Peer {
             problem: None,
             outdated: None,
             needs_tree_in: None,
+            has_copy: false,
             dialed: 0,
             config_text,
         }

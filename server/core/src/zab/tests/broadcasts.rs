@@ -408,6 +408,7 @@ fn an_acknowledgement_counts_for_its_link_only() {
             accepted_epoch: Epoch(4),
             current_epoch: Epoch(4),
             tail: vec![entry(z(4, 4)), entry(z(4, 5))],
+            reigns: Default::default(),
             applied: z(4, 5),
         };
         let mut zab = Zab::new(&config(5, 5), state);

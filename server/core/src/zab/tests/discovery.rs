@@ -18,6 +18,7 @@ fn elected() -> Zab {
         accepted_epoch: Epoch(4),
         current_epoch: Epoch(4),
         tail: Vec::new(),
+        reigns: Default::default(),
         applied: z(4, 5),
     };
     let mut zab = Zab::new(&config(3, 3), state);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use zk_proto::{Epoch, Zxid};
 
-use super::super::{ZabInput, ZabState};
+use super::super::{Reigns, ZabInput, ZabState};
 use crate::{EpochFile, LogEntry};
 
 /// The whole history of a tree, as zxids.
@@ -96,7 +96,10 @@ impl Disk {
     pub(super) fn restart(&mut self) -> ZabState {
         self.waiting.clear();
         self.done.clear();
+        let mut reigns = Reigns::default();
+        self.log.iter().for_each(|entry| reigns.note(entry));
         ZabState {
+            reigns,
             last_zxid: self.end(),
             accepted_epoch: self.accepted,
             current_epoch: self.current,

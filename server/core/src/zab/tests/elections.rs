@@ -13,6 +13,7 @@ fn looking(sid: i64, last_zxid: Zxid, current_epoch: i64) -> (Zab, Vec<Output>) 
         accepted_epoch: Epoch(current_epoch),
         current_epoch: Epoch(current_epoch),
         tail: Vec::new(),
+        reigns: Default::default(),
         applied: last_zxid,
     };
     let mut zab = Zab::new(&config(sid, 3), state);

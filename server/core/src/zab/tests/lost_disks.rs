@@ -220,6 +220,7 @@ fn what_a_leader_takes_to_be_kept_is_compared() {
             accepted_epoch: Epoch(1),
             current_epoch: Epoch(1),
             tail,
+            reigns: Default::default(),
             applied: z(1, 3),
         };
         let mut zab = Zab::new(&config(1, 3), state);
@@ -285,4 +286,35 @@ fn histories_are_compared_again_after_a_truncation() {
     let zxid = z(1, 5);
     let problem = Problem::HistoriesPart { leader, zxid };
     assert_eq!(world.zab(S1).problem(), Some(problem));
+}
+
+/// The transactions of that time have left the memory of the leader, of the
+/// server that comes back, or of both. The first one of the epoch stays.
+#[test]
+fn another_history_is_noticed_when_its_transactions_have_left_the_memory() {
+    for (of_leader, own) in [(2, 100), (100, 1), (2, 1)] {
+        let mut world = reborn(5);
+        for sid in [S2, S3] {
+            world.server(sid).disk.tail_max = of_leader;
+        }
+        restart_majority(&mut world);
+        world.server(S1).disk.tail_max = own;
+        old_data(&mut world, (1..=3).map(|n| other(z(1, n))).collect(), 1, 1);
+        world.take_trace();
+        world.start(S1);
+        for _ in 0..200 {
+            world.settle();
+            world.wait();
+        }
+        let leader = world.leader();
+        let problem = world.zab(S1).problem();
+        let parts = |zxid| Some(Problem::HistoriesPart { leader, zxid });
+        let zxids = [z(1, 1), z(1, 3)];
+        assert!(
+            zxids.map(parts).contains(&problem),
+            "{of_leader} {own}: {problem:?}"
+        );
+        assert_eq!(world.server(S1).disk.log.len(), 3, "its data is kept");
+        assert!(!world.take_trace().iter().any(|line| line.contains("Snap")));
+    }
 }

@@ -74,8 +74,45 @@ fn far_behind_gets_a_snapshot() {
     world.start(S3);
     world.run_until_serving();
     assert_eq!(restart(&mut world, S1), ["3>1 Snap 0x300000000"]);
-    let installs = |event: &ZabEvent| matches!(event, ZabEvent::InstallTree { .. });
-    assert!(world.server(S1).events.iter().any(installs));
+    assert_eq!(
+        installed(&mut world, S1),
+        [false],
+        "all of it is the leader's"
+    );
+}
+
+/// For each tree that the server has installed, whether it keeps what it had.
+fn installed(world: &mut World, sid: Sid) -> Vec<bool> {
+    let events = world.server(sid).events.iter();
+    events
+        .filter_map(|event| match event {
+            ZabEvent::InstallTree { keeps_old, .. } => Some(*keeps_old),
+            _ => None,
+        })
+        .collect()
+}
+
+/// It is far behind, or it has what nobody else has any more: a leader whose
+/// own data begins later cannot tell.
+#[test]
+fn what_is_replaced_is_kept_unless_the_leader_has_it() {
+    for (through, is_kept) in [(0, false), (2, true)] {
+        let mut world = written(5);
+        next_epoch_without_1(&mut world);
+        for sid in [S2, S3] {
+            world.crash(sid);
+            let disk = &mut world.server(sid).disk;
+            disk.snapshot = (z(1, 4), (1..=4).map(|n| z(1, n)).collect());
+            disk.log.retain(|entry| entry.zxid > z(1, 4));
+        }
+        world.start(S2);
+        world.start(S3);
+        world.run_until_serving();
+        world.server(S1).disk.log.truncate(through);
+        let synced = restart(&mut world, S1);
+        assert!(synced[0].contains("Snap"), "{synced:?}");
+        assert_eq!(installed(&mut world, S1), [is_kept], "{through}");
+    }
 }
 
 #[test]
@@ -113,6 +150,11 @@ fn a_tail_is_replaced_when_the_new_epoch_has_transactions() {
     world.propose(S2);
     world.settle();
     assert_eq!(restart(&mut world, S3), ["2>3 Snap 0x200000001"]);
+    assert_eq!(
+        installed(&mut world, S3),
+        [true],
+        "it may have been acknowledged"
+    );
     assert_eq!(world.committed.last(), Some(&z(2, 1)));
 }
 

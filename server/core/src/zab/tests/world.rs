@@ -576,11 +576,12 @@ impl World {
                     server.applied = entry.zxid;
                     server.tree.push(entry.zxid);
                 }
-                ZabEvent::InstallTree { zxid } => {
+                ZabEvent::InstallTree { zxid, keeps_old } => {
                     server.tree = server.snap.take().expect("it came with SNAP");
                     server.applied = *zxid;
                     let cut = TreeCut::opaque(*zxid, &disk::image(&server.tree));
-                    fx.outputs.push(Output::InstallSnapshot(cut));
+                    let keeps_old = *keeps_old;
+                    fx.outputs.push(Output::InstallSnapshot { cut, keeps_old });
                 }
                 ZabEvent::LeadingStarted { epoch } => {
                     server.applied = QuorumPacket::epoch_zxid(*epoch);
@@ -635,7 +636,7 @@ impl World {
             Output::SaveEpoch(file, epoch) => {
                 disk.waiting.push_back(Operation::SaveEpoch(file, epoch));
             }
-            Output::InstallSnapshot(cut) => {
+            Output::InstallSnapshot { cut, .. } => {
                 let install = Operation::Install(cut.zxid(), disk::tree(cut.opaque_bytes()));
                 disk.waiting.push_back(install);
             }
