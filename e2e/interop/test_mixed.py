@@ -1,5 +1,8 @@
 """Java and quorate peers in one ensemble: both kinds lead, follow, fall behind and replace each other."""
 
+import time
+
+import harness
 import pytest
 import tree
 import txnlog
@@ -289,3 +292,32 @@ def test_java_members_that_have_versioned_the_config_are_led(ensemble, peer):
     members.wait_serving()
     write_through_every_member(members, "led-by-peer")
     assert_members_agree(members)
+
+
+@pytest.mark.parametrize("charset", ["US-ASCII", "ISO-8859-1"])
+def test_a_java_leader_without_utf_8_keeps_its_followers(ensemble, peer, charset, monkeypatch):
+    """It hashes paths in the default charset of its virtual machine, so its digests are others."""
+    monkeypatch.setattr(harness, "JAVA_FLAGS", [*harness.JAVA_FLAGS, f"-Dfile.encoding={charset}"])
+    members = ensemble(kinds_of(peer, java=3))
+    client = members[1].connect()
+    paths = ["/plain", "/z\u00fcrich", "/z\u00fcrich/\u20ac", "/\u65e5\u672c"]
+    for path in paths:
+        client.create(path)
+    # Then nothing changes the difference for longer than one may last.
+    for number in range(80):
+        client.set(paths[number % 4 if number < 12 else 0], str(number).encode())
+        client.create(f"/more-{number}")
+        time.sleep(0.1)
+    members.wait_quiet()
+    assert [server.mode() for server in members] == ["follower", "follower", "leader"]
+    for server in members:
+        if server.kind == "quorate":
+            assert f'charset="{charset}"' in server.log_text(), "the cause is not told"
+            assert float(server.mntr()["digest_mismatches_count"]) < 5
+    tree.assert_equal_trees(members.running())
+    client.close_session()
+    # What it has written is taken over.
+    members.replace(3, peer)
+    members.wait_serving(1, 2, 3)
+    members.wait_quiet()
+    tree.assert_equal_trees(members.running())

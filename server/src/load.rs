@@ -176,7 +176,7 @@ fn read<T>(
 /// Applies the log to the tree of the snapshot.
 fn replay(loaded: Loaded<()>, built: Built, metrics: &Metrics) -> Result<Recovered, LoadError> {
     let digest = loaded.snapshot.as_ref().and_then(|it| it.digest);
-    let tree = match (loaded.snapshot, built) {
+    let mut tree = match (loaded.snapshot, built) {
         (Some(_), Some(tree)) => tree.map_err(RebuildError::Snapshot)?,
         _ => Tree::new(),
     };
@@ -187,7 +187,10 @@ fn replay(loaded: Loaded<()>, built: Built, metrics: &Metrics) -> Result<Recover
         after: seam.after,
         needs_proof: seam.needs_proof,
     });
-    let is_exact = digest == Some((tree.last_zxid(), tree.digest()));
+    let is_exact = digest.is_some_and(|(zxid, digest)| {
+        let by = digest.wrapping_sub(tree.digest());
+        zxid == tree.last_zxid() && (by == 0 || tree.follow_charset(by))
+    });
     let recovered = Recovered::replay(
         tree,
         SeamCheck::new(seams.collect(), is_exact),
@@ -405,18 +408,18 @@ mod tests {
 
     /// Epoch 1 with three transactions and epoch 2 with two, in logs that do
     /// not say what they follow, as those of the reference. `holds` tells which
-    /// transactions are in the logs, `has_digests` whether they carry digests.
-    fn of_reference(holds: fn(i64) -> bool, has_digests: bool) -> tempfile::TempDir {
+    /// transactions are in the logs, `digest` which digest they carry.
+    fn of_reference(holds: fn(i64) -> bool, digest: fn(&Tree) -> Option<u64>) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         start(dir.path()).unwrap();
         let mut store = store(dir.path());
         store.recover(0).unwrap();
         let mut tree = Tree::new();
         for (n, zxid) in [1, 2, 3, EPOCH + 1, EPOCH + 2].into_iter().enumerate() {
-            let path = format!("/n{n}");
+            let path = format!("/{}{n}", if n < 3 { "n" } else { "ü" });
             let zxid = EPOCH + zxid;
             replay(&mut tree, &create(zxid, &path)).unwrap();
-            let data = create_with(zxid, &path, has_digests.then_some(tree.digest()));
+            let data = create_with(zxid, &path, digest(&tree));
             if zxid & (EPOCH - 1) == 1 {
                 store.roll().unwrap();
             }
@@ -456,18 +459,18 @@ mod tests {
 
     #[test]
     fn digests_tell_whether_something_is_missing_before_a_new_epoch() {
-        let whole = of_reference(|_| true, true);
+        let whole = of_reference(|_| true, EXACT);
         let recovered = start(whole.path()).unwrap();
         assert_eq!(recovered.last_zxid, Zxid(2 * EPOCH + 2));
         assert_eq!(recovered.tail.len(), 5);
         assert!(is_gap(start(
-            of_reference(|zxid| zxid != EPOCH + 3, true).path()
+            of_reference(|zxid| zxid != EPOCH + 3, EXACT).path()
         )));
         assert!(is_gap(start(
-            of_reference(|zxid| zxid > 2 * EPOCH, true).path()
+            of_reference(|zxid| zxid > 2 * EPOCH, EXACT).path()
         )));
         // Nothing tells, so that others are not told either.
-        let mute = of_reference(|zxid| zxid != EPOCH + 3, false);
+        let mute = of_reference(|zxid| zxid != EPOCH + 3, |_| None);
         let recovered = start(mute.path()).unwrap();
         assert_eq!(recovered.last_zxid, Zxid(2 * EPOCH + 2));
         let tail: Vec<_> = recovered.tail.iter().map(|entry| entry.zxid.0).collect();
@@ -476,12 +479,30 @@ mod tests {
 
     #[test]
     fn where_a_snapshot_at_the_start_of_an_epoch_cannot_be_read_a_digest_has_to_agree() {
-        let started = |has_digests| {
-            let dir = of_reference(|_| true, has_digests);
+        let started = |digest| {
+            let dir = of_reference(|_| true, digest);
             fs::write(dir.path().join("version-2/snapshot.200000000"), b"").unwrap();
             start(dir.path())
         };
-        assert!(!is_gap(started(true)));
-        assert!(is_gap(started(false)));
+        assert!(!is_gap(started(EXACT)));
+        assert!(!is_gap(started(LATIN_1)));
+        assert!(is_gap(started(|_| None)));
     }
+
+    /// The first path beyond ASCII comes with a new epoch: the digest differs
+    /// from there on although nothing is missing.
+    #[test]
+    fn paths_in_the_charset_of_a_java_machine_are_no_gap() {
+        let recovered = start(of_reference(|_| true, LATIN_1).path()).unwrap();
+        assert_eq!(recovered.last_zxid, Zxid(2 * EPOCH + 2));
+        assert_eq!(recovered.tree.leader_digest(), recovered.tree.digest());
+        let lacks = of_reference(|zxid| zxid != EPOCH + 3, LATIN_1);
+        assert!(is_gap(start(lacks.path())));
+    }
+
+    const EXACT: fn(&Tree) -> Option<u64> = |tree| Some(tree.digest());
+    const LATIN_1: fn(&Tree) -> Option<u64> = |tree| {
+        let [_, above] = tree.beyond_ascii().unwrap_or_default().differences;
+        Some(tree.digest().wrapping_add(above))
+    };
 }

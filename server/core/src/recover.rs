@@ -128,6 +128,11 @@ impl SeamCheck {
         Ok(())
     }
 
+    /// Does it matter whether this transaction's digest agrees?
+    fn needs_answer(&self, zxid: Zxid) -> bool {
+        self.open.is_some() || self.seams.last().is_some_and(|seam| seam.after == zxid)
+    }
+
     fn close(&mut self, agrees: Option<bool>) -> Result<(), RebuildError> {
         let Some((seam, agreed_before)) = self.open.take() else {
             return Ok(());
@@ -198,14 +203,17 @@ impl Recovered {
         let mut reigns = Reigns::default();
         for entry in entries {
             reigns.note(&entry);
-            let (_, agrees) = replay_compared(&mut tree, &entry.data)
+            let (_, above) = replay_compared(&mut tree, &entry.data)
                 .map_err(|error| RebuildError::Entry(entry.zxid, error))?;
+            let needs_answer = seams.needs_answer(entry.zxid);
+            let agrees = above.map(|by| by == 0 || needs_answer && tree.follow_charset(by));
             seams.passed(entry.zxid, agrees)?;
         }
         if let Some(first) = seams.finish()? {
             tail.retain(|entry| entry.zxid >= first);
         }
         tail.iter().for_each(|entry| reigns.note(entry));
+        tree.forget_charset();
         let last_zxid = tree.last_zxid();
         let history = last_zxid.epoch();
         let current_epoch = current.unwrap_or(history);

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use zk_core::auth::AuthConfig;
 use zk_core::config::{ReplicaConfig, VoteConfig, ZnodeConfig};
+use zk_core::tree::Tree;
 use zk_core::zab::Problem;
 use zk_core::{
     Ensemble, Input, LinkId, Member, Millis, Now, Origin, Output, Recovered, Replica, Role, TreeCut,
@@ -114,11 +115,17 @@ impl Follower {
 
     /// The leader creates a znode and says that its digest is off by this much.
     fn write(&mut self, path: &str, digest_error: u64) -> Zxid {
+        self.write_hashed(path, |_| digest_error)
+    }
+
+    /// The same, with an error that depends on its tree.
+    fn write_hashed(&mut self, path: &str, digest_error: impl Fn(&Tree) -> u64) -> Zxid {
         let zxid = self.leader.tree.last_zxid().max(START).next();
         let txn = support::create(path);
         let entry = |digest| support::entry(zxid, support::SESSION, &txn, digest);
         self.leader.apply_entry(&entry(None));
-        let digest = self.leader.tree.digest().wrapping_add(digest_error);
+        let tree = &self.leader.tree;
+        let digest = tree.digest().wrapping_add(digest_error(tree));
         self.hear(PacketKind::Proposal, zxid, Some(entry(Some(digest)).into()));
         zxid
     }
@@ -157,7 +164,11 @@ impl Follower {
 
     fn assert_out(&self, zxid: Zxid) {
         let status = self.replica.status();
-        assert_eq!(status.problem, Some(Problem::DigestDiffers { zxid }));
+        assert!(
+            matches!(status.problem, Some(Problem::DigestDiffers { zxid: at, .. }) if at == zxid),
+            "{:?}",
+            status.problem
+        );
         assert_eq!((status.is_serving, status.role), (false, Role::Looking));
         assert!(self.is_link_closed);
         let text = status.problem.unwrap().to_string();
@@ -257,4 +268,77 @@ fn a_tree_that_came_while_it_changed_is_given_time() {
     let zxid = follower.write("/b", 0);
     follower.hear(PacketKind::Commit, zxid, None);
     follower.assert_out(zxid);
+}
+
+/// A transaction is committed, and time passes.
+fn commit(follower: &mut Follower, zxid: Zxid) {
+    follower.hear(PacketKind::Commit, zxid, None);
+    follower.now.mono = follower.now.mono + 900;
+    follower.hear(PacketKind::Ping, Zxid(-1), None);
+}
+
+const LETTERS: [&str; 3] = ["plain", "zürich", "€😀"];
+
+/// The leader's Java virtual machine does not use UTF-8.
+#[test]
+fn a_reference_leader_with_another_charset_keeps_its_followers() {
+    for n in 0..2 {
+        let in_charset = |tree: &Tree| tree.beyond_ascii().map_or(0, |it| it.differences[n]);
+        let mut follower = Follower::serving(false);
+        for number in 0..40 {
+            let path = format!("/{}{number}", LETTERS[number % 3]);
+            let zxid = follower.write_hashed(&path, in_charset);
+            commit(&mut follower, zxid);
+            let status = follower.replica.status();
+            assert_eq!((status.problem, status.is_serving), (None, true));
+        }
+        let seen = follower.replica.view().read().tree().digest_mismatches();
+        assert_eq!(seen, 1, "once it is known the digests are expected");
+        // Another tree is still noticed.
+        let mut zxid = START;
+        for number in 0..12 {
+            let wrong = |tree: &Tree| in_charset(tree).wrapping_add(77);
+            zxid = follower.write_hashed(&format!("/wrong{number}"), wrong);
+            commit(&mut follower, zxid);
+            if follower.is_link_closed {
+                break;
+            }
+        }
+        follower.assert_out(zxid);
+    }
+}
+
+/// With paths beyond ASCII a difference proves nothing about a Java leader, and
+/// without them its word alone is no reason to delete anything.
+#[test]
+fn a_digest_of_java_is_never_a_reason_to_delete_data() {
+    let mut follower = Follower::serving(false);
+    for number in 0..40 {
+        let zxid = follower.write(&format!("/zürich{number}"), 77);
+        commit(&mut follower, zxid);
+        assert_eq!(follower.replica.status().problem, None);
+    }
+    // It agreed with such a path, so its charset is UTF-8; or there is none.
+    let mut follower = Follower::serving(false);
+    let zxid = follower.write("/zürich", 0);
+    commit(&mut follower, zxid);
+    for number in 0..8 {
+        let zxid = follower.write(&format!("/{number}"), 77);
+        commit(&mut follower, zxid);
+    }
+    assert!(follower.replica.status().problem.is_some());
+    let mut follower = Follower::serving(false);
+    for number in 0..8 {
+        let zxid = follower.write(&format!("/{number}"), 77);
+        commit(&mut follower, zxid);
+    }
+    let problem = follower.replica.status().problem.unwrap().to_string();
+    assert!(problem.contains("delete nothing"), "{problem}");
+    assert!(!problem.contains("away"), "{problem}");
+    // A leader of ours is exact.
+    let mut follower = Follower::serving(true);
+    let zxid = follower.write("/zürich", 77);
+    follower.hear(PacketKind::Commit, zxid, None);
+    let problem = follower.replica.status().problem.unwrap().to_string();
+    assert!(problem.contains("version-2 directories away"), "{problem}");
 }

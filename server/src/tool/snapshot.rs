@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zk_core::tree::Owner;
 use zk_proto::snapshot::{NodeRecord, OPEN_ACL_REF};
-use zk_proto::txn::node_digest;
+use zk_proto::txn::{PathCharset, node_digest};
 use zk_proto::{SessionId, Zxid};
 use zk_store::{SnapshotEnd, SnapshotRecord, read_snapshot};
 
@@ -61,12 +61,18 @@ pub(super) fn check(files: &[PathBuf], out: &mut Output) -> io::Result<()> {
             }
             // A deletion under way leaves no zxid behind. The checksum was right, so the bytes are.
             Some((zxid, digest)) if digest != count.digest => {
-                let have = count.digest;
-                notes.push_str(&format!(
-                    "; its znodes have the digest {have}, but {digest} was written for {zxid}: a \
-                     write was under way, as the reference allows, or a server went wrong; \
-                     txnlog check --snapshot tells"
-                ));
+                notes.push_str(&match count.charset_of(digest) {
+                    Some(charset) => format!(
+                        ", digest agrees with paths in {}: Java did not run with UTF-8",
+                        charset.name()
+                    ),
+                    None => format!(
+                        "; its znodes have the digest {}, but {digest} was written for {zxid}: a \
+                         write was under way, as the reference allows, or a server went wrong; \
+                         txnlog check --snapshot tells",
+                        count.digest
+                    ),
+                });
             }
             Some(_) => notes.push_str(", digest agrees"),
         }
@@ -160,12 +166,21 @@ struct Count {
     acls: BTreeSet<i64>,
     znodes: u64,
     digest: u64,
+    /// The same in each charset.
+    digests_in: [u64; 2],
     newest: Zxid,
     unknown_acls: u64,
     orphans: u64,
 }
 
 impl Count {
+    /// The charset in which the znodes have this digest, if not in UTF-8.
+    fn charset_of(&self, digest: u64) -> Option<PathCharset> {
+        let mut all = PathCharset::ALL.into_iter().zip(self.digests_in);
+        let (charset, _) = all.find(|(_, it)| *it == digest)?;
+        Some(charset)
+    }
+
     fn add(&mut self, record: &SnapshotRecord<'_>) {
         match record {
             SnapshotRecord::Session((id, _)) => {
@@ -183,6 +198,10 @@ impl Count {
                 };
                 let digest = node_digest(path, znode.data, &znode.stat);
                 self.digest = self.digest.wrapping_add(digest);
+                for (sum, charset) in self.digests_in.iter_mut().zip(PathCharset::ALL) {
+                    let digest = charset.node_digest(path, znode.data, &znode.stat);
+                    *sum = sum.wrapping_add(digest);
+                }
                 let stat = &znode.stat;
                 self.newest = self.newest.max(stat.czxid).max(stat.mzxid).max(stat.pzxid);
                 if znode.acl_ref != OPEN_ACL_REF && !self.acls.contains(&znode.acl_ref) {

@@ -117,7 +117,13 @@ fn check_file(
     };
     let (txns, digests) = history.since(start);
     let digests = match &history.tree {
-        Some(_) => format!(", {digests} digests agree"),
+        Some(followed) => {
+            let charset = followed
+                .tree
+                .leader_charset()
+                .map(|it| format!(" with paths in {}", it.name()));
+            format!(", {digests} digests agree{}", charset.unwrap_or_default())
+        }
         None => String::new(),
     };
     let path = file.display();
@@ -319,8 +325,12 @@ impl Followed {
             return None;
         }
         self.digests += 1;
-        let (want, have) = (digest.tree_digest, self.tree.digest());
-        if want == have {
+        let (want, have) = (digest.tree_digest, self.tree.leader_digest());
+        let by = want.wrapping_sub(have);
+        if by == 0 {
+            return None;
+        }
+        if self.tree.follow_charset(by) {
             return None;
         }
         self.has_differed = true;

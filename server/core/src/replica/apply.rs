@@ -42,8 +42,19 @@ impl Replica {
             );
             match applied {
                 Ok(applied) => {
-                    if let Some(by) = applied.digest_error {
-                        self.digests.compared(entry.zxid, by);
+                    if let Some(mut by) = applied.digest_error {
+                        // A leader of ours hashes paths as UTF-8.
+                        let may_be_charset = by != 0 && !self.zab.is_leader_exact();
+                        if may_be_charset
+                            && self.digests.first_difference()
+                            && tree.follow_charset(by)
+                        {
+                            by = 0;
+                        }
+                        if self.digests.compared(entry.zxid, by) {
+                            let zxid = entry.zxid;
+                            tracing::warn!(%zxid, by, "the leader's digest is above this tree's");
+                        }
                     }
                     match self.applied_at.last_mut() {
                         Some((at, count)) if *at == applied.header.time_ms => *count += 1,

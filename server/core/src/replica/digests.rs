@@ -25,6 +25,13 @@ pub(super) struct Digests {
     counts_after: Option<Zxid>,
     /// When the difference was noticed.
     noticed: Option<Noticed>,
+    /// A difference was compared with those that other charsets make.
+    has_tried_charsets: bool,
+    /// The last transaction after which both trees had the same digest.
+    agreed: Option<Zxid>,
+    /// This leader hashes paths in a charset that is not known: its digests
+    /// tell nothing.
+    is_mute: bool,
 }
 
 /// Transactions in a row whose digests differ from the tree by the same number.
@@ -47,7 +54,12 @@ struct Noticed {
 
 impl Digests {
     /// After this transaction the leader's digest is above ours by so much.
-    pub(super) fn compared(&mut self, zxid: Zxid, by: u64) {
+    /// Returns whether that is worth a line in the log.
+    pub(super) fn compared(&mut self, zxid: Zxid, by: u64) -> bool {
+        let is_news = by != 0 && self.differs.is_none_or(|known| known.by != by);
+        if by == 0 {
+            self.agreed = Some(zxid);
+        }
         self.differs = match self.differs {
             _ if by == 0 => None,
             Some(known) if known.by == by => Some(Difference {
@@ -62,6 +74,33 @@ impl Digests {
                 count: 1,
             }),
         };
+        is_news && !self.is_mute
+    }
+
+    /// Is this the first difference from this leader?
+    pub(super) const fn first_difference(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_tried_charsets, true)
+    }
+
+    /// By how much the leader's digest is above ours.
+    pub(super) fn difference(&self) -> u64 {
+        self.differs.map_or(0, |known| known.by)
+    }
+
+    /// Did the digests agree when a znode was there that this transaction has
+    /// created?
+    pub(super) fn has_agreed_since(&self, created: Zxid) -> bool {
+        self.agreed.is_some_and(|agreed| agreed >= created)
+    }
+
+    /// The difference is explained.
+    pub(super) const fn explained(&mut self) {
+        self.differs = None;
+    }
+
+    /// Judges nothing by this leader's digests any more.
+    pub(super) const fn mute(&mut self) {
+        self.is_mute = true;
     }
 
     /// The leader's tree was installed.
@@ -88,7 +127,7 @@ impl Digests {
         is_exact: bool,
         patience_ms: u64,
     ) -> Option<Zxid> {
-        let differs = self.differs?;
+        let differs = self.differs.filter(|_| !self.is_mute)?;
         if differs.last <= self.counts_after? {
             return None;
         }

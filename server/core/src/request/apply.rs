@@ -50,7 +50,7 @@ pub fn apply(
         header,
     }
     .run(txn);
-    applied.digest_error = check_digest(tree, &header, digest);
+    applied.digest_error = check_digest(tree, digest);
     Ok(applied)
 }
 
@@ -63,12 +63,12 @@ pub fn replay(tree: &mut Tree, entry: &[u8]) -> Result<TxnHeader, DecodeError> {
     replay_compared(tree, entry).map(|(header, _)| header)
 }
 
-/// The same. Also whether the tree then has the digest that the entry carries;
-/// `None` if it carries none.
+/// The same. Also by how much the digest that the entry carries is above the
+/// one that the tree then should have; `None` if it carries none.
 pub(crate) fn replay_compared(
     tree: &mut Tree,
     entry: &[u8],
-) -> Result<(TxnHeader, Option<bool>), DecodeError> {
+) -> Result<(TxnHeader, Option<u64>), DecodeError> {
     let (header, txn, digest) = decode_txn(entry)?;
     let watches = &mut WatchTable::default();
     Change {
@@ -79,21 +79,18 @@ pub(crate) fn replay_compared(
     }
     .run(txn);
     let digest = digest.filter(|digest| digest.version == TxnDigest::VERSION);
-    Ok((header, digest.map(|it| it.tree_digest == tree.digest())))
+    let above = |digest: TxnDigest| digest.tree_digest.wrapping_sub(tree.leader_digest());
+    Ok((header, digest.map(above)))
 }
 
 /// Reference: `DataTree.compareDigest`. A difference is reported, never fatal.
-fn check_digest(tree: &mut Tree, header: &TxnHeader, digest: Option<TxnDigest>) -> Option<u64> {
+fn check_digest(tree: &mut Tree, digest: Option<TxnDigest>) -> Option<u64> {
     let digest = digest.filter(|digest| digest.version == TxnDigest::VERSION)?;
-    let (expected, actual) = (digest.tree_digest, tree.digest());
-    if expected != actual {
+    let above = digest.tree_digest.wrapping_sub(tree.leader_digest());
+    if above != 0 {
         tree.count_digest_mismatch();
-        tracing::warn!(
-            zxid = %header.zxid, kind = header.kind, expected, actual,
-            "the tree differs from the leader's"
-        );
     }
-    Some(expected.wrapping_sub(actual))
+    Some(above)
 }
 
 /// One transaction under way.

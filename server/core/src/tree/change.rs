@@ -157,7 +157,11 @@ impl Tree {
     fn detach(&mut self, id: SlotId, path: &str) {
         let slots = self.nodes.slots();
         let (_, content) = slots.znode(id);
-        self.digest = self.digest.wrapping_sub(slots.slot(id).digest.into());
+        let digest = slots.slot(id).digest;
+        self.digest = self.digest.wrapping_sub(digest.into());
+        if let Some(charset) = &mut self.charset {
+            charset.remove(charset.part(path, content.data, &content.stat, digest));
+        }
         self.data_bytes -= node_bytes(path, content.data);
         let (acl, owner) = (content.acl, content.stat.ephemeral_owner);
         self.acls.remove(acl);
@@ -268,9 +272,15 @@ impl Tree {
         let slots = self.nodes.slots();
         let (_, mut content) = slots.znode(id);
         let all = data.unwrap_or(content.data);
-        change(&mut content.stat);
         let before = slots.slot(id).digest;
+        if let Some(charset) = &mut self.charset {
+            charset.remove(charset.part(path, content.data, &content.stat, before));
+        }
+        change(&mut content.stat);
         let digest = digest_of(path, all, &content.stat);
+        if let Some(charset) = &mut self.charset {
+            charset.add(charset.part(path, all, &content.stat, digest));
+        }
         self.digest = self
             .digest
             .wrapping_sub(before.into())

@@ -7,6 +7,7 @@ use zk_proto::client::{Acl, Id, StatPersisted, perms};
 use zk_proto::{SessionId, Zxid};
 
 use super::acl_table::{AclSlot, AclTable};
+use super::charset::LeaderCharset;
 use super::chunk::SlotId;
 use super::digest_log::DigestLog;
 use super::expendable::Expendable;
@@ -31,6 +32,8 @@ pub struct Tree {
     pub(super) quotas: Quotas,
     pub(super) last_zxid: Zxid,
     pub(super) digest: u64,
+    /// Known where a leader does not hash paths as UTF-8.
+    pub(super) charset: Option<LeaderCharset>,
     pub(super) digest_mismatches: u64,
     pub(super) digest_log: DigestLog,
     pub(super) data_bytes: u64,
@@ -66,6 +69,7 @@ impl Tree {
             quotas: Quotas::default(),
             last_zxid: Zxid::ZERO,
             digest: 0,
+            charset: None,
             digest_mismatches: 0,
             digest_log: DigestLog::default(),
             data_bytes: 0,
@@ -185,6 +189,9 @@ impl Tree {
         }
         let digest = digest_of(path, content.data, &content.stat);
         self.digest = self.digest.wrapping_add(digest.into());
+        if let Some(charset) = &mut self.charset {
+            charset.add(charset.part(path, content.data, &content.stat, digest));
+        }
         self.data_bytes += node_bytes(path, content.data);
         digest
     }

@@ -6,6 +6,7 @@
 
 mod acl_table;
 mod change;
+mod charset;
 mod chunk;
 mod cow_vec;
 mod cut;
@@ -25,6 +26,7 @@ mod stats_track;
 mod znode;
 
 pub(crate) use change::NewZnode;
+pub use charset::BeyondAscii;
 pub use cut::{BLOCK_BYTES, ImageBlocks, TreeCut};
 pub use data_tree::{CONFIG_PATH, Tree};
 pub use digest_log::DigestLog;

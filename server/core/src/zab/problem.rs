@@ -38,6 +38,8 @@ pub enum Problem {
     DigestDiffers {
         /// Zxid of the transaction.
         zxid: Zxid,
+        /// The leader is one of ours. One of the reference may be wrong.
+        is_exact: bool,
     },
     /// Its accepted epoch is the last one that exists.
     EpochsUsedUp,
@@ -83,9 +85,22 @@ impl Display for Problem {
                 "this server and server {leader}, which leads, have different transactions under zxid {zxid}: their \
                  data does not come from the same ensemble, or members have lost data; {DECIDE}"
             ),
-            Self::DigestDiffers { zxid } => write!(
+            Self::DigestDiffers {
+                zxid,
+                is_exact: true,
+            } => write!(
                 f,
                 "after transaction {zxid} the digest of this server's znodes differs from the leader's; {DECIDE}"
+            ),
+            Self::DigestDiffers {
+                zxid,
+                is_exact: false,
+            } => write!(
+                f,
+                "up to transaction {zxid} the leader's digests have differed from this server's znodes; the leader is \
+                 an Apache ZooKeeper server and may be wrong itself, so delete nothing; to let this server follow \
+                 again, restart it; then compare the znodes of both, see \"A member whose data differs\" in \
+                 docs/operations.md"
             ),
             Self::EpochsUsedUp => write!(
                 f,

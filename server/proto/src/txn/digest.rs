@@ -40,10 +40,51 @@ impl TxnDigest {
 /// the root. Znodes below `/zookeeper/` add nothing.
 #[must_use]
 pub fn node_digest(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u64 {
-    if path.starts_with("/zookeeper/") {
+    digest_of(path.as_bytes(), data, stat)
+}
+
+/// A charset in which a leader of the reference may hash paths: the default one
+/// of its virtual machine, where that is not UTF-8 (`String.getBytes` in
+/// `DigestCalculator`). Java writes a question mark for what a charset lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathCharset {
+    /// With `LC_ALL=C`, as in many containers and init scripts.
+    Ascii,
+    /// Latin 1. For most paths Windows 1252 is the same.
+    Latin1,
+}
+
+impl PathCharset {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Ascii, Self::Latin1];
+
+    /// As Java names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ascii => "US-ASCII",
+            Self::Latin1 => "ISO-8859-1",
+        }
+    }
+
+    /// As [`node_digest`], with the path in this charset.
+    #[must_use]
+    pub fn node_digest(self, path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u64 {
+        let last = match self {
+            Self::Ascii => 0x7f,
+            Self::Latin1 => 0xff,
+        };
+        let byte = |char: char| u8::try_from(char).ok().filter(|byte| *byte <= last);
+        let path: Vec<_> = path.chars().map(|it| byte(it).unwrap_or(b'?')).collect();
+        digest_of(&path, data, stat)
+    }
+}
+
+fn digest_of(path: &[u8], data: Option<&[u8]>, stat: &StatPersisted) -> u64 {
+    if path.starts_with(b"/zookeeper/") {
         return 0;
     }
-    let path = if path == "/" { "" } else { path };
+    let path: &[u8] = if path == b"/" { b"" } else { path };
     let data = data.unwrap_or_default();
     let mut numbers = [0; 60];
     let longs = [
@@ -64,7 +105,7 @@ pub fn node_digest(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u64
         to.copy_from_slice(&from.to_be_bytes());
     }
     numbers[52..].copy_from_slice(&stat.ephemeral_owner.to_be_bytes());
-    u64::from(crc32([path.as_bytes(), data, &numbers]))
+    u64::from(crc32([path, data, &numbers]))
 }
 
 /// In one go where that is possible: the fast way needs some length.
@@ -98,6 +139,21 @@ mod tests {
             hasher.update(&[0; 60]);
             let want = u64::from(hasher.finalize());
             assert_eq!(node_digest("/a", Some(&data), &stat), want, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_a_charset_lacks_is_one_question_mark() {
+        let stat = StatPersisted::default();
+        let hashed = |path: &[u8]| digest_of(path, None, &stat);
+        for (charset, path) in [
+            (PathCharset::Ascii, &b"/a?b??c"[..]),
+            (PathCharset::Latin1, &b"/a\xfcb??c"[..]),
+        ] {
+            let digest = charset.node_digest("/aüb€😀c", None, &stat);
+            assert_eq!(digest, hashed(path), "{charset:?}");
+            let plain = charset.node_digest("/plain", None, &stat);
+            assert_eq!(plain, node_digest("/plain", None, &stat));
         }
     }
 

@@ -5,6 +5,6 @@ mod digest;
 mod header;
 mod record;
 
-pub use digest::{TREE_DIGEST_EMPTY, TxnDigest, node_digest};
+pub use digest::{PathCharset, TREE_DIGEST_EMPTY, TxnDigest, node_digest};
 pub use header::{TXN_HEADER_BYTES, TxnHeader};
 pub use record::{CreateTxn, SetAclTxn, SetDataTxn, Txn, decode_txn, encode_txn};
