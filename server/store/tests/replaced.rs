@@ -26,7 +26,7 @@ fn open(disk: &MemDisk) -> Store<MemDisk> {
 fn append(store: &mut Store<MemDisk>, epoch: i64, counters: std::ops::RangeInclusive<i64>) {
     for counter in counters {
         let zxid = zxid(epoch, counter);
-        let mut data = vec![7; 50];
+        let mut data = [7; 50];
         data[12..20].copy_from_slice(&zxid.0.to_be_bytes());
         store.append([(zxid, &data[..])]).unwrap();
     }
