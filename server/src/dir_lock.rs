@@ -3,15 +3,16 @@
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
-use zk_store::{Disk as _, RealDisk};
+use zk_store::{Disk as _, RealDisk, VERSION_DIR};
 
 use crate::config::ServerConfig;
 use crate::failure::Failure;
+use crate::writers::{Writer, other_writer};
 
 /// Keeps other servers out of the data directories until it is dropped or the
 /// process ends, however it ends. It is an advisory lock on the directories
 /// themselves, so that it leaves no file behind. Apache ZooKeeper takes none
-/// and does not ask for it.
+/// and does not ask for it; that it runs is seen by the log that it writes.
 #[derive(Debug)]
 pub(crate) struct DirLock {
     _dirs: Vec<File>,
@@ -23,21 +24,26 @@ impl DirLock {
     /// just writing.
     ///
     /// # Errors
-    /// [`Failure::InUse`] if another server holds one of them.
+    /// [`Failure::InUse`] if another server holds one of them,
+    /// [`Failure::Written`] if another process writes to their files.
     pub(crate) fn take(config: &ServerConfig) -> Result<Self, Failure> {
         let mut wanted = vec![&config.data_dir];
         if config.data_log_dir != config.data_dir {
             wanted.push(&config.data_log_dir);
         }
-        let mut dirs = Vec::new();
+        let (mut dirs, mut written) = (Vec::new(), Vec::new());
         for dir in wanted {
             if config.storage.create_dirs {
                 // What goes wrong here goes wrong in the store as well, which tells.
                 let _ = RealDisk.create_dir(dir);
             }
             dirs.extend(lock(dir)?);
+            written.push(dir.join(VERSION_DIR));
         }
-        Ok(Self { _dirs: dirs })
+        match other_writer(&written) {
+            Some(Writer { pid, program, file }) => Err(Failure::Written { pid, program, file }),
+            None => Ok(Self { _dirs: dirs }),
+        }
     }
 }
 

@@ -36,6 +36,19 @@ pub enum Failure {
         /// `dataDir` or `dataLogDir`.
         dir: PathBuf,
     },
+    /// Another process has a file of the data directory open for writing.
+    #[error(
+        "process {pid} ({program}) writes to {}: stop it, or give this server a dataDir of its own",
+        .file.display()
+    )]
+    Written {
+        /// The process.
+        pid: u32,
+        /// Name of its program.
+        program: String,
+        /// The file.
+        file: PathBuf,
+    },
     /// A port for clients, probes or metrics cannot be bound.
     #[error("cannot listen for {what} on port {port}{}", hint(.source))]
     Bind {
@@ -89,7 +102,7 @@ impl Failure {
             Self::Panic(_) | Self::Thread(_) => 1,
             Self::Config(_) | Self::Usage(_) | Self::Member(_) => 2,
             Self::Load(_) => 3,
-            Self::Bind { .. } | Self::Name { .. } | Self::InUse { .. } => 4,
+            Self::Bind { .. } | Self::Name { .. } | Self::InUse { .. } | Self::Written { .. } => 4,
             Self::Disk(_) => 10,
             Self::Halt(_) => 13,
             Self::BindPeer { .. } => 14,

@@ -25,6 +25,7 @@ mod net;
 mod probe;
 mod server;
 mod start_log;
+mod writers;
 
 pub use failure::Failure;
 pub use server::{Server, run};

@@ -13,7 +13,9 @@ use std::time::Instant;
 use zk_core::tree::{Tree, TreeError, TreeLoader};
 use zk_core::{LogEntry, RebuildError, Recovered, Seam, SeamCheck};
 use zk_proto::Zxid;
-use zk_store::{ImageSink, Loaded, RealDisk, Store, StoreConfig, StoreError, zxid_in_name};
+use zk_store::{
+    ImageSink, Loaded, RealDisk, Store, StoreConfig, StoreError, VERSION_DIR, zxid_in_name,
+};
 
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
@@ -108,9 +110,6 @@ fn holds_data(dir: &Path) -> bool {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .any(|name| zxid_in_name(&name).is_some())
 }
-
-/// Below `dataDir`.
-const VERSION_DIR: &str = "version-2";
 
 /// Loads what the store holds.
 pub(crate) fn recover(

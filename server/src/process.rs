@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use zk_server::Failure;
 use zk_server::config::{LoggingConfig, ServerConfig, Warning};
 
@@ -44,16 +45,19 @@ impl Logging {
     pub(crate) fn start(&self, config: Option<&LoggingConfig>) -> anyhow::Result<()> {
         let filter = self.log.as_deref();
         let filter = filter.or_else(|| config.map(|config| &*config.filter));
-        let filter = filter.unwrap_or("info");
-        let filter = EnvFilter::try_new(filter)
-            .map_err(|error| Failure::Usage(format!("{filter:?} is no list of levels: {error}")))?;
+        let filter = filter.filter(|filter| !filter.is_empty()).unwrap_or("info");
+        let filter = levels(filter).map_err(|reason| {
+            Failure::Usage(format!("{filter:?} is no list of levels: {reason}"))
+        })?;
         let is_json = match self.log_format {
             Some(format) => matches!(format, LogFormat::Json),
             None => config.is_some_and(|config| config.is_json),
         };
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr);
+            .with_writer(std::io::stderr)
+            // It would say so on standard error, and panic.
+            .log_internal_errors(false);
         if is_json {
             lines.json().init();
         } else {
@@ -66,6 +70,20 @@ impl Logging {
         }));
         Ok(())
     }
+}
+
+/// A level, or `target=level` pairs, or one level and such pairs. Without this
+/// check a misspelt level would be the name of a target, and nothing be logged.
+fn levels(text: &str) -> Result<EnvFilter, String> {
+    for part in text.split(',') {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "{level:?} is none of off, error, warn, info, debug, trace"
+            ));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
 }
 
 /// Names the keys that have no effect, or another one than was written.

@@ -26,8 +26,8 @@ use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
-    BACKLOG, Backlog, BindError, ClientPort, Clients, HttpPort, Listed, Mesh, QuorumPort, Registry,
-    RequestThrottle, Resolver, bind_any, bind_first, bind_host,
+    BACKLOG, Backlog, BindError, Bound, ClientPort, Clients, HttpPort, Listed, Mesh, QuorumPort,
+    Registry, RequestThrottle, Resolver, bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
 use crate::start_log::log_start;
@@ -79,8 +79,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Locks the data directories, binds the HTTP ports, loads the data, binds the other ports and looks
-    /// for a leader. Clients are served once there is one.
+    /// Locks the data directories, listens on the HTTP ports, binds the client
+    /// port, loads the data, listens on the other ports and looks for a leader.
+    /// Clients are served once there is one.
     pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
         log_start(&config);
         let dir_lock = DirLock::take(&config)?;
@@ -123,6 +124,9 @@ impl Server {
             }
             None => None,
         };
+        // A server of another kind that uses the same files has this port as
+        // well. Loading mends: it would cut what that server is just writing.
+        let client_port = bind_clients_now(&config, &resolver).await?;
         let inbox = Arc::new(Inbox::default());
         let loaded = {
             let (config, metrics) = (config.clone(), metrics.clone());
@@ -166,7 +170,10 @@ impl Server {
             mesh = Some(own_mesh);
         }
 
-        let listener = listen_clients_now(&config, &resolver).await?;
+        let listener = match client_port {
+            Some(bound) => Some(listen_clients(&config, bound)?),
+            None => None,
+        };
         let max = config.limits.backlog_bytes_max;
         let backlog = Backlog::new(registry.clone(), metrics.clone(), clock, max);
         let clients = Arc::new(Clients {
@@ -328,26 +335,27 @@ async fn listen_http(
     Ok((port, address))
 }
 
-async fn listen_clients(
-    config: &ServerConfig,
-    resolver: &Arc<Resolver>,
-) -> Result<TcpListener, Failure> {
+async fn bind_clients(config: &ServerConfig, resolver: &Arc<Resolver>) -> Result<Bound, Failure> {
     let port = config.client_port;
-    let backlog = config.limits.listen_backlog;
     let bound = match &config.client_address {
-        Some(host) => bind_host(resolver, host, port, backlog).await,
-        None => bind_any(port, backlog).map_err(BindError::from),
+        Some(host) => bind_host(resolver, host, port).await,
+        None => bind_any(port).map_err(BindError::from),
     };
     bound.map_err(|error| not_bound("clients", port, error))
 }
 
+fn listen_clients(config: &ServerConfig, bound: Bound) -> Result<TcpListener, Failure> {
+    let listener = bound.listen(config.limits.listen_backlog);
+    listener.map_err(|source| not_bound("clients", config.client_port, source.into()))
+}
+
 /// Binds the port for clients; `None` where a member of an ensemble finds no
 /// address for its name: the others need its vote all the same.
-async fn listen_clients_now(
+async fn bind_clients_now(
     config: &ServerConfig,
     resolver: &Arc<Resolver>,
-) -> Result<Option<TcpListener>, Failure> {
-    match listen_clients(config, resolver).await {
+) -> Result<Option<Bound>, Failure> {
+    match bind_clients(config, resolver).await {
         Err(failure @ Failure::Name { .. }) if !config.standalone => {
             tracing::error!(%failure, "no clients are taken; the server goes on without them and tries again");
             Ok(None)
@@ -368,9 +376,9 @@ async fn listen_clients_later(
     let bound = async {
         loop {
             sleep(BIND_PAUSE).await;
-            match listen_clients(config, resolver).await {
+            match bind_clients(config, resolver).await {
                 Err(Failure::Name { .. }) => {}
-                bound => return bound,
+                bound => return bound.and_then(|bound| listen_clients(config, bound)),
             }
         }
     };
@@ -409,19 +417,19 @@ async fn listen_peer(
     let mut attempts_left = config.peers.bind_retries;
     loop {
         let bound = if config.quorum_listen_on_all_addresses {
-            bind_any(port, BACKLOG)
+            bind_any(port)
         } else {
             let addresses = resolver.addresses(host, OWN_NAME_MAX).await;
             let addresses = addresses.map_err(io::Error::other);
-            match addresses.and_then(|addresses| bind_first(&addresses, port, BACKLOG)) {
+            match addresses.and_then(|addresses| bind_first(&addresses, port)) {
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                     tracing::warn!(host, port, %error, "cannot listen on the own address; listening on all");
-                    bind_any(port, BACKLOG)
+                    bind_any(port)
                 }
                 bound => bound,
             }
         };
-        match bound {
+        match bound.and_then(|bound| bound.listen(BACKLOG)) {
             Ok(listener) => return Ok(listener),
             Err(source) if attempts_left == Some(0) => {
                 return Err(Failure::BindPeer { what, port, source });

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -266,6 +266,77 @@ fn a_second_server_on_the_same_directory_is_code_4_and_touches_nothing() {
     assert_eq!(first.stop().0, 0);
     assert_eq!(Serving::start(quorate(dir.path(), &arguments)).stop().0, 0);
     assert!(!unfinished.exists(), "{}", unfinished.display());
+}
+
+/// A data directory that holds what a start removes.
+fn unfinished_in(dir: &Path) -> PathBuf {
+    let arguments = ["server", "--set", "clientPort=0"];
+    assert_eq!(Serving::start(quorate(dir, &arguments)).stop().0, 0);
+    let unfinished = dir.join("quorate-data/version-2/tmp.snapshot");
+    std::fs::write(&unfinished, "of another server").unwrap();
+    unfinished
+}
+
+#[test]
+fn a_start_beside_a_server_of_another_kind_touches_nothing() {
+    let dir = TempDir::new().unwrap();
+    let unfinished = unfinished_in(dir.path());
+    // It takes no lock, but it has the client port.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, _, stderr) = finished(quorate(dir.path(), &["server", "--port", &port]));
+    assert_eq!(code, 4, "{stderr}");
+    assert!(unfinished.exists(), "{stderr}");
+    // Or it has another port, and a log open.
+    let log = unfinished.with_file_name("log.1");
+    let mut writer = Command::new("sh")
+        .args(["-c", "exec 9>>\"$0\"; echo open; exec sleep 60"])
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 5];
+    writer
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut said)
+        .unwrap();
+    let (code, _, stderr) = finished(quorate(dir.path(), &["server", "--set", "clientPort=0"]));
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    assert_eq!(code, 4, "{stderr}");
+    let want = format!("process {} (sleep) writes to ", writer.id());
+    assert!(
+        stderr.contains(&want) && stderr.contains("log.1: stop it"),
+        "{stderr}"
+    );
+    assert!(unfinished.exists(), "{stderr}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_end_the_server() {
+    let dir = TempDir::new().unwrap();
+    let mut server = Serving::start(quorate(dir.path(), &["server", "--set", "clientPort=0"]));
+    drop(server.child.stderr.take());
+    // It logs the signal, and that it has stopped.
+    let pid = server.child.id().to_string();
+    let kill = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(kill.unwrap().success());
+    wait(&mut server.child);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_misspelt_level_is_refused() {
+    let dir = TempDir::new().unwrap();
+    for levels in ["wran", "info,zk_core", "zk_core=loud", "info,"] {
+        let (code, _, stderr) = finished(quorate(dir.path(), &["server", "--log", levels]));
+        assert_eq!(code, 2, "{levels}: {stderr}");
+        let want = format!("quorate: {levels:?} is no list of levels");
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&want), "{stderr}");
+    }
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl HttpPort {
         is_required: bool,
         resolver: Arc<Resolver>,
     ) -> Result<Self, BindError> {
-        let listener = match bind_host(&resolver, &at.host, at.port, BACKLOG).await {
+        let bound = bind_host(&resolver, &at.host, at.port).await;
+        let listener = match bound.and_then(|bound| Ok(bound.listen(BACKLOG)?)) {
             Ok(listener) => Some(listener),
             Err(error) if is_required => return Err(error),
             Err(error) => {
@@ -65,7 +66,8 @@ impl HttpPort {
         let HttpAddress { host, port } = &self.at;
         loop {
             sleep(BIND_PAUSE).await;
-            if let Ok(listener) = bind_host(&self.resolver, host, *port, BACKLOG).await {
+            let bound = bind_host(&self.resolver, host, *port).await;
+            if let Ok(Ok(listener)) = bound.map(|bound| bound.listen(BACKLOG)) {
                 tracing::info!(host, port, "listening on the {} port", self.what);
                 return listener;
             }

@@ -27,9 +27,22 @@ pub(crate) enum BindError {
     Socket(#[from] io::Error),
 }
 
+/// A port that is bound and takes no connections yet: clients that connect are
+/// refused, and so are other programs that want the port.
+#[derive(Debug)]
+pub(crate) struct Bound(Socket);
+
+impl Bound {
+    /// Takes connections from now on; `backlog` is how many may wait to be accepted.
+    pub(crate) fn listen(self, backlog: i32) -> io::Result<TcpListener> {
+        self.0.listen(backlog)?;
+        TcpListener::from_std(self.0.into())
+    }
+}
+
 /// Binds all addresses: IPv6 with IPv4 inside, or IPv4 where there is no IPv6.
-pub(crate) fn bind_any(port: u16, backlog: i32) -> io::Result<TcpListener> {
-    let bind = |ip: IpAddr| bind(SocketAddr::new(ip, port), backlog);
+pub(crate) fn bind_any(port: u16) -> io::Result<Bound> {
+    let bind = |ip: IpAddr| bind(SocketAddr::new(ip, port));
     bind(Ipv6Addr::UNSPECIFIED.into()).or_else(|error| match error.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
         _ => bind(Ipv4Addr::UNSPECIFIED.into()),
@@ -42,32 +55,31 @@ pub(crate) async fn bind_host(
     resolver: &Arc<Resolver>,
     host: &str,
     port: u16,
-    backlog: i32,
-) -> Result<TcpListener, BindError> {
+) -> Result<Bound, BindError> {
     let addresses = resolver.addresses(host, LOOKUP_MAX).await;
     let addresses = addresses.map_err(|why| BindError::Name {
         host: host.to_owned(),
         why,
     })?;
-    Ok(bind_first(&addresses, port, backlog)?)
+    Ok(bind_first(&addresses, port)?)
 }
 
 /// Binds the first of these addresses that belongs to this machine.
-pub(crate) fn bind_first(addresses: &[IpAddr], port: u16, backlog: i32) -> io::Result<TcpListener> {
+pub(crate) fn bind_first(addresses: &[IpAddr], port: u16) -> io::Result<Bound> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for ip in addresses {
         if *ip == IpAddr::from(Ipv4Addr::UNSPECIFIED) {
-            return bind_any(port, backlog);
+            return bind_any(port);
         }
-        match bind(SocketAddr::new(*ip, port), backlog) {
-            Ok(listener) => return Ok(listener),
+        match bind(SocketAddr::new(*ip, port)) {
+            Ok(bound) => return Ok(bound),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<Bound> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -79,8 +91,7 @@ fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    TcpListener::from_std(socket.into())
+    Ok(Bound(socket))
 }
 
 /// Connections that wait to be accepted, where nothing else is asked for.
@@ -99,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn no_listener_waits_long_for_its_name() {
         let silent = Resolver::new(|_| pending());
-        let bound = timeout(LOOKUP_MAX * 5, bind_host(&silent, "zk-1", 0, BACKLOG));
+        let bound = timeout(LOOKUP_MAX * 5, bind_host(&silent, "zk-1", 0));
         let error = bound.await.expect("it gives up").unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -113,7 +124,8 @@ mod tests {
         let here: IpAddr = Ipv4Addr::LOCALHOST.into();
         let resolver = Resolver::new(move |_| async move { Ok(vec![elsewhere, here]) });
         for (host, want) in [("zk-1", here), ("127.0.0.1", here)] {
-            let listener = bind_host(&resolver, host, 0, BACKLOG).await.unwrap();
+            let bound = bind_host(&resolver, host, 0).await.unwrap();
+            let listener = bound.listen(BACKLOG).unwrap();
             assert_eq!(listener.local_addr().unwrap().ip(), want);
         }
     }

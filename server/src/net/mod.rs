@@ -29,7 +29,7 @@ pub(crate) use election::Mesh;
 pub(crate) use http_port::HttpPort;
 pub(crate) use link::LinkOutbox;
 pub(crate) use listed::Listed;
-pub(crate) use listen::{BACKLOG, BindError, bind_any, bind_first, bind_host};
+pub(crate) use listen::{BACKLOG, BindError, Bound, bind_any, bind_first, bind_host};
 pub(crate) use mailbox::Farewell;
 pub(crate) use quorum::QuorumPort;
 pub(crate) use registry::{ConnStats, Registry, ShownConn};

@@ -15,7 +15,7 @@ use zk_proto::Zxid;
 use crate::{Compression, Disk, StoreError};
 
 /// Directory below dataDir and dataLogDir.
-pub(crate) const VERSION_DIR: &str = "version-2";
+pub const VERSION_DIR: &str = "version-2";
 
 /// Start of the names of unfinished files; the reference ignores them.
 pub(crate) const TEMPORARY: &str = "tmp.";

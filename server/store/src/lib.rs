@@ -42,7 +42,7 @@ pub use chain::{Proof, Seam, Step, is_nothing};
 pub use disk::{Disk, DiskFile};
 pub use epochs::EpochName;
 pub use error::StoreError;
-pub use layout::zxid_in_name;
+pub use layout::{VERSION_DIR, zxid_in_name};
 pub use mem::{MemDisk, MemFile};
 pub use purge::Purger;
 pub use real::{RealDisk, RealFile};
