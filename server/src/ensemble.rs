@@ -105,7 +105,7 @@ impl Ensemble {
     ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
         let config = self.config(n, dir)?;
         let body = move || {
-            let outcome = serve(config, stopped, &news);
+            let outcome = serve(config, stopped, news.clone());
             // The announcer is gone only when everything ends.
             let _ = news.send(News::Ended);
             outcome
@@ -147,25 +147,21 @@ enum News {
     Ended,
 }
 
-/// Runs a server on this thread.
+/// Runs a server until it is told to stop.
 fn serve(
-    config: ServerConfig,
+    mut config: ServerConfig,
     mut stopped: watch::Receiver<bool>,
-    news: &mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedSender<News>,
 ) -> anyhow::Result<()> {
-    let runtime = process::runtime(1)?;
-    let outcome = runtime.block_on(async {
-        let stop = async move {
-            // An announcer that is gone wants everything to stop, too.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        let announce = |_| {
-            let _ = news.send(News::Serving);
-        };
-        Ok(zk_server::run(config, stop, announce).await?)
-    });
-    runtime.shutdown_background();
-    outcome
+    config.worker_threads = 1;
+    let stop = async move {
+        // An announcer that is gone wants everything to stop, too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let announce = move |_| {
+        let _ = news.send(News::Serving);
+    };
+    process::serve_until(config, || Ok(stop), announce)
 }
 
 /// A directory that goes away with its owner.

@@ -4,10 +4,11 @@
 //! driver for disk or network, a read that passes through the driver, or an
 //! allocation sized by a length that was not compared with its limit.
 //!
-//! [`run`] is a whole server; [`Server`] is the same in pieces, for tests.
+//! [`run`] is a whole server, [`block_on`] where it runs best; [`Server`] is the same in pieces, for tests.
 //! [`config::ServerConfig`] is what it is told, [`Failure`] why it ends.
 
 mod admin;
+mod between_tasks;
 mod clock;
 mod command;
 pub mod config;
@@ -27,6 +28,7 @@ mod server;
 mod start_log;
 mod writers;
 
+pub use between_tasks::{BetweenTasks, block_on};
 pub use failure::Failure;
 pub use server::{Server, run};
 

@@ -102,13 +102,23 @@ pub(crate) fn warn(warnings: &[Warning]) {
 /// connect, once they can.
 pub(crate) fn serve(config: ServerConfig, announce: fn(SocketAddr)) -> anyhow::Result<()> {
     raise_file_limit();
+    serve_until(config, stop_signal, announce)
+}
+
+/// Runs a server on this thread and others until what `stop` gives is ready.
+pub(crate) fn serve_until<S>(
+    config: ServerConfig,
+    stop: impl FnOnce() -> anyhow::Result<S> + Send + 'static,
+    announce: impl FnOnce(SocketAddr) + Send + 'static,
+) -> anyhow::Result<()>
+where
+    S: Future<Output = ()> + Send,
+{
     let runtime = runtime(config.worker_threads)?;
-    let outcome = runtime.block_on(async {
-        let stop = stop_signal()?;
-        Ok(zk_server::run(config, stop, announce).await?)
-    });
-    runtime.shutdown_background();
-    outcome
+    zk_server::block_on(runtime, |between_tasks| async move {
+        let stop = stop()?;
+        Ok(zk_server::run(config, between_tasks, stop, announce).await?)
+    })?
 }
 
 /// Every connection is a file: asks for as many as the system allows.

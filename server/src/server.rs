@@ -15,6 +15,7 @@ use zk_core::{Replica, Status};
 use zk_proto::Sid;
 
 use crate::admin;
+use crate::between_tasks::BetweenTasks;
 use crate::clock::{Clock, wall_ms};
 use crate::command::Commands;
 use crate::config::{HttpAddress, ServerConfig};
@@ -33,19 +34,21 @@ use crate::probe::{Probe, Running};
 use crate::start_log::log_start;
 
 /// Runs a server until `stop` is ready. `announce` is told where clients
-/// connect, once they are served. Call it within a tokio runtime.
+/// connect, once they are served. Call it within a tokio runtime; short syncs of
+/// the log are done `between_tasks` of that one if it is given.
 ///
 /// # Errors
 /// Whatever ends a server otherwise; [`Failure::exit_code`] tells the process
 /// how to end.
 pub async fn run(
     config: ServerConfig,
+    between_tasks: Option<BetweenTasks>,
     stop: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     tokio::pin!(stop);
     let server = tokio::select! {
-        server = Server::start(config) => server?,
+        server = Server::start_with(config, between_tasks) => server?,
         () = &mut stop => return Ok(()),
     };
     let (probe, address) = (server.probe.clone(), server.client_address);
@@ -83,6 +86,13 @@ impl Server {
     /// port, loads the data, listens on the other ports and looks for a leader.
     /// Clients are served once there is one.
     pub async fn start(config: ServerConfig) -> Result<Self, Failure> {
+        Self::start_with(config, None).await
+    }
+
+    async fn start_with(
+        config: ServerConfig,
+        between_tasks: Option<BetweenTasks>,
+    ) -> Result<Self, Failure> {
         log_start(&config);
         let dir_lock = DirLock::take(&config)?;
         let clock = Clock::start();
@@ -138,8 +148,15 @@ impl Server {
                 LoadError::Thread(source) => Failure::Thread(source),
                 error => Failure::Load(error.into()),
             })?;
-        let disk = Disk::start(store, &config, inbox.clone(), metrics.clone(), clock)
-            .map_err(Failure::Thread)?;
+        let disk = Disk::start(
+            store,
+            &config,
+            inbox.clone(),
+            metrics.clone(),
+            clock,
+            between_tasks,
+        )
+        .map_err(Failure::Thread)?;
         let replica = Replica::new(replica_config(&config), recovered, clock.now());
         let view = replica.view();
         let heartbeat = Arc::new(Heartbeat::default());

@@ -1,6 +1,7 @@
 //! The thread that works on the [`Store`]: takes all that has queued, appends
 //! it as one batch with one sync, and tells the driver in order. When it has
-//! nothing to do, the driver may do a small piece of work itself.
+//! nothing to do, the thread that runs the tasks may do a small piece of work
+//! between two of them.
 //!
 //! Periodic snapshots and purges have threads of their own, so that they do not
 //! keep the log waiting. After the first error of the log nothing more is done:
@@ -23,6 +24,7 @@ use zk_proto::{Epoch, Zxid};
 use zk_store::{RealDisk, Store};
 
 use self::worker::Worker;
+use crate::between_tasks::{BetweenTasks, Work};
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::inbox::Inbox;
@@ -44,6 +46,8 @@ pub(crate) struct Disk {
     /// Asked for since the last [`Disk::kick`].
     asked: Vec<DiskOp>,
     shared: Arc<Shared>,
+    /// Where the runtime does blocking work between its tasks, and what it does.
+    between_tasks: Option<(BetweenTasks, Work)>,
     thread: Option<JoinHandle<()>>,
     health: Arc<DiskHealth>,
     inbox: Arc<Inbox>,
@@ -53,14 +57,16 @@ pub(crate) struct Disk {
 struct Shared {
     queue: Mutex<Queue>,
     has_work: Condvar,
-    /// Locked for each piece of work; by the driver only when the thread has none.
+    /// Locked for each piece of work.
     worker: Mutex<Worker>,
 }
 
 #[derive(Default)]
 struct Queue {
     ops: Vec<DiskOp>,
-    /// The thread has taken work and not finished it.
+    /// Some of `ops` are to be done between two tasks; the thread is not woken for them.
+    is_lent: bool,
+    /// Work was taken and is not finished.
     is_working: bool,
     is_closed: bool,
 }
@@ -90,6 +96,7 @@ impl Disk {
         inbox: Arc<Inbox>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        between_tasks: Option<BetweenTasks>,
     ) -> std::io::Result<Self> {
         let health = Arc::new(DiskHealth::default());
         let worker = Worker::new(store, config, inbox.clone(), metrics, clock, health.clone());
@@ -102,9 +109,15 @@ impl Disk {
         let thread = thread::Builder::new()
             .name("disk".into())
             .spawn(move || at_work.run())?;
+        let between_tasks = between_tasks.map(|between_tasks| {
+            let shared = shared.clone();
+            let work: Work = Arc::new(move || shared.work_between_tasks());
+            (between_tasks, work)
+        });
         Ok(Self {
             asked: Vec::new(),
             shared,
+            between_tasks,
             thread: Some(thread),
             health,
             inbox,
@@ -124,36 +137,43 @@ impl Disk {
         self.asked.is_empty()
     }
 
-    /// Has the thread do what was asked for.
+    /// Has the thread do what was asked for. While others do work, the thread is
+    /// woken when they are done.
     pub(crate) fn kick(&mut self) {
-        self.shared.queue.lock().ops.append(&mut self.asked);
-        self.shared.has_work.notify_one();
+        let mut queue = self.shared.queue.lock();
+        queue.ops.append(&mut self.asked);
+        if !queue.is_lent && !queue.is_working {
+            self.shared.has_work.notify_one();
+        }
     }
 
     /// How many entries are asked for, if that is something for
-    /// [`Self::work_at_once`]: they are few and nothing else, and the log is
-    /// idle and usually fast.
-    pub(crate) fn asked_at_once(&self) -> Option<u64> {
-        let entries = entries_only(&self.asked)?;
+    /// [`Self::work_between_tasks`]: they are few and nothing else, and the log
+    /// is idle and usually fast.
+    pub(crate) fn asked_between_tasks(&self) -> Option<u64> {
+        self.between_tasks.as_ref()?;
+        let entries = few_entries(&self.asked)?;
         let queue = self.shared.queue.lock();
         let is_idle = !queue.is_working && queue.ops.is_empty();
-        let is_small = (1..=ENTRIES_AT_ONCE_MAX).contains(&entries);
         let is_fast = || {
             let worker = self.shared.worker.try_lock();
             worker.is_some_and(|worker| worker.is_fast())
         };
-        (is_small && is_idle && is_fast()).then_some(entries as u64)
+        (is_idle && is_fast()).then_some(entries)
     }
 
-    /// Does what was asked for on the driver's thread. To wake a thread and to
-    /// be woken by it takes about as long as a sync.
-    pub(crate) fn work_at_once(&mut self) {
-        // The thread takes work only from the queue, which is empty: nothing is overtaken.
-        if let Some(mut worker) = self.shared.worker.try_lock() {
-            worker.perform_or_report(&mut self.asked);
-            return;
-        }
-        self.kick(); // it starts a purge
+    /// Has what was asked for done by the thread that runs the tasks, once what
+    /// connections were given has left. To wake the disk's thread and to be woken
+    /// by it takes about as long as a sync.
+    pub(crate) fn work_between_tasks(&mut self) {
+        let Some((between_tasks, work)) = &self.between_tasks else {
+            return self.kick();
+        };
+        let mut queue = self.shared.queue.lock();
+        queue.ops.append(&mut self.asked);
+        queue.is_lent = true;
+        drop(queue);
+        between_tasks.ask(work.clone());
     }
 
     pub(crate) fn health(&self) -> Arc<DiskHealth> {
@@ -163,8 +183,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.kick();
-        self.shared.queue.lock().is_closed = true;
+        let mut queue = self.shared.queue.lock();
+        queue.ops.append(&mut self.asked);
+        queue.is_closed = true;
+        drop(queue);
         self.shared.has_work.notify_one();
         if let Some(thread) = self.thread.take() {
             // A panic was reported by the thread's own guard.
@@ -178,14 +200,21 @@ fn bytes_of(entries: &[LogEntry]) -> u64 {
     entries.iter().map(|entry| entry.data.len() as u64).sum()
 }
 
-/// How many entries are to be appended, if nothing else is asked for.
-fn entries_only(ops: &[DiskOp]) -> Option<usize> {
-    ops.iter()
+/// How many entries are to be appended, if nothing else is asked for and they
+/// are not worth a thread.
+fn few_entries(ops: &[DiskOp]) -> Option<u64> {
+    let entries: usize = ops
+        .iter()
         .map(|op| match op {
             DiskOp::Append(entries) => Some(entries.len()),
-            _ => None,
+            DiskOp::SaveEpoch(..)
+            | DiskOp::Truncate(_)
+            | DiskOp::Install { .. }
+            | DiskOp::SaveSnapshot(_) => None,
         })
-        .sum()
+        .sum::<Option<_>>()?;
+    let is_few = (1..=ENTRIES_BETWEEN_TASKS_MAX).contains(&entries);
+    is_few.then_some(entries as u64)
 }
 
 impl Shared {
@@ -195,12 +224,12 @@ impl Shared {
         let mut purge_at = purge_interval.map(|_| Instant::now());
         let mut batch = Vec::new();
         while self.take(&mut batch, purge_at) {
-            let mut worker = self.worker.lock();
             if batch.is_empty() {
                 purge_at = purge_interval.map(|interval| Instant::now() + interval);
-                worker.start_purge();
+                self.worker.lock().start_purge();
             } else {
-                worker.perform_or_report(&mut batch);
+                let _at_work = AtWork(self);
+                self.worker.lock().perform_or_report(&mut batch);
             }
         }
         self.worker.lock().end_background();
@@ -211,28 +240,58 @@ impl Shared {
     /// leaves the batch empty. False at the end.
     fn take(&self, batch: &mut Vec<DiskOp>, purge_at: Option<Instant>) -> bool {
         let mut queue = self.queue.lock();
-        queue.is_working = false;
         loop {
-            if !queue.ops.is_empty() {
-                std::mem::swap(batch, &mut queue.ops);
-                break;
-            }
-            if queue.is_closed {
+            if queue.is_closed && queue.ops.is_empty() {
                 return false;
+            }
+            if !queue.is_working && !queue.ops.is_empty() {
+                std::mem::swap(batch, &mut queue.ops);
+                queue.is_working = true;
+                return true;
             }
             match purge_at {
                 None => self.has_work.wait(&mut queue),
                 Some(at) => {
                     if self.has_work.wait_until(&mut queue, at).timed_out() {
-                        break;
+                        return true;
                     }
                 }
             }
         }
+    }
+
+    /// Does what is queued, if that is still something for the thread that runs
+    /// the tasks.
+    fn work_between_tasks(&self) {
+        let mut queue = self.queue.lock();
+        queue.is_lent = false;
+        if queue.is_working {
+            return; // at the end, the thread takes everything
+        }
+        if few_entries(&queue.ops).is_none() {
+            self.has_work.notify_one();
+            return;
+        }
+        let mut batch = std::mem::take(&mut queue.ops);
         queue.is_working = true;
-        true
+        drop(queue);
+        let _at_work = AtWork(self);
+        self.worker.lock().perform_or_report(&mut batch);
+    }
+}
+
+/// Ends work, also where that unwinds, and wakes the thread if there is more.
+struct AtWork<'a>(&'a Shared);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.lock();
+        queue.is_working = false;
+        if !queue.ops.is_empty() {
+            self.0.has_work.notify_one();
+        }
     }
 }
 
 /// More entries than these are worth a thread: others queue up meanwhile.
-const ENTRIES_AT_ONCE_MAX: usize = 4;
+const ENTRIES_BETWEEN_TASKS_MAX: usize = 4;

@@ -10,13 +10,14 @@ use zk_proto::client::OpCode;
 use zk_proto::txn::{Txn, TxnHeader, encode_txn};
 use zk_proto::{SessionId, Xid};
 
-use super::worker::SYNC_AT_ONCE_MAX;
+use super::worker::FAST_SYNC_MAX;
 use super::*;
 use crate::inbox::{Event, UNWRITTEN_BYTES_MAX};
 use crate::load::load;
 
 struct Log {
     disk: Disk,
+    between_tasks: BetweenTasks,
     inbox: Arc<Inbox>,
     zxid: Zxid,
     dir: tempfile::TempDir,
@@ -41,9 +42,12 @@ impl Log {
         let (store, _) = load(&config, &metrics).unwrap();
         after_start(&dir.path().join("version-2"));
         let clock = Clock::start();
-        let disk = Disk::start(store, &config, inbox.clone(), metrics, clock).unwrap();
+        let between_tasks = BetweenTasks::of_no_runtime();
+        let lent = Some(between_tasks.clone());
+        let disk = Disk::start(store, &config, inbox.clone(), metrics, clock, lent).unwrap();
         Self {
             disk,
+            between_tasks,
             inbox,
             zxid: Zxid::new(Epoch(1), 0),
             dir,
@@ -70,6 +74,30 @@ impl Log {
             zxid: self.zxid,
             data: data.into(),
         }
+    }
+
+    /// A log that is known to be fast.
+    fn open_fast() -> Self {
+        let mut log = Self::open();
+        for _ in 0..100 {
+            log.ask(1);
+            log.by_thread();
+        }
+        log
+    }
+
+    /// Asks for an entry, to be appended between two tasks.
+    fn ask_between_tasks(&mut self) {
+        self.ask(1);
+        assert_eq!(self.disk.asked_between_tasks(), Some(1));
+        self.disk.work_between_tasks();
+        assert!(self.disk.is_idle());
+    }
+
+    /// Nothing was told to the driver.
+    fn expect_nothing(&self) {
+        let cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(self.inbox.poll_take(&cx, &mut Vec::new()).is_pending());
     }
 
     /// Waits until the driver is told of the last entry.
@@ -120,41 +148,91 @@ impl Log {
 }
 
 #[test]
-fn the_driver_syncs_a_few_entries_of_an_idle_log_that_is_known_to_be_fast() {
+fn few_entries_of_an_idle_log_that_is_known_to_be_fast_are_synced_between_tasks() {
     let mut log = Log::open();
     log.ask(1);
-    assert_eq!(log.disk.asked_at_once(), None, "nothing is known of it");
+    assert_eq!(log.disk.asked_between_tasks(), None, "nothing is known");
     log.by_thread();
-    for _ in 0..100 {
-        log.ask(1);
-        log.by_thread();
-    }
+    let mut log = Log::open_fast();
     log.ask(2);
     log.ask(2);
-    assert_eq!(log.disk.asked_at_once(), Some(4));
-    log.disk.work_at_once();
-    assert!(log.disk.is_idle());
+    assert_eq!(log.disk.asked_between_tasks(), Some(4));
+    log.disk.work_between_tasks();
+    log.between_tasks.do_asked();
     log.wait();
     log.ask(5);
-    assert_eq!(log.disk.asked_at_once(), None, "too many");
+    assert_eq!(log.disk.asked_between_tasks(), None, "too many");
     log.by_thread();
     log.ask(1);
     log.disk
         .ask(DiskOp::SaveEpoch(EpochFile::Current, Epoch(1)));
-    assert_eq!(log.disk.asked_at_once(), None, "not only entries");
+    assert_eq!(log.disk.asked_between_tasks(), None, "not only entries");
     log.by_thread();
 }
 
 #[test]
 fn a_log_that_was_slow_is_left_to_the_thread() {
-    let mut log = Log::open();
-    for _ in 0..100 {
-        log.ask(1);
-        log.by_thread();
-    }
-    log.disk.shared.worker.lock().usual_sync = SYNC_AT_ONCE_MAX;
+    let mut log = Log::open_fast();
+    log.disk.shared.worker.lock().usual_sync = FAST_SYNC_MAX;
     log.ask(1);
-    assert_eq!(log.disk.asked_at_once(), None);
+    assert_eq!(log.disk.asked_between_tasks(), None);
+}
+
+/// The tasks go on meanwhile, and ask for more.
+#[test]
+fn what_comes_while_a_sync_between_tasks_hangs_is_done_after_it_by_the_thread() {
+    let mut log = Log::open_fast();
+    let (shared, lent) = (log.disk.shared.clone(), log.between_tasks.clone());
+    log.ask_between_tasks();
+    let hanging = shared.worker.lock();
+    let other = thread::spawn(move || lent.do_asked());
+    while !shared.queue.lock().is_working {
+        thread::yield_now();
+    }
+    for _ in 0..3 {
+        log.ask(1);
+        assert_eq!(log.disk.asked_between_tasks(), None);
+        log.disk.kick();
+    }
+    log.expect_nothing();
+    drop(hanging);
+    log.wait();
+    other.join().unwrap();
+}
+
+#[test]
+fn what_has_become_too_much_before_it_is_begun_is_left_to_the_thread() {
+    let mut log = Log::open_fast();
+    log.ask_between_tasks();
+    log.ask(5);
+    log.disk.kick();
+    thread::sleep(Duration::from_millis(20));
+    log.expect_nothing();
+    log.between_tasks.do_asked();
+    log.wait();
+}
+
+/// The thread that runs the tasks is the one that stops the server.
+#[test]
+fn what_was_to_be_done_between_tasks_is_done_before_the_end() {
+    let mut log = Log::open_fast();
+    log.ask_between_tasks();
+    let Log {
+        disk,
+        inbox,
+        between_tasks,
+        ..
+    } = log;
+    drop(disk);
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut batch = Vec::new();
+    assert!(inbox.poll_take(&cx, &mut batch).is_ready());
+    assert!(matches!(
+        batch[..],
+        [Event::Input(Input::Appended(it))] if it == log.zxid
+    ));
+    between_tasks.do_asked();
+    assert!(inbox.poll_take(&cx, &mut Vec::new()).is_pending());
 }
 
 /// Lets who reads this pipe come to its end, also where a test fails.

@@ -1,4 +1,4 @@
-//! What is done for each operation, on the disk's thread or the driver's.
+//! What is done for each operation, on the disk's thread or on the one that runs the tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,14 +58,14 @@ impl Worker {
             snapshot: None,
             purge: None,
             snapshot_pause: SNAPSHOT_PAUSE,
-            usual_sync: SYNC_AT_ONCE_MAX,
+            usual_sync: FAST_SYNC_MAX,
             has_failed: false,
         }
     }
 
     /// Syncs have been short lately.
     pub(super) fn is_fast(&self) -> bool {
-        self.usual_sync < SYNC_AT_ONCE_MAX
+        self.usual_sync < FAST_SYNC_MAX
     }
 
     pub(super) fn purge_interval(&self) -> Option<Duration> {
@@ -81,8 +81,13 @@ impl Worker {
     pub(super) fn perform_or_report(&mut self, batch: &mut Vec<DiskOp>) {
         if self.has_failed {
             batch.clear();
-        } else if let Err(error) = self.perform(batch) {
-            self.fail(error);
+            return;
+        }
+        // Also if this panics.
+        self.has_failed = true;
+        match self.perform(batch) {
+            Ok(()) => self.has_failed = false,
+            Err(error) => self.inbox.push(Event::DiskFailed(error.into())),
         }
     }
 
@@ -101,11 +106,6 @@ impl Worker {
                 tracing::warn!(%error, "cannot start a thread; this purge is skipped");
             }
         }
-    }
-
-    fn fail(&mut self, error: LoadError) {
-        self.has_failed = true;
-        self.inbox.push(Event::DiskFailed(error.into()));
     }
 
     fn perform(&mut self, batch: &mut Vec<DiskOp>) -> Result<(), LoadError> {
@@ -236,5 +236,5 @@ impl Drop for ReportPanic {
 }
 
 /// A log whose syncs usually take longer is left to the thread, so that the
-/// driver does not stand still with it.
-pub(super) const SYNC_AT_ONCE_MAX: Duration = Duration::from_millis(1);
+/// tasks do not stand still with it.
+pub(super) const FAST_SYNC_MAX: Duration = Duration::from_millis(1);

@@ -140,7 +140,7 @@ impl Driver {
                 tokio::task::yield_now().await;
                 self.finish()?;
             }
-            self.sync().await;
+            self.sync();
             if self.is_stopping {
                 return Ok(());
             }
@@ -157,24 +157,18 @@ impl Driver {
         }
     }
 
-    /// Has done what the disk was asked for: by its thread, or at once if
-    /// clients send so little that nobody else would wait for this sync.
-    async fn sync(&mut self) {
+    /// Has done what the disk was asked for: by its thread, or between two
+    /// tasks if clients send so little that nobody else would wait for this sync.
+    fn sync(&mut self) {
         if self.parts.disk.is_idle() {
             return;
         }
         let received = self.parts.metrics.packets_received.value();
-        let Some(entries) = self.parts.disk.asked_at_once() else {
-            self.received = received;
-            self.parts.disk.kick();
-            return;
-        };
-        let others = received.saturating_sub(self.received + entries);
+        let entries = self.parts.disk.asked_between_tasks();
+        let others = entries.map(|entries| received.saturating_sub(self.received + entries));
         self.received = received;
-        if others == 0 {
-            // What connections were just given leaves before the sync.
-            tokio::task::yield_now().await;
-            self.parts.disk.work_at_once();
+        if others == Some(0) {
+            self.parts.disk.work_between_tasks();
         } else {
             self.parts.disk.kick();
         }
