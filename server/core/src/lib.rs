@@ -12,6 +12,7 @@
 pub mod auth;
 pub mod config;
 mod ensemble;
+mod frames;
 mod input;
 mod output;
 mod recover;
@@ -24,6 +25,7 @@ pub mod watch;
 pub mod zab;
 
 pub use ensemble::{Ensemble, Member};
+pub use frames::Frames;
 pub use input::{ClientWrite, Input, LogEntry, Origin, Recovered};
 pub use output::{CloseReason, Output, Role, ToClient};
 pub use recover::{RebuildError, Seam, SeamCheck};

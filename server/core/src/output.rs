@@ -8,7 +8,7 @@ use zk_proto::quorum::{Notification, QuorumPacket};
 use zk_proto::{Epoch, SessionId, Sid, Zxid};
 
 use crate::tree::{Tree, TreeCut};
-use crate::{ConnId, EpochFile, LinkId, LogEntry};
+use crate::{ConnId, EpochFile, Frames, LinkId, LogEntry};
 
 /// What a server is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub enum Role {
 pub struct ToClient {
     /// Whose.
     pub conn: ConnId,
-    /// Whole frames with their length prefix.
-    pub frames: Vec<u8>,
+    /// Replies and watch events.
+    pub frames: Frames,
     /// How many of the connection's writes these frames answer.
     pub replies: u32,
     /// How many watch events are among the frames.

@@ -218,7 +218,7 @@ impl World {
         if let Some(conn) = self.conns.get_mut(&to.conn) {
             conn.owed = conn.owed.saturating_sub(to.replies);
             if self.config.broken == Some(Broken::LateEvents) && to.replies == 0 && !to.close {
-                let (client, conn, frames) = (conn.client, to.conn, to.frames);
+                let (client, conn, frames) = (conn.client, to.conn, to.frames.into_vec());
                 let late = Event::ToClient {
                     client,
                     conn,
@@ -228,7 +228,7 @@ impl World {
                 return self.after(LATE_EVENTS_US, late);
             }
         }
-        self.send_to_client(to.conn, to.frames, to.close);
+        self.send_to_client(to.conn, to.frames.into_vec(), to.close);
     }
 
     /// Performs `Output::SessionOpened`.

@@ -249,7 +249,7 @@ const WITHOUT_CONSTANTS: &[&str] = &[
     "connections of one address; of all",
     "time for a connect request",
     "a request",
-    "queued requests, replies and watch events",
+    "queued requests, replies and watch events; an event counts for each client that it waits for",
     "outstanding writes",
     "large requests",
     "learners of a leader",

@@ -48,7 +48,7 @@ impl Backlog {
 
     /// Counts what waits in a connection whose task rests.
     pub(super) fn count(&self, stats: &ConnStats, load: &mut Load) {
-        let waiting = load.inbox.len() + load.outbox.bytes.len();
+        let waiting = load.inbox.len() + load.outbox.frames.held();
         let waiting = if waiting < UNCOUNTED_BYTES {
             0
         } else {

@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::sleep;
-use zk_core::Input;
 use zk_core::request::Client;
+use zk_core::{Frames, Input};
 use zk_proto::{Xid, Zxid};
 
 use super::client::Clients;
@@ -92,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
         self.work.begin();
         let ended = self.poll_both(cx);
+        self.work.give_back();
         self.clients.backlog.count(&self.stats, &mut self.work);
         self.work.rest();
         ended
@@ -140,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if before == 0 {
             return Poll::Ready(Ok(()));
         }
-        let was_blocked = self.work.outbox.is_begun();
+        let was_blocked = self.work.outbox.is_blocked();
         let flushed = self.work.outbox.poll_flush(&mut self.stream, cx);
         if was_blocked && self.work.outbox.unsent() < before {
             self.stats.mailbox.touch(self.clients.clock.mono());
@@ -174,15 +175,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.stats.sent(&self.clients.registry, frames);
             self.answered(mail.replies, &mail.frames);
         }
-        if !mail.frames.is_empty() {
-            self.work.outbox.add(mail.frames);
-        }
+        self.work.outbox.frames.append(mail.frames);
         if let Some(farewell) = mail.close {
             self.work.ending = Some(Ended::ByServer(farewell));
         }
     }
 
-    fn answered(&mut self, mut replies: u32, frames: &[u8]) {
+    fn answered(&mut self, mut replies: u32, frames: &Frames) {
         let metrics = &self.clients.metrics;
         let sent = Sent::of(frames);
         metrics.response_bytes.record_all(&sent.replies);

@@ -2,6 +2,7 @@
 
 use std::iter;
 
+use zk_core::Frames;
 use zk_proto::client::special_xid;
 use zk_proto::{Xid, Zxid};
 
@@ -17,9 +18,9 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &Frames) -> Self {
         let mut sent = Self::default();
-        for frame in frames(bytes) {
+        for frame in bytes.pieces().flat_map(frames) {
             sent.note(frame);
         }
         sent

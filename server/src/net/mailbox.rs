@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
-use zk_core::{CloseReason, Millis, ToClient};
+use zk_core::{CloseReason, Frames, Millis, ToClient};
 
 /// Shared by the driver and one connection task.
 #[derive(Debug, Default)]
@@ -31,8 +31,8 @@ impl State {
 /// All that has come since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    /// Whole frames, in the order in which they must leave.
-    pub(crate) frames: Vec<u8>,
+    /// In the order in which they must leave.
+    pub(crate) frames: Frames,
     /// How many of the connection's writes are answered.
     pub(crate) replies: u32,
     /// How many watch events are among the frames.
@@ -78,23 +78,19 @@ impl Mailbox {
     }
 
     pub(crate) fn opened(&self, frame: Vec<u8>) -> Option<Waker> {
-        self.put(frame, |mail| mail.opened = true)
+        self.put(frame.into(), |mail| mail.opened = true)
     }
 
     pub(crate) fn close(&self, frame: Vec<u8>, farewell: Farewell) -> Option<Waker> {
-        self.put(frame, |mail| mail.close = Some(farewell))
+        self.put(frame.into(), |mail| mail.close = Some(farewell))
     }
 
-    fn put(&self, frames: Vec<u8>, note: impl FnOnce(&mut Mail)) -> Option<Waker> {
+    fn put(&self, frames: Frames, note: impl FnOnce(&mut Mail)) -> Option<Waker> {
         let mut state = self.state.lock();
         if state.is_cut_off() {
             return None;
         }
-        if state.mail.frames.is_empty() {
-            state.mail.frames = frames;
-        } else {
-            state.mail.frames.extend_from_slice(&frames);
-        }
+        state.mail.frames.append(frames);
         note(&mut state.mail);
         state.waker.take()
     }
@@ -114,9 +110,9 @@ impl Mailbox {
         self.state.lock().is_cut_off()
     }
 
-    /// Bytes of the frames that are there.
+    /// Bytes that the frames take which are there.
     pub(crate) fn bytes(&self) -> usize {
-        self.state.lock().mail.frames.len()
+        self.state.lock().mail.frames.held()
     }
 
     /// Takes what is there and asks to be woken for more.

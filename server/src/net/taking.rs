@@ -115,8 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.work.pause = None;
         let clients = self.clients.clone();
-        if self.work.outbox.bytes.capacity() == 0 {
-            self.work.outbox.bytes = spare::take_outbox();
+        let open = self.work.outbox.frames.open();
+        if open.capacity() == 0 {
+            *open = spare::take_outbox();
         }
         let mut tally = Tally::new(&clients);
         budget.begin(tally.start);
@@ -157,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Admission::Write => self.take_write(clients, head, tally),
                 Admission::Unproved => {
-                    write_not_admitted(&mut self.work.outbox.bytes, head.xid);
+                    write_not_admitted(self.work.outbox.frames.open(), head.xid);
                     self.work.inbox.advance(head.bytes);
                     self.work.ending = Some(Ended::Unauthenticated);
                     tally.reads += 1;
@@ -266,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let metrics = &self.clients.metrics;
         let Load { inbox, outbox, .. } = &mut *self.work;
         let body = &inbox[FRAME_HEAD_BYTES..bytes];
-        let out = &mut outbox.bytes;
+        let out = outbox.frames.open();
         let before = out.len() + LENGTH_BYTES;
         let outcome = if is_too_late {
             metrics.throttled_ops.add(1);

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio::io::AsyncWrite;
 use tokio::time::Sleep;
+use zk_core::Frames;
 
 use super::endings::Ended;
 use super::request_throttle::Turn;
@@ -56,10 +57,13 @@ pub(super) struct Run {
 /// Frames that are to leave.
 #[derive(Default)]
 pub(super) struct Outbox {
-    pub(super) bytes: Vec<u8>,
+    pub(super) frames: Frames,
+    /// Bytes of the first piece that have left.
     sent: usize,
     /// Bytes of replies to reads since it was last empty.
     pub(super) reply_bytes: usize,
+    /// The client has not taken all that it was sent.
+    is_blocked: bool,
 }
 
 impl Work {
@@ -68,6 +72,7 @@ impl Work {
         let mut work = Self(None);
         work.begin();
         work.inbox = inbox;
+        work.give_back();
         work.rest();
         work
     }
@@ -80,9 +85,8 @@ impl Work {
         }
     }
 
-    /// Keeps no more memory than what waits to be taken or sent.
+    /// Keeps nothing if nothing waits to be taken or sent.
     pub(super) fn rest(&mut self) {
-        self.give_back();
         if let Some(load) = self.0.take_if(|load| load.is_empty())
             && load.awaited.capacity() <= RUNS_KEPT
         {
@@ -99,7 +103,8 @@ impl Work {
         self.0.as_deref()
     }
 
-    fn give_back(&mut self) {
+    /// Keeps no more buffers than what waits needs.
+    pub(super) fn give_back(&mut self) {
         let len = self.inbox.len();
         if len == 0 {
             if self.inbox.capacity() > 0 {
@@ -109,8 +114,9 @@ impl Work {
             let rest = BytesMut::from(&self.inbox[..]);
             spare::give_inbox(mem::replace(&mut self.inbox, rest));
         }
-        if self.outbox.bytes.is_empty() && self.outbox.bytes.capacity() > 0 {
-            spare::give_outbox(mem::take(&mut self.outbox.bytes));
+        let open = self.outbox.frames.open();
+        if open.is_empty() && open.capacity() > 0 {
+            spare::give_outbox(mem::take(open));
         }
     }
 }
@@ -132,7 +138,7 @@ impl DerefMut for Work {
 impl Load {
     fn is_empty(&self) -> bool {
         self.inbox.is_empty()
-            && self.outbox.bytes.is_empty()
+            && self.outbox.frames.is_empty()
             && self.awaited.is_empty()
             && self.outstanding == 0
             && !self.turn.is_waiting()
@@ -143,26 +149,18 @@ impl Load {
 }
 
 impl Outbox {
-    pub(super) const fn unsent(&self) -> usize {
-        self.bytes.len() - self.sent
+    pub(super) fn unsent(&self) -> usize {
+        self.frames.len() - self.sent
     }
 
     /// Unsent bytes that the client has not asked for by a read.
-    pub(super) const fn unasked(&self) -> usize {
+    pub(super) fn unasked(&self) -> usize {
         self.unsent().saturating_sub(self.reply_bytes)
     }
 
-    /// Has some of it been sent, and not all?
-    pub(super) const fn is_begun(&self) -> bool {
-        self.sent > 0
-    }
-
-    pub(super) fn add(&mut self, frames: Vec<u8>) {
-        if self.bytes.is_empty() {
-            self.bytes = frames;
-        } else {
-            self.bytes.extend_from_slice(&frames);
-        }
+    /// Could the last attempt to send not send all?
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.is_blocked
     }
 
     pub(super) fn poll_flush(
@@ -170,16 +168,50 @@ impl Outbox {
         stream: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.sent < self.bytes.len() {
-            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.bytes[self.sent..]))? {
+        self.is_blocked = true;
+        while self.unsent() > 0 {
+            match ready!(self.poll_write(stream, cx))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.sent += n,
+                n => self.advance(n),
             }
         }
-        self.sent = 0;
+        self.is_blocked = false;
         self.reply_bytes = 0;
-        self.bytes.clear();
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut pieces = self.frames.pieces();
+        let first = pieces.next().unwrap_or_default();
+        let mut slices = [IoSlice::new(&[]); PIECES_AT_ONCE];
+        slices[0] = IoSlice::new(&first[self.sent..]);
+        let mut count = 1;
+        for (slice, piece) in slices[1..].iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        let stream = Pin::new(stream);
+        if count == 1 {
+            return stream.poll_write(cx, &slices[0]);
+        }
+        stream.poll_write_vectored(cx, &slices[..count])
+    }
+
+    /// So many bytes have left.
+    fn advance(&mut self, bytes: usize) {
+        self.sent += bytes;
+        loop {
+            let first = self.frames.pieces().next().map_or(usize::MAX, <[u8]>::len);
+            if self.sent < first {
+                return;
+            }
+            self.sent -= first;
+            self.frames.drop_first();
+        }
     }
 }
 
@@ -192,6 +224,8 @@ thread_local! {
 
 /// This much of a frame waits for the rest of it in a buffer of its own size.
 const RESTING_BYTES: usize = 1024;
+/// So many pieces are sent with one system call.
+const PIECES_AT_ONCE: usize = 16;
 /// Spare ones of a thread.
 const SPARE_MAX: usize = 64;
 /// A spare one has room for no more runs than this.

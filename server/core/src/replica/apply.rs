@@ -1,10 +1,12 @@
 //! From committed entries to tree, watch events and replies.
 
-use zk_proto::client::{ErrorCode, WatcherEvent};
+use bytes::Bytes;
+use zk_proto::Zxid;
+use zk_proto::client::{ErrorCode, EventKind, WatcherEvent};
 
 use super::{Replica, clients::Conn};
 use crate::request::{Applied, apply, write_event, write_reply};
-use crate::{CloseReason, ConnId, Output, ToClient};
+use crate::{CloseReason, ConnId, Frames, Output, ToClient};
 
 impl Replica {
     /// Applies everything that was committed, in order, under one write lock.
@@ -26,6 +28,7 @@ impl Replica {
             let watches = view.watches();
             let tree = self.held.as_mut().expect("taken above");
             let (conns, dirty) = (&mut self.conns, &mut self.dirty);
+            let mut event = LongEvent::default();
             let applied = apply(
                 tree,
                 &mut watches.lock(),
@@ -35,7 +38,7 @@ impl Replica {
                         to.mark(conn, dirty);
                         to.events += 1;
                         let before = to.frames.len();
-                        write_event(&mut to.frames, entry.zxid, WatcherEvent { kind, path });
+                        event.add_to(&mut to.frames, entry.zxid, kind, path);
                         framed += to.frames.len() - before;
                     }
                 },
@@ -112,7 +115,7 @@ impl Replica {
             to.mark(conn, &mut self.dirty);
             to.replies += 1;
             write_reply(
-                &mut to.frames,
+                to.frames.open(),
                 owed.xid,
                 header.zxid,
                 applied.err,
@@ -161,6 +164,35 @@ impl Replica {
     }
 }
 
+/// The last event of a transaction that was long, for all who are told of it.
+#[derive(Default)]
+struct LongEvent {
+    of: Option<(EventKind, String)>,
+    frame: Bytes,
+}
+
+impl LongEvent {
+    fn add_to(&mut self, frames: &mut Frames, zxid: Zxid, kind: EventKind, path: &str) {
+        let event = WatcherEvent { kind, path };
+        if path.len() < LONG_PATH_BYTES {
+            return write_event(frames.open(), zxid, event);
+        }
+        let is_same = |(of, at): &(EventKind, String)| *of == kind && at == path;
+        if !self.of.as_ref().is_some_and(is_same) {
+            let mut frame = Vec::with_capacity(path.len() + EVENT_BYTES);
+            write_event(&mut frame, zxid, event);
+            self.frame = frame.into();
+            self.of = Some((kind, path.to_owned()));
+        }
+        frames.share(self.frame.clone());
+    }
+}
+
+/// The event of a path of this length is encoded once for all.
+const LONG_PATH_BYTES: usize = 4096;
+/// More than an event has beside its path.
+const EVENT_BYTES: usize = 64;
+
 impl Conn {
     pub(super) fn mark(&mut self, conn: ConnId, dirty: &mut Vec<ConnId>) {
         if !self.is_dirty {
@@ -178,5 +210,39 @@ impl Conn {
             events: std::mem::take(&mut self.events),
             close,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_event_of_a_long_path_is_encoded_once_for_all() {
+        let (long, other) = ("/l".repeat(LONG_PATH_BYTES), "/m".repeat(LONG_PATH_BYTES));
+        let (changed, deleted) = (EventKind::NodeDataChanged, EventKind::NodeDeleted);
+        let mut event = LongEvent::default();
+        let mut told = [Frames::default(), Frames::default()];
+        let events = [
+            ("/short", changed),
+            (&*long, changed),
+            (&*long, deleted),
+            (&*other, deleted),
+            ("/short", deleted),
+        ];
+        for (path, kind) in events {
+            for frames in &mut told {
+                event.add_to(frames, Zxid(7), kind, path);
+            }
+        }
+        let [one, two] = &told;
+        let shared = one.pieces().zip(two.pieces());
+        let shared = shared.map(|(one, two)| std::ptr::eq(one, two));
+        assert_eq!(shared.collect::<Vec<_>>(), [false, true, true, true, false]);
+        let mut plain = Vec::new();
+        for (path, kind) in events {
+            write_event(&mut plain, Zxid(7), WatcherEvent { kind, path });
+        }
+        assert_eq!(told.map(Frames::into_vec), [plain.clone(), plain]);
     }
 }

@@ -13,7 +13,7 @@ use crate::request::{Cause, Due, Order, Owed, Reply, WriteRequest, is_well_forme
 use crate::session::Owner;
 use crate::tree::Tree;
 use crate::zab::SyncToken;
-use crate::{ClientWrite, CloseReason, ConnId, Millis, Now, Output};
+use crate::{ClientWrite, CloseReason, ConnId, Frames, Millis, Now, Output};
 
 /// One client connection.
 pub(super) struct Conn {
@@ -24,7 +24,7 @@ pub(super) struct Conn {
     read_only: Option<bool>,
     pub(super) is_open: bool,
     pub(super) order: Order,
-    pub(super) frames: Vec<u8>,
+    pub(super) frames: Frames,
     pub(super) replies: u32,
     pub(super) events: u32,
     pub(super) is_dirty: bool,
@@ -96,7 +96,7 @@ impl Replica {
             read_only,
             is_open: false,
             order: Order::default(),
-            frames: Vec::new(),
+            frames: Frames::default(),
             replies: 0,
             events: 0,
             is_dirty: false,
@@ -315,7 +315,13 @@ impl Replica {
             Due::Sync(Some(path)) => Reply::Path(path),
             _ => Reply::NullPath,
         };
-        write_reply(&mut to.frames, owed.xid, zxid, ErrorCode::Ok.code(), &reply);
+        write_reply(
+            to.frames.open(),
+            owed.xid,
+            zxid,
+            ErrorCode::Ok.code(),
+            &reply,
+        );
         self.answer_turns(conn);
     }
 
@@ -329,7 +335,7 @@ impl Replica {
         while let Some(owed) = to.order.answer_turn() {
             to.mark(conn, &mut self.dirty);
             to.replies += 1;
-            write_reply(&mut to.frames, owed.xid, zxid, error, &Reply::None);
+            write_reply(to.frames.open(), owed.xid, zxid, error, &Reply::None);
         }
     }
 

@@ -118,7 +118,10 @@ impl Server {
                     self.completions.push(Input::EpochSaved(file, epoch))
                 }
                 Output::ToClient(to) => {
-                    self.frames.entry(to.conn).or_default().extend(to.frames);
+                    self.frames
+                        .entry(to.conn)
+                        .or_default()
+                        .extend(to.frames.into_vec());
                     if to.close {
                         self.closed.insert(to.conn, CloseReason::SessionClosed);
                     }

@@ -61,7 +61,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "throttled_op_wait_time" Property(0, 3_600_000), "0", "ms; a write that queues for longer is refused with ThrottledOp; 0: never";
     Taken "largeRequestThreshold" Property(-1, 1 << 30), "-1", "bytes from which a request counts as large; -1: none does";
     Taken "largeRequestMaxBytes" Property(1, 1 << 40), "104857600", "bytes of all outstanding large requests; a request that would exceed it closes its connection";
-    Taken "quorate.clientBacklogMaxBytes" Int(1 << 20, 1 << 40), "268435456", "bytes of requests, replies and watch events that may be queued for all clients together; beyond it the connections with the most are closed";
+    Taken "quorate.clientBacklogMaxBytes" Int(1 << 20, 1 << 40), "134217728", "bytes of requests, replies and watch events that may be queued for all clients together; beyond it the connections with the most are closed";
 
     Taken "connection_throttle_tokens" COUNT, "0", "size of the token bucket for connect requests; 0: no throttling";
     Taken "connection_throttle_fill_time" Property(1, 3_600_000), "1", "ms between refills of the bucket";
