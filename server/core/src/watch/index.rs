@@ -1,5 +1,5 @@
 //! Who watches which path: buckets of packed records. There is one bucket for
-//! about [`RECORDS_PER_BUCKET`] records, and they grow and shrink one at a
+//! about [`RECORDS_PER_BUCKET`] records, or fewer of long paths, and they grow and shrink one at a
 //! time (linear hashing), so no change moves more than two of them.
 
 use std::hash::{BuildHasher, Hasher};
@@ -17,6 +17,8 @@ pub(super) struct Index {
     hasher: FixedState,
     buckets: Vec<Vec<u8>>,
     records: usize,
+    /// Bytes of all records.
+    bytes: usize,
     parents: Parents,
     crowds: Vec<Crowd>,
     unused_crowds: Vec<u32>,
@@ -40,6 +42,7 @@ impl Index {
             hasher: FixedState::with_seed(seed),
             buckets: Vec::new(),
             records: 0,
+            bytes: 0,
             parents: Parents::default(),
             crowds: Vec::new(),
             unused_crowds: Vec::new(),
@@ -297,6 +300,7 @@ impl Index {
         let number = address(key.hash, self.buckets.len());
         append(&mut self.buckets[number], &self.scratch);
         self.records += 1;
+        self.bytes += self.scratch.len();
         self.resize();
     }
 
@@ -311,9 +315,10 @@ impl Index {
         } else {
             record::write(&mut self.scratch, bytes[span.start], parent, watchers, name);
         }
+        self.bytes = self.bytes + self.scratch.len() - (span.end - span.start);
         let grown = self.scratch.len().saturating_sub(span.end - span.start);
         bytes.reserve_exact(grown);
-        bytes.splice(span.start..span.end, self.scratch.iter().copied());
+        replace(bytes, span, &self.scratch);
         if bytes.len() < bytes.capacity() / 2 {
             bytes.shrink_to_fit();
         }
@@ -360,12 +365,10 @@ impl Index {
 
     /// Splits or joins buckets so that their number fits that of the records.
     fn resize(&mut self) {
-        while self.records > self.buckets.len() * RECORDS_PER_BUCKET {
+        while self.buckets_wanted() > self.buckets.len() {
             self.split();
         }
-        while self.buckets.len() > 1
-            && self.records < self.buckets.len() * RECORDS_PER_BUCKET / SHRINK_BELOW
-        {
+        while self.buckets.len() > 1 && self.buckets_wanted() < self.buckets.len() / SHRINK_BELOW {
             let last = self.buckets.pop().expect("there are two");
             let partner = partner(self.buckets.len());
             append(&mut self.buckets[partner], &last);
@@ -373,6 +376,13 @@ impl Index {
         if self.records == 0 && !self.buckets.is_empty() {
             self.clear();
         }
+    }
+
+    /// As many as the records need, by their number or by their bytes. A bucket
+    /// is copied when it changes.
+    fn buckets_wanted(&self) -> usize {
+        let by_number = self.records.div_ceil(RECORDS_PER_BUCKET);
+        by_number.max(self.bytes.div_ceil(BYTES_PER_BUCKET))
     }
 
     fn split(&mut self) {
@@ -428,7 +438,51 @@ fn append(bucket: &mut Vec<u8>, bytes: &[u8]) {
     bucket.extend_from_slice(bytes);
 }
 
+/// Puts other bytes into the place of some. Moves what follows as a whole, which
+/// `Vec::splice` does byte by byte.
+fn replace(bytes: &mut Vec<u8>, span: Span, with: &[u8]) {
+    let old = bytes.len();
+    let new = old - (span.end - span.start) + with.len();
+    bytes.resize(new.max(old), 0);
+    bytes.copy_within(span.end..old, span.start + with.len());
+    bytes[span.start..][..with.len()].copy_from_slice(with);
+    bytes.truncate(new);
+}
+
 /// Fewer make lookups faster and memory larger.
 const RECORDS_PER_BUCKET: usize = 16;
+/// The same in bytes, which only records of long paths reach.
+const BYTES_PER_BUCKET: usize = 64 * 1024;
 /// Buckets are joined when they hold less than one part in this many of it.
 const SHRINK_BELOW: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_have_buckets_to_themselves() {
+        let mut index = Index::new(1);
+        let path = |n: usize| format!("/{n}{}", "w".repeat(4 * BYTES_PER_BUCKET));
+        let watch = Modes::of_kind(crate::watch::WatchKind::Data);
+        for n in 0..100 {
+            index.set_modes(&path(n), 1, watch);
+        }
+        let longest = index.buckets.iter().map(Vec::len).max();
+        assert!(longest < Some(5 * 4 * BYTES_PER_BUCKET), "{longest:?}");
+        for n in 0..100 {
+            assert_eq!(index.modes(&path(n), 1), watch);
+            index.set_modes(&path(n), 1, Modes::default());
+        }
+        assert_eq!((index.bytes, index.buckets()), (0, 0));
+    }
+
+    #[test]
+    fn other_bytes_take_the_place_of_some() {
+        for (with, want) in [("", "abgh"), ("12", "ab12gh"), ("123456", "ab123456gh")] {
+            let mut bytes = b"abcdefgh".to_vec();
+            replace(&mut bytes, Span { start: 2, end: 6 }, with.as_bytes());
+            assert_eq!(bytes, want.as_bytes());
+        }
+    }
+}
