@@ -28,7 +28,7 @@ use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
 use crate::net::{
     BACKLOG, Backlog, BindError, Bound, ClientPort, Clients, HttpPort, Listed, Mesh, QuorumPort,
-    Registry, RequestThrottle, Resolver, bind_any, bind_first, bind_host,
+    Registry, RequestThrottle, Resolver, Walks, bind_any, bind_first, bind_host,
 };
 use crate::probe::{Probe, Running};
 use crate::start_log::log_start;
@@ -195,6 +195,7 @@ impl Server {
         let backlog = Backlog::new(registry.clone(), metrics.clone(), clock, max);
         let clients = Arc::new(Clients {
             backlog: backlog.clone(),
+            walks: Walks::default(),
             inbox: inbox.clone(),
             view,
             metrics: metrics.clone(),

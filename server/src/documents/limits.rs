@@ -250,6 +250,7 @@ const WITHOUT_CONSTANTS: &[&str] = &[
     "time for a connect request",
     "a request",
     "queued requests, replies and watch events; an event counts for each client that it waits for",
+    "reads that walk through many znodes (getAllChildrenNumber)",
     "outstanding writes",
     "large requests",
     "learners of a leader",

@@ -28,6 +28,7 @@ use super::log_limit::LogLimit;
 use super::registry::{ConnStats, Registry, Replied};
 use super::request_throttle::RequestThrottle;
 use super::throttle::Throttle;
+use super::walks::Walks;
 use crate::clock::{Clock, wall_ms};
 use crate::command::Commands;
 use crate::config::ClientLimits;
@@ -45,6 +46,7 @@ pub(crate) struct Clients {
     pub(crate) limits: ClientLimits,
     pub(crate) request_throttle: Option<RequestThrottle>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) walks: Walks,
     /// No more requests are taken, because the server is about to stop.
     pub(crate) is_stopping: AtomicBool,
 }

@@ -21,6 +21,7 @@ mod resolver;
 mod spare;
 mod taking;
 mod throttle;
+mod walks;
 mod work;
 
 pub(crate) use backlog::Backlog;
@@ -35,3 +36,4 @@ pub(crate) use quorum::QuorumPort;
 pub(crate) use registry::{ConnStats, Registry, ShownConn};
 pub(crate) use request_throttle::RequestThrottle;
 pub(crate) use resolver::Resolver;
+pub(crate) use walks::Walks;

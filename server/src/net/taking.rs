@@ -180,7 +180,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     let guard = guard.as_ref().expect("taken above");
                     let is_too_late = matches!(admission, Admission::TooLate);
-                    units = self.serve(guard, head, is_too_late, tally);
+                    if head.op != OpCode::GetAllChildrenNumber.code() || is_too_late {
+                        units = self.serve(guard, head, is_too_late, tally);
+                    } else {
+                        let walk = match clients.walks.begin() {
+                            Ok(walk) => walk,
+                            Err(wait) => {
+                                self.pause(wait, cx);
+                                return Taken::Waits;
+                            }
+                        };
+                        units = UNITS_UNCHECKED + self.serve(guard, head, is_too_late, tally);
+                        walk.end();
+                    }
                 }
             }
             self.work.turn.taken(head.bytes);
@@ -221,10 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !clients.has_room(self.work.outstanding) {
             if self.work.outstanding == 0 {
                 // No reply of its own will wake it.
-                let pause = self.work.pause.insert(Box::pin(sleep(ROOM_PAUSE)));
-                if pause.as_mut().poll(cx).is_ready() {
-                    cx.waker().wake_by_ref();
-                }
+                self.pause(ROOM_PAUSE, cx);
             }
             return Admission::Waits;
         }
@@ -235,6 +244,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Admission::Waits;
         }
         Admission::Write
+    }
+
+    /// Wakes the task after a while.
+    fn pause(&mut self, time: Duration, cx: &mut Context<'_>) {
+        let pause = self.work.pause.insert(Box::pin(sleep(time)));
+        if pause.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn take_write(
@@ -297,9 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.work.ending = Some(Ended::Unanswerable);
             }
         }
-        let is_long = op == OpCode::GetAllChildrenNumber.code();
-        let long = if is_long { UNITS_UNCHECKED } else { 0 };
-        1 + long + (bytes + answered) / UNIT_BYTES
+        1 + (bytes + answered) / UNIT_BYTES
     }
 
     /// Counts what was taken, and hands the writes to the driver.

@@ -25,7 +25,7 @@ use crate::command::Commands;
 use crate::config::ServerConfig;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::{Backlog, Registry, RequestThrottle};
+use crate::net::{Backlog, Registry, RequestThrottle, Walks};
 use crate::probe::Probe;
 
 /// Numbers that look random (splitmix64).
@@ -416,6 +416,7 @@ fn clients(zoo_cfg: &str) -> Arc<Clients> {
     let (of, max) = (registry.clone(), limits.backlog_bytes_max);
     Arc::new(Clients {
         backlog: Backlog::new(of, metrics.clone(), clock, max),
+        walks: Walks::default(),
         inbox: Arc::new(Inbox::default()),
         view: view(),
         metrics,
@@ -514,16 +515,20 @@ async fn a_client_is_heard_whatever_its_requests_wait_for() {
 
     // For the client to take replies.
     let mut model = opened("");
-    model.ask_and_poll(OpCode::GetChildren, &path_watch("/many"));
-    model.ask_and_poll(OpCode::GetChildren, &path_watch("/many"));
-    assert!(model.hears_a_ping());
+    model.peers[0].socket.make_room(1000);
     std::thread::sleep(Duration::from_millis(3));
     let before = model.clients.clock.mono();
-    model.peers[0].socket.make_room(1000);
+    let mut event = Vec::new();
+    let (kind, path) = (EventKind::NodeDataChanged, "/small");
+    write_event(&mut event, Zxid(9), WatcherEvent { kind, path });
+    model.peers[0].deliver(event, 0, 1);
     model.poll(0);
     let now = model.clients.clock.mono();
     let heard = model.peers[0].connection.stats.mailbox.last_active(now);
-    assert!(heard < before, "nothing was taken before");
+    assert!(heard < before, "the system has taken it, not the client");
+    model.ask_and_poll(OpCode::GetChildren, &path_watch("/many"));
+    model.ask_and_poll(OpCode::GetChildren, &path_watch("/many"));
+    assert!(model.hears_a_ping());
     std::thread::sleep(Duration::from_millis(3));
     let before = model.clients.clock.mono();
     model.peers[0].socket.make_room(1000);
@@ -549,10 +554,8 @@ async fn a_client_is_heard_whatever_its_requests_wait_for() {
 /// Someone has asked for what takes many turns.
 fn busy() -> Model {
     let mut model = opened("");
-    let mut body = Vec::new();
-    body.put_str("/many");
-    for _ in 0..3000 {
-        model.peers[0].ask(OpCode::GetAllChildrenNumber, &body);
+    for _ in 0..60_000 {
+        model.peers[0].ask(OpCode::Exists, &path_watch("/small"));
     }
     model.peers[0].send(usize::MAX);
     model.peers[0].socket.make_room(1 << 30);
@@ -619,6 +622,26 @@ async fn a_connection_that_ends_does_not_wait_for_its_client_for_ever() {
     connection.work.farewell = Some(Box::pin(sleep(Duration::ZERO)));
     sleep(Duration::from_millis(2)).await;
     assert!(connection.poll(&mut cx).is_ready(), "its time is over");
+}
+
+#[tokio::test]
+async fn a_walk_through_znodes_waits_for_its_time() {
+    let mut model = opened("");
+    let clients = model.clients.clone();
+    let walk = clients.walks.begin().ok().unwrap();
+    let mut body = Vec::new();
+    body.put_str("/many");
+    model.ask_and_poll(OpCode::GetAllChildrenNumber, &body);
+    model.peers[0].socket.make_room(1 << 20);
+    model.poll(0);
+    assert!(model.peers[0].take_replies().is_empty(), "another walks");
+    walk.end();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while model.peers[0].take_replies().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "nobody woke the task");
+        sleep(Duration::from_millis(1)).await;
+        model.poll(0);
+    }
 }
 
 #[tokio::test]
