@@ -1,5 +1,9 @@
 """Many ways to harm a server from the client and HTTP ports at once: it stays small, and a well-behaved client is
-answered.
+answered in time.
+
+The attackers run on the cores that the server and the client need, too. So the same attack is first aimed at an
+unrelated server: what the client waits then is the machine's part. With the server under attack it waits less than
+P99_MAX, or less than TIMES_MAX times the machine's part where that is more.
 
 Bounded in time and number; only loopback is talked to.
 """
@@ -16,22 +20,27 @@ import pytest
 import wire
 
 SECONDS = 15
-# On two busy cores, which the attackers share with the server, up to 539 MiB and 1.05 s were measured. Before there were
-# bounds, the client had no answer within 10 s.
-MEMORY_MAX = 768 << 20
-P99_MAX = 5
+SECONDS_ELSEWHERE = 6
+MEMORY_MAX = 512 << 20
+P99_MAX = 0.1
+TIMES_MAX = 10
 ZNODES = 60_000
 MEGABYTE = 1_000_000
 WATCHERS = 40
 
 
 @pytest.fixture
-def server(tmp_path):
-    ports = dict(zip(("client", "admin", "metrics"), harness.free_ports(3)))
-    # What the disk takes is not the question.
-    one = harness.KINDS["quorate"](tmp_path / "server", ports, settings={"forceSync": "no"})
-    yield one.start().wait_serving()
-    one.kill()
+def servers(tmp_path):
+    """One to measure, and one that only takes part in the machine."""
+    started = []
+    for name in ("server", "elsewhere"):
+        ports = dict(zip(("client", "admin", "metrics"), harness.free_ports(3)))
+        # What the disk takes is not the question.
+        one = harness.KINDS["quorate"](tmp_path / name, ports, settings={"forceSync": "no"})
+        started.append(one.start().wait_serving())
+    yield started
+    for one in started:
+        one.kill()
 
 
 def attack(one, end):
@@ -139,33 +148,56 @@ def fill(client):
         client.multi(*ops)
 
 
-def test_attacks_on_the_client_port(server):
-    client = server.connect(timeout_ms=30_000)
-    fill(client)
-    client.create("/checked", b"0")
-    end = time.monotonic() + SECONDS
-    attacker = multiprocessing.get_context("fork").Process(target=attack, args=(server, end), daemon=True)
-    attacker.start()
-    times, largest, version = [], 0, 0
-    try:
-        while time.monotonic() < end:
-            begun = time.monotonic()
-            version = client.set("/checked", str(version).encode(), version).version
-            data, stat = client.get("/checked")
-            times.append(time.monotonic() - begun)
-            assert (data, stat.version) == (str(version - 1).encode(), version)
-            largest = max(largest, resident(server.process))
-            time.sleep(0.01)
-    finally:
-        attacker.terminate()
-        attacker.join(10)
-    times.sort()
-    p99 = times[len(times) * 99 // 100]
+class Checked:
+    """A client whose every write and read is checked."""
+
+    def __init__(self, server):
+        self.server = server
+        self.client = server.connect(timeout_ms=30_000)
+        fill(self.client)
+        self.client.create("/checked", b"0")
+        self.version = 0
+
+    def while_attacked(self, target, seconds):
+        """Returns how long each pair of a write and a read took, in order of length, and the most memory of the server."""
+        end = time.monotonic() + seconds
+        attacker = multiprocessing.get_context("fork").Process(target=attack, args=(target, end), daemon=True)
+        attacker.start()
+        times, largest = [], 0
+        try:
+            while time.monotonic() < end:
+                begun = time.monotonic()
+                self.version = self.client.set("/checked", str(self.version).encode(), self.version).version
+                data, stat = self.client.get("/checked")
+                times.append(time.monotonic() - begun)
+                assert (data, stat.version) == (str(self.version - 1).encode(), self.version)
+                largest = max(largest, resident(self.server.process))
+                time.sleep(0.01)
+        finally:
+            attacker.terminate()
+            attacker.join(10)
+        return sorted(times), largest
+
+
+def p99(times):
+    return times[len(times) * 99 // 100]
+
+
+def test_attacks_on_the_client_port(servers):
+    server, elsewhere = servers
+    fill(elsewhere.connect())
+    checked = Checked(server)
+    machine, _ = checked.while_attacked(elsewhere, SECONDS_ELSEWHERE)
+    elsewhere.kill()
+    times, largest = checked.while_attacked(server, SECONDS)
     log = len(server.log_text())
-    summary = f"{len(times)} operations, p99 {p99 * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms, {largest >> 20} MiB"
+    summary = (
+        f"{len(times)} operations, p99 {p99(times) * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms, "
+        f"{largest >> 20} MiB; with the attack elsewhere p99 {p99(machine) * 1000:.0f} ms"
+    )
     print(f"{summary}, {log} bytes of log")
     assert largest < MEMORY_MAX, summary
-    assert p99 < P99_MAX, summary
+    assert p99(times) < max(P99_MAX, TIMES_MAX * p99(machine)), summary
     assert log < 200_000, f"{log} bytes of log"
 
 
