@@ -21,6 +21,7 @@ mod failure;
 mod http;
 mod inbox;
 mod load;
+mod log_limit;
 mod metrics;
 mod net;
 mod probe;
@@ -30,6 +31,7 @@ mod writers;
 
 pub use between_tasks::{BetweenTasks, block_on};
 pub use failure::Failure;
+pub use log_limit::LimitedLines;
 pub use server::{Server, run};
 
 /// The version whose behaviour this server has, then its own.

@@ -14,8 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use zk_server::Failure;
 use zk_server::config::{LoggingConfig, ServerConfig, Warning};
+use zk_server::{Failure, LimitedLines};
 
 /// How to log. An argument goes before the environment, that before zoo.cfg.
 #[derive(clap::Args)]
@@ -41,7 +41,8 @@ enum LogFormat {
 }
 
 impl Logging {
-    /// Starts logging to standard error, panics included.
+    /// Starts logging to standard error, panics included. No place of the code
+    /// can flood it.
     pub(crate) fn start(&self, config: Option<&LoggingConfig>) -> anyhow::Result<()> {
         let filter = self.log.as_deref();
         let filter = filter.or_else(|| config.map(|config| &*config.filter));
@@ -59,9 +60,12 @@ impl Logging {
             // It would say so on standard error, and panic.
             .log_internal_errors(false);
         if is_json {
-            lines.json().init();
+            lines.json().map_event_format(LimitedLines::json).init();
         } else {
-            lines.with_ansi(false).init();
+            lines
+                .with_ansi(false)
+                .map_event_format(LimitedLines::text)
+                .init();
         }
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string);

@@ -192,7 +192,7 @@ impl Server {
             None => None,
         };
         let max = config.limits.backlog_bytes_max;
-        let backlog = Backlog::new(registry.clone(), metrics.clone(), clock, max);
+        let backlog = Backlog::new(registry.clone(), metrics.clone(), max);
         let clients = Arc::new(Clients {
             backlog: backlog.clone(),
             walks: Walks::default(),

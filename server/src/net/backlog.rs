@@ -10,34 +10,23 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::log_limit::LogLimit;
 use super::registry::{ConnStats, Registry};
 use super::work::Load;
-use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 /// What waits, and the bound.
 pub(crate) struct Backlog {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-    clock: Clock,
     max: i64,
-    lines: LogLimit,
 }
 
 impl Backlog {
-    pub(crate) fn new(
-        registry: Arc<Registry>,
-        metrics: Arc<Metrics>,
-        clock: Clock,
-        max: i64,
-    ) -> Arc<Self> {
+    pub(crate) fn new(registry: Arc<Registry>, metrics: Arc<Metrics>, max: i64) -> Arc<Self> {
         Arc::new(Self {
             registry,
             metrics,
-            clock,
             max,
-            lines: LogLimit::default(),
         })
     }
 
@@ -100,10 +89,8 @@ impl Backlog {
             excess -= bytes as i64;
             self.metrics.backlog_closed.add(1);
             let remote = stats.remote();
-            if let Some(withheld) = self.lines.pass(self.clock.mono()) {
-                let reason = "too many bytes wait for all clients, most of them for this one";
-                tracing::warn!(%remote, bytes, withheld, reason, "client connection closed");
-            }
+            let reason = "too many bytes wait for all clients, most of them for this one";
+            tracing::warn!(%remote, bytes, reason, "client connection closed");
             if let Some(task) = stats.mailbox.cut_off() {
                 task.wake();
             }

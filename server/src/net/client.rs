@@ -24,7 +24,6 @@ use zk_proto::{SessionId, Xid};
 use super::backlog::Backlog;
 use super::connection::Connection;
 use super::endings::Early;
-use super::log_limit::LogLimit;
 use super::registry::{ConnStats, Registry, Replied};
 use super::request_throttle::RequestThrottle;
 use super::throttle::Throttle;
@@ -85,6 +84,12 @@ struct OfAddress {
     ids: Arc<[Id]>,
 }
 
+/// Why a connection is refused.
+struct TooMany {
+    max: usize,
+    reason: &'static str,
+}
+
 /// The listener and the count of its connections by address.
 pub(crate) struct ClientPort {
     pub(super) clients: Arc<Clients>,
@@ -93,8 +98,6 @@ pub(crate) struct ClientPort {
     throttle: Mutex<Throttle>,
     /// More connections than this would leave no files for anything else.
     files_max: usize,
-    refusals: LogLimit,
-    pub(super) closings: LogLimit,
 }
 
 impl ClientPort {
@@ -111,8 +114,6 @@ impl ClientPort {
             next_conn: AtomicU64::new(1),
             by_address: Mutex::default(),
             files_max: files_for_clients(getrlimit(Resource::Nofile).current),
-            refusals: LogLimit::default(),
-            closings: LogLimit::default(),
         })
     }
 
@@ -121,10 +122,14 @@ impl ClientPort {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => match self.admit(remote) {
-                    Some((place, client)) => {
+                    Ok((place, client)) => {
                         tokio::spawn(self.clone().serve(stream, remote, place, client));
                     }
-                    None => self.clients.metrics.connections_rejected.add(1),
+                    Err(TooMany { max, reason }) => {
+                        self.clients.metrics.connections_rejected.add(1);
+                        let address = remote.ip().to_canonical();
+                        tracing::warn!(%address, max, reason, "client connection refused");
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client connection");
@@ -134,18 +139,23 @@ impl ClientPort {
         }
     }
 
-    fn admit(self: &Arc<Self>, remote: SocketAddr) -> Option<(Place, Client)> {
+    fn admit(self: &Arc<Self>, remote: SocketAddr) -> Result<(Place, Client), TooMany> {
         let address = remote.ip().to_canonical();
         let limits = &self.clients.limits;
         let (max, total_max) = (limits.connections_per_address_max, limits.connections_max);
         let total = self.clients.metrics.connections.value();
         let total = usize::try_from(total).unwrap_or(0);
         if total_max > 0 && total >= total_max {
-            return self.refuse(address, total_max, "too many connections");
+            return Err(TooMany {
+                max: total_max,
+                reason: "too many connections",
+            });
         }
         if total >= self.files_max {
-            let reason = "too many connections for the open files of this process";
-            return self.refuse(address, self.files_max, reason);
+            return Err(TooMany {
+                max: self.files_max,
+                reason: "too many connections for the open files of this process",
+            });
         }
         let mut by_address = self.by_address.lock();
         let here = by_address.entry(address).or_insert_with(|| OfAddress {
@@ -153,8 +163,10 @@ impl ClientPort {
             ids: Client::ids_at(address),
         });
         if max > 0 && here.count >= max {
-            drop(by_address);
-            return self.refuse(address, max, "too many connections of one address");
+            return Err(TooMany {
+                max,
+                reason: "too many connections of one address",
+            });
         }
         here.count += 1;
         let ids = here.ids.clone();
@@ -168,14 +180,7 @@ impl ClientPort {
             conn,
             stats: self.clients.registry.open(conn, remote, wall_ms()),
         };
-        Some((place, client))
-    }
-
-    fn refuse<T>(&self, address: IpAddr, max: usize, reason: &str) -> Option<T> {
-        if let Some(withheld) = self.refusals.pass(self.clients.clock.mono()) {
-            tracing::warn!(%address, max, withheld, reason, "client connection refused");
-        }
-        None
+        Ok((place, client))
     }
 
     /// Hands a connection that has asked for a session to a task of its own,

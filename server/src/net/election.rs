@@ -161,9 +161,7 @@ impl Mesh {
             }
             Ok(from) => self.carry(from, stream, bytes, false).await,
             Err(reason) => {
-                if let Some(others) = self.newcomers.may_log() {
-                    tracing::warn!(%remote, %reason, others, "election connection refused");
-                }
+                tracing::warn!(%remote, %reason, "election connection refused");
             }
         }
     }

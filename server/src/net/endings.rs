@@ -52,20 +52,20 @@ impl Early {
             Self::Command => {}
             Self::Silent => {
                 metrics.connections_without_session_expired.add(1);
-                port.closed(remote, None, "no connect request in time");
+                closed(remote, None, "no connect request in time");
             }
             Self::Closed(error) => {
                 tracing::debug!(%remote, ?error, "client connection closed before its connect request");
             }
             Self::BadLength(length) => {
                 metrics.requests_too_large.add(u64::from(length > 0));
-                port.closed(remote, Some(length), "not a connect request");
+                closed(remote, Some(length), "not a connect request");
             }
             Self::Throttled => {
                 metrics.connections_rejected.add(1);
-                port.closed(remote, None, "too many sessions are asked for");
+                closed(remote, None, "too many sessions are asked for");
             }
-            Self::BadConnect => port.closed(remote, None, "unreadable connect request"),
+            Self::BadConnect => closed(remote, None, "unreadable connect request"),
         }
     }
 }
@@ -91,30 +91,26 @@ impl Ended {
                 metrics.connections_dropped.add(1);
                 tracing::debug!(%remote, reason = %error, "client connection closed");
             }
-            Self::BadFrame(length) => port.closed(remote, Some(length), "not a request"),
+            Self::BadFrame(length) => closed(remote, Some(length), "not a request"),
             Self::TooLarge(length) => {
                 metrics.large_requests_rejected.add(1);
                 let length = i32::try_from(length).ok();
-                port.closed(remote, length, "too many bytes of large requests");
+                closed(remote, length, "too many bytes of large requests");
             }
-            Self::Unanswerable => port.closed(remote, None, "a request that is not answered"),
+            Self::Unanswerable => closed(remote, None, "a request that is not answered"),
             Self::Unauthenticated => {
-                port.closed(
+                closed(
                     remote,
                     None,
                     "a request before the client has authenticated",
                 );
             }
-            Self::NotReading => port.closed(remote, None, "the client does not read"),
+            Self::NotReading => closed(remote, None, "the client does not read"),
         }
     }
 }
 
-impl ClientPort {
-    /// Says that a connection was closed for what its client did.
-    fn closed(&self, remote: SocketAddr, length: Option<i32>, reason: &str) {
-        if let Some(withheld) = self.closings.pass(self.clients.clock.mono()) {
-            tracing::warn!(%remote, length, withheld, reason, "client connection closed");
-        }
-    }
+/// Says that a connection was closed for what its client did.
+fn closed(remote: SocketAddr, length: Option<i32>, reason: &str) {
+    tracing::warn!(%remote, length, reason, "client connection closed");
 }

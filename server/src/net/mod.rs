@@ -11,7 +11,6 @@ mod http_port;
 mod link;
 mod listed;
 mod listen;
-mod log_limit;
 mod mailbox;
 mod newcomers;
 mod quorum;

@@ -5,20 +5,14 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use zk_core::Millis;
-
-use super::log_limit::LogLimit;
 
 /// The places of one port.
+#[derive(Default)]
 pub(super) struct Newcomers {
     state: Mutex<State>,
-    /// Lines about refused connections.
-    refusals: LogLimit,
-    started: Instant,
 }
 
 #[derive(Default)]
@@ -40,16 +34,6 @@ pub(super) struct Place {
     newcomers: Arc<Newcomers>,
     number: u64,
     evicted: Arc<Notify>,
-}
-
-impl Default for Newcomers {
-    fn default() -> Self {
-        Self {
-            state: Mutex::default(),
-            refusals: LogLimit::default(),
-            started: Instant::now(),
-        }
-    }
 }
 
 impl Newcomers {
@@ -84,13 +68,6 @@ impl Newcomers {
             number,
             evicted,
         }
-    }
-
-    /// Is a refusal to be logged? Then how many were not logged before it: a
-    /// flood of them fills no disk.
-    pub(super) fn may_log(&self) -> Option<u64> {
-        self.refusals
-            .pass(Millis(self.started.elapsed().as_millis() as u64))
     }
 }
 
@@ -178,13 +155,5 @@ mod tests {
         assert!(newcomers.state.lock().waiting.len() <= PLACES);
         drop((crowd, honest));
         assert_eq!(newcomers.state.lock().waiting.len(), 0);
-    }
-
-    #[test]
-    fn a_flood_of_refusals_is_a_few_lines() {
-        let newcomers = Newcomers::default();
-        assert_eq!(newcomers.may_log(), Some(0));
-        let logged = (0..1000).filter(|_| newcomers.may_log().is_some()).count();
-        assert!(logged < 100, "{logged}");
     }
 }

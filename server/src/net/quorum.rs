@@ -101,9 +101,7 @@ impl QuorumPort {
         let origin = match introduced {
             Ok(origin) => origin,
             Err(reason) => {
-                if let Some(others) = self.newcomers.may_log() {
-                    tracing::info!(%remote, %reason, others, "quorum connection refused");
-                }
+                tracing::info!(%remote, %reason, "quorum connection refused");
                 return;
             }
         };

@@ -415,7 +415,7 @@ fn clients(zoo_cfg: &str) -> Arc<Clients> {
     let limits = config.limits;
     let (of, max) = (registry.clone(), limits.backlog_bytes_max);
     Arc::new(Clients {
-        backlog: Backlog::new(of, metrics.clone(), clock, max),
+        backlog: Backlog::new(of, metrics.clone(), max),
         walks: Walks::default(),
         inbox: Arc::new(Inbox::default()),
         view: view(),
