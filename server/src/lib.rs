@@ -12,6 +12,7 @@ mod between_tasks;
 mod clock;
 mod command;
 pub mod config;
+mod crowd;
 mod dir_lock;
 mod disk_thread;
 #[cfg(test)]

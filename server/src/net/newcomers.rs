@@ -3,11 +3,13 @@
 //! the oldest one of the address that has most of them gives up its place. A
 //! peer introduces itself at once and needs its place for a moment only.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::crowd::{gives_way, owner};
 
 /// The places of one port.
 #[derive(Default)]
@@ -41,18 +43,18 @@ impl Newcomers {
     pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Place {
         let from = owner(from);
         let mut state = self.state.lock();
-        let of = |waiting: &[Waiting], from| waiting.iter().filter(|it| it.from == from).count();
-        let crowd = if of(&state.waiting, from) >= PLACES_OF_ADDRESS {
-            Some(from)
+        let all = state.waiting.iter().enumerate();
+        let mut own = all.filter(|(_, it)| it.from == from);
+        let oldest = own.next().map(|(at, _)| at);
+        let leaving = if 1 + own.count() >= PLACES_OF_ADDRESS {
+            oldest
         } else if state.waiting.len() >= PLACES {
-            let all = state.waiting.iter().map(|it| it.from);
-            all.max_by_key(|from| of(&state.waiting, *from))
+            let all = state.waiting.iter().enumerate();
+            gives_way(all.map(|(at, it)| (at, it.from)))
         } else {
             None
         };
-        if let Some(crowd) = crowd
-            && let Some(at) = state.waiting.iter().position(|it| it.from == crowd)
-        {
+        if let Some(at) = leaving {
             state.waiting.remove(at).evicted.notify_one();
         }
         let number = state.next;
@@ -85,17 +87,6 @@ impl Drop for Place {
     }
 }
 
-/// What one owner has: an address of IPv4, 2^64 addresses of IPv6.
-fn owner(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            Ipv6Addr::from_bits(network).into()
-        }
-    }
-}
-
 /// Places of one port.
 const PLACES: usize = 128;
 /// Of these, places of one address.
@@ -103,7 +94,7 @@ const PLACES_OF_ADDRESS: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
 
