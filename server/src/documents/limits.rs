@@ -14,7 +14,7 @@ const FIGURES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "a connect request",
-        "64 KiB",
+        "1 KiB",
         "src/net/client.rs",
         "CONNECT_BYTES_MAX",
     ),

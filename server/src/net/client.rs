@@ -370,11 +370,12 @@ fn files_for_clients(open_max: Option<u64>) -> usize {
 
 /// Files that no client gets.
 const FILES_KEPT: usize = 512;
-/// A connect request, which is some 50 bytes of any client, is not longer.
-const CONNECT_BYTES_MAX: usize = 64 * 1024;
+/// A connect request is not longer. It has 45 bytes with a password of this
+/// server, and so little that what it takes needs no bound over all connections.
+const CONNECT_BYTES_MAX: usize = 1024;
 /// Pause after a failed accept, which usually means that files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const FIRST_READ_BYTES: usize = 4096;
+const FIRST_READ_BYTES: usize = 256;
 /// Bound of one connection's writes without a reply.
 const OUTSTANDING_PER_CONNECTION_MAX: u32 = 10_000;
 /// Bound of the bytes of all writes without a reply; twice as much for those
