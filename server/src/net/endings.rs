@@ -80,6 +80,11 @@ impl Ended {
                 metrics.connections_closed_while_not_serving.add(1);
                 tracing::debug!(%remote, reason = "not serving", "client connection closed");
             }
+            Self::ByServer(Farewell::Reason(CloseReason::AheadOfServer)) => {
+                let reason = "the client has seen a newer zxid than this server has; \
+                    it needs a server that is up to date";
+                tracing::warn!(%remote, reason, "client connection refused");
+            }
             Self::ByServer(reason) => {
                 tracing::debug!(%remote, ?reason, "client connection closed");
             }
