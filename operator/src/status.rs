@@ -161,7 +161,7 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
     match step {
         Step::Done => (
             "Settled",
-            "every member serves on the wanted revision".to_owned(),
+            "every member serves on the update revision".to_owned(),
         ),
         Step::Wait { why } => {
             let text = match why {
@@ -195,7 +195,7 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
         ),
         Step::Release { next } => (
             "Released",
-            format!("{next} is next: a pod that is created now gets the wanted revision"),
+            format!("{next} is next: a pod that is created now gets the update revision"),
         ),
         Step::Protect => (
             "Protected",

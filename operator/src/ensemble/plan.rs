@@ -248,7 +248,7 @@ impl fmt::Display for RestartReason {
                 f.write_str("its revision is old and the ensemble has no other member")
             }
             Self::Unproven => f.write_str(
-                "it cannot come up on the wanted revision, and goes back to the one that works",
+                "it cannot come up on the update revision, and goes back to the one that works",
             ),
             Self::OutdatedAndAllReady => f.write_str(
                 "its revision is old and every member is ready, though some do not answer the operator",
@@ -334,11 +334,11 @@ impl fmt::Display for WaitReason {
                 are(names)
             ),
             Self::RevisionNotRecorded => f.write_str(
-                "the StatefulSet controller has not recorded yet that every pod has the wanted revision",
+                "the StatefulSet controller has not recorded yet that every pod has the update revision",
             ),
             Self::TriedBefore => write!(
                 f,
-                "a pod was to get the wanted revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last, or at once when the spec changes",
+                "a pod was to get the update revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last, or at once when the spec changes",
                 rollout::RETRY_AFTER.as_secs()
             ),
             Self::Paused(next) => write!(
