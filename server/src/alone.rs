@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use zk_server::Failure;
-use zk_server::config::ServerConfig;
+use zk_server::config::{EMBEDDED, ServerConfig};
 
 use crate::process::{self, Logging};
+use crate::settings::{self, Reserved};
 
 /// Arguments of `quorate server`.
 #[derive(clap::Args)]
@@ -42,13 +43,20 @@ impl Server {
             Some(file) => ServerConfig::load(file),
             None => {
                 let text = self.embedded()?;
-                ServerConfig::read(Path::new("embedded zoo.cfg"), &text, None)
+                ServerConfig::read(Path::new(EMBEDDED), &text, None)
             }
         };
         logging.start(loaded.as_ref().ok().map(|loaded| &loaded.config.logging))?;
         let loaded = loaded.map_err(Failure::from)?;
-        process::warn(&loaded.warnings);
-        process::serve(loaded.config, announce)
+        process::warn(&loaded);
+        let is_embedded = self.file.is_none() && self.config.is_none();
+        let outcome = process::serve(loaded.config, announce);
+        outcome.map_err(
+            |error| match is_embedded && process::is_port_in_use(&error) {
+                true => error.context("--port PORT chooses another port"),
+                false => error,
+            },
+        )
     }
 
     /// A zoo.cfg for a first try: on loopback, nothing but the client port.
@@ -56,15 +64,16 @@ impl Server {
         let dir = self.data_dir.as_deref();
         let dir = std::path::absolute(dir.unwrap_or_else(|| Path::new("quorate-data")))
             .context("there is no current directory")?;
-        let mut text = format!(
-            "clientPort={}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=*\nautopurge.purgeInterval=24\n",
-            self.port.unwrap_or(CLIENT_PORT)
-        );
-        for setting in &self.settings {
-            text += setting;
-            text.push('\n');
-        }
+        settings::check(&self.settings, &RESERVED)?;
+        let port = self.port.unwrap_or(CLIENT_PORT);
+        let defaults = [
+            ("clientPort", port.to_string()),
+            ("clientPortAddress", "127.0.0.1".to_owned()),
+            ("admin.enableServer", "false".to_owned()),
+            ("4lw.commands.whitelist", "*".to_owned()),
+            ("autopurge.purgeInterval", "24".to_owned()),
+        ];
+        let mut text = settings::lines(&defaults, &self.settings);
         text += &process::path_property("dataDir", &dir)?;
         // Logging has not started; whoever tries it out is to know where to look.
         writeln!(
@@ -83,3 +92,5 @@ fn announce(address: SocketAddr) {
 
 /// Where clients look for a server by default.
 const CLIENT_PORT: u16 = 2181;
+/// What `--set` does not take.
+const RESERVED: [Reserved; 1] = [("dataDir", "--data-dir DIR sets it")];

@@ -10,9 +10,10 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use zk_proto::Sid;
 use zk_server::Failure;
-use zk_server::config::ServerConfig;
+use zk_server::config::{EMBEDDED, ServerConfig};
 
 use crate::process::{self, Logging};
+use crate::settings::{self, Reserved};
 
 /// Arguments of `quorate ensemble`.
 #[derive(clap::Args)]
@@ -35,6 +36,7 @@ impl Ensemble {
     /// Runs until a signal, or until one of the servers fails.
     pub(crate) fn run(&self, logging: &Logging) -> anyhow::Result<()> {
         let start = Instant::now();
+        settings::check(&self.settings, &RESERVED)?;
         logging.start(None)?;
         process::raise_file_limit();
         let temporary = match self.dir {
@@ -77,6 +79,9 @@ impl Ensemble {
         let outcomes: Vec<_> = servers.into_iter().map(JoinHandle::join).collect();
         for outcome in outcomes {
             match outcome {
+                Ok(Err(error)) if process::is_port_in_use(&error) => {
+                    return Err(error.context("--client-port PORT chooses other ports"));
+                }
                 Ok(outcome) => outcome?,
                 Err(_) => return Err(Failure::Panic("a server's thread".into()).into()),
             }
@@ -117,25 +122,27 @@ impl Ensemble {
     fn config(&self, n: u16, dir: &Path) -> anyhow::Result<ServerConfig> {
         let data = dir.join(format!("server-{n}"));
         fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
-        let mut text = format!(
-            "tickTime=2000\ninitLimit=10\nsyncLimit=5\nmaxClientCnxns=0\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=*\nclientPortAddress=127.0.0.1\nclientPort={}\n",
-            self.client_port + n - 1
-        );
+        let defaults = [
+            ("tickTime", "2000".to_owned()),
+            ("initLimit", "10".to_owned()),
+            ("syncLimit", "5".to_owned()),
+            ("maxClientCnxns", "0".to_owned()),
+            ("admin.enableServer", "false".to_owned()),
+            ("4lw.commands.whitelist", "*".to_owned()),
+            ("clientPortAddress", "127.0.0.1".to_owned()),
+            ("clientPort", (self.client_port + n - 1).to_string()),
+        ];
+        let mut text = settings::lines(&defaults, &self.settings);
         for peer in 1..=self.servers {
             let quorum = self.client_port + QUORUM_OFFSET + peer - 1;
             let election = self.client_port + ELECTION_OFFSET + peer - 1;
             text += &format!("server.{peer}=127.0.0.1:{quorum}:{election}\n");
         }
-        for setting in &self.settings {
-            text += setting;
-            text.push('\n');
-        }
         text += &process::path_property("dataDir", &data)?;
-        let loaded = ServerConfig::read(Path::new("embedded zoo.cfg"), &text, Some(Sid(n.into())));
+        let loaded = ServerConfig::read(Path::new(EMBEDDED), &text, Some(Sid(n.into())));
         let loaded = loaded.map_err(Failure::from)?;
         if n == 1 {
-            process::warn(&loaded.warnings);
+            process::warn(&loaded);
         }
         Ok(loaded.config)
     }
@@ -186,3 +193,16 @@ impl Drop for Scratch {
 /// Quorum and election ports lie this far above the client ports.
 const QUORUM_OFFSET: u16 = 1000;
 const ELECTION_OFFSET: u16 = 2000;
+/// What `--set` does not take.
+const RESERVED: [Reserved; 4] = [
+    (
+        "clientPort",
+        "--client-port PORT sets that of the first server; the others use the ports after it",
+    ),
+    (
+        "dataDir",
+        "--dir DIR sets where the servers keep their data",
+    ),
+    ("dataLogDir", "each server keeps its logs beside its data"),
+    ("server.*", "the command writes these lines itself"),
+];

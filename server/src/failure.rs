@@ -50,7 +50,7 @@ pub enum Failure {
         file: PathBuf,
     },
     /// A port for clients, probes or metrics cannot be bound.
-    #[error("cannot listen for {what} on port {port}{}", hint(.source))]
+    #[error("cannot listen for {what} on port {port}{}", hint(.what, .source))]
     Bind {
         /// For whom.
         what: &'static str,
@@ -73,7 +73,7 @@ pub enum Failure {
         why: String,
     },
     /// The quorum or election port cannot be bound.
-    #[error("cannot listen for {what} on port {port}")]
+    #[error("cannot listen for {what} on port {port}{}", hint(.what, .source))]
     BindPeer {
         /// For what.
         what: &'static str,
@@ -111,9 +111,18 @@ impl Failure {
 }
 
 /// What to do about a port that cannot be bound, where that is known.
-fn hint(source: &io::Error) -> &'static str {
+fn hint(what: &str, source: &io::Error) -> String {
+    let key = match what {
+        "clients" => "clientPortAddress",
+        "admin" => "admin.serverAddress",
+        "metrics" => "metricsProvider.httpHost",
+        _ => "this server's line",
+    };
     match source.kind() {
-        io::ErrorKind::AddrInUse => ", another program uses it; choose another port",
-        _ => "",
+        io::ErrorKind::AddrInUse => ", which is in use; choose another port".to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            format!(", because the address in {key} is not one of this machine's")
+        }
+        _ => String::new(),
     }
 }

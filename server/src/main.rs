@@ -1,9 +1,11 @@
 //! The binary `quorate`.
 
 mod alone;
+mod digest;
 mod ensemble;
 mod pod;
 mod process;
+mod settings;
 mod status;
 mod tool;
 mod volume;
@@ -16,8 +18,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     name = "quorate",
-    version,
-    long_version = zk_server::VERSION,
+    version = zk_server::VERSION,
     after_help = "Exit codes: 0 stopped by a signal, 1 unexpected error, 2 wrong arguments or configuration,\n\
                   3 data that cannot be loaded, 4 client, admin or metrics port cannot be bound, 10 disk failure,\n\
                   13 inconsistent state, 14 quorum or election port cannot be bound.\n\
@@ -40,6 +41,8 @@ enum Command {
     Pod(pod::Pod),
     /// Show the role, zxid, epoch, connections and latency of servers.
     Status(status::Status),
+    /// Print USER:HASH for superDigest or an ACL; the password is read from standard input.
+    Digest(digest::Digest),
     /// Print the version.
     Version,
     /// Show or check transaction logs.
@@ -54,6 +57,10 @@ enum Command {
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if let Some(answer) = arguments.find_map(|it| zk_server::config::java_flag(it.to_str()?)) {
+        return process::refuse(&answer);
+    }
     let Arguments { command, logging } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return process::refuse_arguments(&error),
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
         Command::Ensemble(ensemble) => ensemble.run(&logging),
         Command::Pod(pod) => pod.run(&logging),
         Command::Status(status) => status.run(),
+        Command::Digest(digest) => digest.run(),
         Command::Version => process::print_version(),
         Command::Txnlog(tool) => return tool.run(),
         Command::Snapshot(tool) => return tool.run(),

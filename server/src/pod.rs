@@ -41,7 +41,7 @@ impl Pod {
             admin.is_required = true;
             admin.access = AdminAccess::StatusFromOutside;
         }
-        process::warn(&loaded.warnings);
+        process::warn(&loaded);
         let config = &loaded.config;
         if let Some(ensemble) = self.ensemble.as_deref().filter(|name| !name.is_empty()) {
             let wanted = Belonging {

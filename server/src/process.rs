@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use zk_server::config::{LoggingConfig, ServerConfig, Warning};
+use zk_server::config::{EMBEDDED, Loaded, LoggingConfig, ServerConfig, Warning};
 use zk_server::{Failure, LimitedLines};
 
 /// How to log. An argument goes before the environment, that before zoo.cfg.
@@ -90,15 +90,33 @@ fn levels(text: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(text).map_err(|error| error.to_string())
 }
 
-/// Names the keys that have no effect, or another one than was written.
-pub(crate) fn warn(warnings: &[Warning]) {
-    for Warning { line, key, reason } in warnings {
+/// Names the keys that have no effect, or another one than was written, and
+/// where they stand.
+pub(crate) fn warn(loaded: &Loaded) {
+    let file = &loaded.config.file;
+    for Warning { line, key, reason } in &loaded.warnings {
+        let (file, line) = match file == Path::new(EMBEDDED) {
+            true => ("--set".to_owned(), None),
+            false => (file.display().to_string(), Some(*line)),
+        };
         tracing::warn!(
+            file,
             line,
             key,
             reason,
             "a key of zoo.cfg has no effect or another one than written"
         );
+    }
+}
+
+/// Has a server ended because one of its ports is in use?
+pub(crate) fn is_port_in_use(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    match failure {
+        Some(Failure::Bind { source, .. } | Failure::BindPeer { source, .. }) => {
+            source.kind() == std::io::ErrorKind::AddrInUse
+        }
+        Some(_) | None => false,
     }
 }
 
@@ -209,17 +227,38 @@ pub(crate) fn refuse_arguments(error: &clap::Error) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         DisplayHelpOnMissingArgumentOrSubcommand => {
-            complain("a command is missing; see quorate --help");
+            let text = error.to_string();
+            complain(&format!(
+                "a command is missing; see {} --help",
+                command_of(&text)
+            ));
         }
         _ => {
             let text = error.to_string();
-            let lines = text.lines().map(str::trim);
-            let first: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+            let lines = || text.lines().map(str::trim);
+            let first: Vec<_> = lines().take_while(|line| !line.is_empty()).collect();
             let first = first.join(" ");
             let first = first.strip_prefix("error: ").unwrap_or(&first);
-            complain(&format!("{first}; see quorate --help"));
+            let tip = lines().find_map(|line| line.strip_prefix("tip: "));
+            let tip = tip.filter(|tip| tip.contains("similar"));
+            let tip = tip.map(|tip| format!("; {tip}")).unwrap_or_default();
+            complain(&format!("{first}{tip}; see {} --help", command_of(&text)));
         }
     }
+    ExitCode::from(2)
+}
+
+/// The command that an error is about: the first words of its usage line.
+fn command_of(text: &str) -> String {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let words = usage.unwrap_or("quorate").split(' ');
+    let is_name = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase());
+    words.take_while(is_name).collect::<Vec<_>>().join(" ")
+}
+
+/// Ends with a line about the arguments.
+pub(crate) fn refuse(text: &str) -> ExitCode {
+    complain(text);
     ExitCode::from(2)
 }
 

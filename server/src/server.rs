@@ -225,10 +225,11 @@ impl Server {
             None => listen_clients_later(&config, &resolver, &mut driver).await?,
         };
         let client_address = reachable(&listener)?;
-        probe.set_client_address(listener.local_addr().unwrap_or(client_address));
+        let listening = listener.local_addr().unwrap_or(client_address);
+        probe.set_client_address(listening);
         let port = ClientPort::new(clients.clone());
         tasks.spawn(named("client port", port.accept(listener)));
-        tracing::info!(sid = config.sid.0, %client_address, standalone = config.standalone, "server started");
+        tracing::info!(sid = config.sid.0, client_address = %listening, standalone = config.standalone, "server started");
         Ok(Self {
             client_address,
             admin_address,

@@ -44,7 +44,9 @@ impl Status {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let (servers, answers) = process::runtime(1)?.block_on(async {
             let mut servers = Vec::new();
-            for server in &self.servers {
+            // A connect string may end in a comma.
+            let named = self.servers.iter().filter(|server| !server.is_empty());
+            for server in named {
                 servers.extend(addresses(address(server)).await);
             }
             let asked: Vec<_> = servers

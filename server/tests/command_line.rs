@@ -242,7 +242,7 @@ fn a_taken_client_port_is_code_4() {
     let port = taken.local_addr().unwrap().port().to_string();
     let (code, stdout, stderr) = finished(quorate(dir.path(), &["server", "--port", &port]));
     assert_eq!((code, &*stdout), (4, ""), "{stderr}");
-    let want = format!("cannot listen for clients on port {port}, another program uses it");
+    let want = format!("cannot listen for clients on port {port}, which is in use");
     assert!(stderr.contains(&want), "{stderr}");
 }
 

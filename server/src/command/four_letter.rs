@@ -7,6 +7,11 @@ use super::{Commands, NOT_SERVING, VERSION, connections, dump, watches};
 use crate::metrics::{Number, double, monitor};
 use crate::probe::Facts;
 
+/// Is this one of the four-letter words?
+pub(crate) fn is_word(name: &str) -> bool {
+    WORDS.contains(&name)
+}
+
 impl Commands {
     /// The word that these first bytes of a connection are, if any.
     pub(crate) fn word(&self, head: [u8; 4]) -> Option<&'static str> {

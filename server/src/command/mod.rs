@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crate::probe::Probe;
 
 pub(crate) use admin::{Answer, Asked};
+pub(crate) use four_letter::is_word;
 
 /// Answers four-letter words and admin commands.
 pub(crate) struct Commands {

@@ -56,6 +56,22 @@ pub(super) fn bare(written: &str) -> &str {
     written.strip_prefix("zookeeper.").unwrap_or(written)
 }
 
+/// The known key that a slip of the fingers would turn into `name`, which comes
+/// without `zookeeper.`. The operator has the same rule for `config` of a spec.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    let known = KEYS.iter().map(|key| key.name);
+    known
+        .filter(|known| !known.ends_with('*'))
+        .map(|known| {
+            let distance = strsim::damerau_levenshtein(&known.to_lowercase(), &lower);
+            (distance, known)
+        })
+        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
+        .min()
+        .map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

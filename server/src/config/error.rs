@@ -1,8 +1,9 @@
 //! Why a configuration is not usable.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use zk_proto::Sid;
 
 /// Why a server cannot start with its configuration.
 #[derive(Debug, Error)]
@@ -16,7 +17,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A line is no property.
-    #[error("{file}:{line}: {reason}", file = .file.display())]
+    #[error("{}: {reason}", place(.file, .line))]
     Syntax {
         /// Of which file.
         file: PathBuf,
@@ -26,7 +27,7 @@ pub enum ConfigError {
         reason: &'static str,
     },
     /// A value is not allowed.
-    #[error("{file}:{line}: {key}={value} {reason}", file = .file.display())]
+    #[error("{}: {key}={value} {reason}", place(.file, .line))]
     Value {
         /// Of which file.
         file: PathBuf,
@@ -40,7 +41,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key is missing.
-    #[error("{file}: {key} is missing: {reason}", file = .file.display())]
+    #[error("{}: {key} is missing: {reason}", name(.file))]
     Missing {
         /// From which file.
         file: PathBuf,
@@ -48,6 +49,18 @@ pub enum ConfigError {
         key: &'static str,
         /// When it is needed.
         reason: &'static str,
+    },
+    /// This server is none of those in the file.
+    #[error(
+        "this server's id is {sid}, but {} has no server.{sid} line: add the line, or correct the id (that of a pod is \
+         the ordinal in POD_NAME plus one)",
+        name(.file)
+    )]
+    NotListed {
+        /// Which file.
+        file: PathBuf,
+        /// The id of this server.
+        sid: Sid,
     },
     /// The myid file does not name this server.
     #[error("{file}: {reason}", file = .file.display())]
@@ -58,3 +71,28 @@ pub enum ConfigError {
         reason: String,
     },
 }
+
+/// Stands for the file of a configuration that the command line makes up, which
+/// no user can open. What is wrong in it was given with `--set`.
+pub const EMBEDDED: &str = "embedded zoo.cfg";
+
+/// Where a line is, in words that its user knows.
+fn place(file: &Path, line: &usize) -> String {
+    match is_embedded(file) {
+        true => SET.to_owned(),
+        false => format!("{}:{line}", file.display()),
+    }
+}
+
+fn name(file: &Path) -> String {
+    match is_embedded(file) {
+        true => SET.to_owned(),
+        false => file.display().to_string(),
+    }
+}
+
+fn is_embedded(file: &Path) -> bool {
+    file == Path::new(EMBEDDED)
+}
+
+const SET: &str = "--set";

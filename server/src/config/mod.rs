@@ -3,10 +3,12 @@
 mod auth;
 mod catalogue;
 mod error;
+mod java_flag;
 mod limits;
 mod member;
 mod peers;
 mod properties;
+mod review;
 mod storage;
 mod system_properties;
 mod values;
@@ -21,7 +23,8 @@ use zk_core::auth::AuthConfig;
 use zk_core::config::ZnodeConfig;
 use zk_proto::Sid;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, EMBEDDED};
+pub use java_flag::java_flag;
 pub use limits::{ClientLimits, ConnectionThrottle};
 pub use peers::PeerConfig;
 pub use storage::StorageConfig;

@@ -49,7 +49,8 @@ fn is_parsed_by_name(key: &str) -> bool {
     PARSED_BY_NAME.contains(&key) || FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
-fn is_secret(key: &str) -> bool {
+/// Does a key hold a password or what stands for one?
+pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     key.contains("digest") || key.contains("password")
 }

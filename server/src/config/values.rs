@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::{Key, Reading, State, bare};
+use super::catalogue::{Key, Reading, State, bare, nearest};
 use super::error::ConfigError;
 use super::properties::Property;
 
@@ -32,16 +32,26 @@ impl<'a> Values<'a> {
         properties: Vec<Property>,
     ) -> Result<(Self, Vec<Warning>), ConfigError> {
         let mut given: BTreeMap<String, Property> = BTreeMap::new();
+        let mut warnings = Vec::new();
         for property in properties {
-            given.insert(bare(&property.key).to_owned(), property);
+            let line = property.line;
+            if let Some(earlier) = given.insert(bare(&property.key).to_owned(), property) {
+                warnings.push(Warning {
+                    line: earlier.line,
+                    key: earlier.key,
+                    reason: format!("line {line} gives it again, and the last one is used"),
+                });
+            }
         }
         let mut values = Self { file, given };
         let mut in_order: Vec<_> = values.given.values().cloned().collect();
         in_order.sort_by_key(|property| property.line);
-        let mut warnings = Vec::new();
         for property in in_order {
             let reason = match Key::of(&property.key) {
-                None => Some("it is unknown".to_owned()),
+                None => Some(match nearest(bare(&property.key)) {
+                    Some(nearest) => format!("it is unknown; the nearest key is {nearest}"),
+                    None => "it is unknown".to_owned(),
+                }),
                 Some(key) => {
                     let reading = key.read(&property.value);
                     let Reading { value, note } =
@@ -63,6 +73,7 @@ impl<'a> Values<'a> {
                 reason,
             }));
         }
+        warnings.sort_by_key(|warning| warning.line);
         Ok((values, warnings))
     }
 

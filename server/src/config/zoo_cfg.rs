@@ -17,7 +17,7 @@ use super::storage::StorageConfig;
 use super::values::{Values, Warning};
 use super::{
     AdminAccess, AdminConfig, CommandWhitelist, HttpAddress, LoggingConfig, ServerConfig, auth,
-    member,
+    member, review,
 };
 
 /// A configuration and what to say about its file.
@@ -43,14 +43,16 @@ impl ServerConfig {
     /// Reads the text of a zoo.cfg. `file` is for messages; `sid` replaces the
     /// myid file.
     pub fn read(file: &Path, text: &str, sid: Option<Sid>) -> Result<Loaded, ConfigError> {
-        let (values, warnings) = Values::check(file, properties_of(file, text)?)?;
+        let (values, mut warnings) = Values::check(file, properties_of(file, text)?)?;
         let members = members(&values)?;
-        let config = Reader {
+        let reader = Reader {
             text,
             values,
             members,
-        }
-        .config(sid)?;
+        };
+        let config = reader.config(sid)?;
+        warnings.extend(review::warnings(&reader.values, &config));
+        warnings.sort_by_key(|warning| warning.line);
         Ok(Loaded { config, warnings })
     }
 
@@ -67,13 +69,30 @@ impl ServerConfig {
     }
 }
 
-/// Properties files are ISO 8859-1, whatever the locale.
+/// Properties files are ISO 8859-1, whatever the locale. Editors of Windows put
+/// a mark before a text of UTF-8, which is left out.
 fn text_of(file: &Path) -> Result<String, ConfigError> {
     let bytes = fs::read(file).map_err(|source| ConfigError::Unreadable {
         file: file.to_owned(),
         source,
     })?;
-    Ok(bytes.into_iter().map(char::from).collect())
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(ConfigError::Syntax {
+            file: file.to_owned(),
+            line: 1,
+            reason: "the file is text in UTF-16; save it as UTF-8",
+        });
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    Ok(text.iter().copied().map(char::from).collect())
+}
+
+/// A host or address; an address of IPv6 may stand in brackets.
+fn host_of(written: &str) -> &str {
+    let inner = written
+        .strip_prefix('[')
+        .and_then(|it| it.strip_suffix(']'));
+    inner.unwrap_or(written)
 }
 
 fn properties_of(file: &Path, text: &str) -> Result<Vec<Property>, ConfigError> {
@@ -230,11 +249,17 @@ impl Reader<'_> {
                 Sid(number.map_err(|_| refused(format!("holds {line:?}; allowed is a number")))?)
             }
         };
-        if quorum && !self.members.contains_key(&sid) {
+        // A server that was told its id otherwise is to find it as well: what it
+        // writes to its volume stays there.
+        if (quorum || !self.members.is_empty()) && !self.members.contains_key(&sid) {
             let list = self.values.file.display();
-            return Err(refused(format!(
-                "holds {sid}, but {list} has no server.{sid} line"
-            )));
+            return Err(match given {
+                None => refused(format!("holds {sid}, but {list} has no server.{sid} line")),
+                Some(_) => ConfigError::NotListed {
+                    file: self.values.file.to_owned(),
+                    sid,
+                },
+            });
         }
         Ok(sid)
     }
@@ -261,7 +286,8 @@ impl Reader<'_> {
                 port
             }
         };
-        let host = self.values.word("clientPortAddress").or(listed_host);
+        let host = self.values.word("clientPortAddress").map(host_of);
+        let host = host.or(listed_host);
         let host = host.filter(|host| !matches!(*host, "0.0.0.0" | "::" | "*"));
         Ok((host.map(str::to_owned), port))
     }
@@ -287,7 +313,7 @@ impl Reader<'_> {
     fn admin(&self, is_required: bool) -> Option<AdminConfig> {
         let values = &self.values;
         let address = || HttpAddress {
-            host: values.text("admin.serverAddress").to_owned(),
+            host: host_of(values.text("admin.serverAddress")).to_owned(),
             port: values.int("admin.serverPort"),
         };
         values.is_on("admin.enableServer").then(|| AdminConfig {
@@ -308,7 +334,7 @@ impl Reader<'_> {
         };
         match class.value.as_str() {
             PROMETHEUS_PROVIDER => Ok(Some(HttpAddress {
-                host: self.values.text("metricsProvider.httpHost").to_owned(),
+                host: host_of(self.values.text("metricsProvider.httpHost")).to_owned(),
                 port: self.values.int("metricsProvider.httpPort"),
             })),
             DEFAULT_PROVIDER | NULL_PROVIDER => Ok(None),

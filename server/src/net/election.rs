@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
-use zk_core::Origin;
+use zk_core::{Millis, Origin};
 use zk_proto::Sid;
 use zk_proto::jute::Put;
 use zk_proto::quorum::{Hello, HelloError, Notification};
@@ -31,6 +31,7 @@ use self::peers::{Connection, Peer, Peers};
 use super::dial::{dial, prepare};
 use super::listed::Listed;
 use super::newcomers::Newcomers;
+use super::seldom::Seldom;
 use crate::config::ServerConfig;
 use crate::inbox::{Event, Inbox};
 
@@ -39,6 +40,11 @@ pub(crate) struct Mesh {
     sid: Sid,
     listed: Listed,
     newcomers: Arc<Newcomers>,
+    started: Instant,
+    /// Lines about other servers with this server's id.
+    own_sid: Seldom,
+    /// Lines about a peer's id that two servers have.
+    claims: Seldom,
     inbox: Arc<Inbox>,
     /// Bounds the wait for a peer's introduction.
     handshake_max: Duration,
@@ -62,15 +68,17 @@ enum Stranger {
     Socket(#[from] io::Error),
     #[error("the introduction cannot be read: {0}")]
     Hello(#[from] HelloError),
-    #[error("it has this server's own sid")]
-    OwnSid,
+    #[error(
+        "it has this server's own id, {0}: another server has the same myid, or another server's line in zoo.cfg has the address of this one"
+    )]
+    OwnSid(Sid),
     #[error("server {sid} is not taken: {reason}")]
     Refused { sid: Sid, reason: String },
     #[error("server {0} is not in zoo.cfg, and is not called back")]
     Unlisted(Sid),
     #[error("server {0} is not in zoo.cfg, and too many such ones are connected")]
     TooMany(Sid),
-    #[error("server {0} is connected from an address of its host")]
+    #[error("another server already answers as server.{0}, from an address of its host")]
     Unproved(Sid),
 }
 
@@ -81,6 +89,9 @@ impl Mesh {
             sid: config.sid,
             listed,
             newcomers: Arc::default(),
+            started: Instant::now(),
+            own_sid: Seldom::default(),
+            claims: Seldom::default(),
             inbox,
             handshake_max: Duration::from_millis(silence_ms),
             connect_max: config.peers.election_connect_max.min(ATTEMPT_MAX),
@@ -154,12 +165,18 @@ impl Mesh {
                 // The peer asks because its end of the old connection is gone.
                 if let Some(old) = peer.connection.take() {
                     old.changed.notify_one();
+                    self.claimed(from, peer, remote.ip());
                 }
                 peer.has_called = true;
                 peer.called.notify_one();
                 self.start_dialing(from, peer);
             }
             Ok(from) => self.carry(from, stream, bytes, false).await,
+            Err(reason @ Stranger::OwnSid(_)) => {
+                if self.own_sid.pass(self.now()) {
+                    tracing::warn!(%remote, %reason, "election connection refused");
+                }
+            }
             Err(reason) => {
                 tracing::warn!(%remote, %reason, "election connection refused");
             }
@@ -185,7 +202,7 @@ impl Mesh {
         };
         let sid = hello.sid;
         if sid == self.sid {
-            return Err(Stranger::OwnSid);
+            return Err(Stranger::OwnSid(sid));
         }
         let admitted = self.listed.admit(sid, remote.ip()).await;
         admitted.map_err(|reason| Stranger::Refused { sid, reason })?;
@@ -212,6 +229,22 @@ impl Mesh {
             return Err(Stranger::Unproved(sid));
         }
         Ok(sid)
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.started.elapsed().as_millis() as u64)
+    }
+
+    /// Says so, now and then, when two servers answer as this peer.
+    fn claimed(&self, sid: Sid, peer: &mut Peer, remote: IpAddr) {
+        let now = self.now();
+        if peer.is_claimed_twice(now) && self.claims.pass(now) {
+            tracing::warn!(
+                %remote,
+                "another server already answers as server.{sid}: connections in its name keep taking each other's place; \
+                 give each server an id of its own in myid"
+            );
+        }
     }
 
     /// The other end of the connection of the pair.
@@ -245,7 +278,11 @@ impl Mesh {
                     self.stop_dialing(to, |_| true);
                     return self.carry(to, stream, BytesMut::new(), true).await;
                 }
-                Ok(None) => "it was reached, but does not connect back".to_owned(),
+                Ok(None) => format!(
+                    "it was reached, but does not connect back: its zoo.cfg may have another address for server.{0}, \
+                     or another server already answers as server.{0}",
+                    self.sid
+                ),
                 Err(error) => {
                     tracing::debug!(to = to.0, %error, "cannot reach a peer's election port");
                     error.to_string()
@@ -341,6 +378,7 @@ impl Mesh {
             };
             if let Some(old) = peer.connection.replace(connection) {
                 old.changed.notify_one();
+                self.claimed(with, peer, remote.ip());
             }
         }
         changed.notify_one();

@@ -96,7 +96,16 @@ impl Ended {
                 metrics.connections_dropped.add(1);
                 tracing::debug!(%remote, reason = %error, "client connection closed");
             }
-            Self::BadFrame(length) => closed(remote, Some(length), "not a request"),
+            Self::BadFrame(length) => {
+                let max = port.clients.limits.frame_bytes_max;
+                let reason = match usize::try_from(length) {
+                    Ok(bytes) if bytes > max => {
+                        format!("a request longer than jute.maxbuffer ({max})")
+                    }
+                    Ok(_) | Err(_) => "not a request".to_owned(),
+                };
+                closed(remote, Some(length), &reason);
+            }
             Self::TooLarge(length) => {
                 metrics.large_requests_rejected.add(1);
                 let length = i32::try_from(length).ok();

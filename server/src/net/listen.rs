@@ -90,7 +90,8 @@ fn bind(address: SocketAddr) -> io::Result<Bound> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    let bound = socket.bind(&address.into());
+    bound.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
     Ok(Bound(socket))
 }
 

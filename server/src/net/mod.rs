@@ -17,6 +17,7 @@ mod quorum;
 mod registry;
 mod request_throttle;
 mod resolver;
+mod seldom;
 mod spare;
 mod taking;
 mod throttle;

@@ -56,7 +56,8 @@ impl FromStr for DigestAlg {
 impl DigestAlg {
     /// The id of who knows `user:password`: the user, a colon, and the hash of
     /// the whole text in base64. Bytes that are no text are replaced first.
-    pub(super) fn id(self, user_password: &[u8]) -> String {
+    #[must_use]
+    pub fn id(self, user_password: &[u8]) -> String {
         let text = String::from_utf8_lossy(user_password);
         let hash = match self {
             Self::Sha1 => BASE64_STANDARD.encode(Sha1::digest(text.as_bytes())),
@@ -70,6 +71,18 @@ impl DigestAlg {
             Self::Sha3_512 => BASE64_STANDARD.encode(Sha3_512::digest(text.as_bytes())),
         };
         format!("{}:{hash}", user(&text))
+    }
+
+    /// Does an id have the form of those that this algorithm makes: a user, a
+    /// colon, and a hash of the right length in base64?
+    #[must_use]
+    pub fn is_id(self, id: &str) -> bool {
+        let Some((_, hash)) = id.split_once(':') else {
+            return false;
+        };
+        let bytes = |hash: &str| BASE64_STANDARD.decode(hash).ok().map(|it| it.len());
+        let any = self.id(b":");
+        bytes(hash).is_some() && bytes(hash) == bytes(any.trim_start_matches(':'))
     }
 }
 

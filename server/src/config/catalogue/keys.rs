@@ -96,7 +96,7 @@ pub(in crate::config) const KEYS: &[Key] = keys! {
     Taken "DigestAuthenticationProvider.enabled" Flag, "true", "whether the scheme `digest` is enabled";
     Taken "DigestAuthenticationProvider.digestAlg" OneOf(&["SHA", "SHA1", "SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"]), "SHA1", "hash of `digest` passwords";
     Taken "DigestAuthenticationProvider.superDigest" Text, "", "`super:` and a password hash; whoever authenticates with it passes every ACL";
-    Taken "authProvider.*" Class(&["org.apache.zookeeper.server.auth.DigestAuthenticationProvider", "org.apache.zookeeper.server.auth.IPAuthenticationProvider"]), "", "class of a scheme; `digest` and `ip` are always supported, any other class cannot be loaded, and identities of its scheme pass no ACL";
+    Taken "authProvider.*" Class(&["org.apache.zookeeper.server.auth.DigestAuthenticationProvider", "org.apache.zookeeper.server.auth.IPAuthenticationProvider"]), "", "only the classes of `digest` and `ip`, which are always supported; identities of any other scheme pass no ACL";
     Taken "enforce.auth.enabled" Flag, "false", "every connection must authenticate with one of the schemes below";
     Taken "enforce.auth.schemes" Text, "", "comma-separated list, such as `digest`";
 

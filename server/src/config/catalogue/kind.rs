@@ -155,7 +155,8 @@ impl Key {
             }),
             Kind::Class(names) => Ok(Reading {
                 value: written.to_owned(),
-                note: (!names.contains(&written)).then(|| self.meaning.to_owned()),
+                note: (!names.contains(&written))
+                    .then(|| format!("cannot be loaded: {}", self.meaning)),
             }),
             Kind::Text => Ok(Reading::as_written(written)),
         }

@@ -95,14 +95,20 @@ fn lists_of_closed_sessions_are_turned_off_by_their_key() {
 
 #[test]
 fn keys_without_effect_are_named() {
-    let text = format!("{THREE}nonsense=1\nzookeeper.nio.directBufferBytes=9");
+    let text = format!("{THREE}nonsense=1\nzookeeper.nio.directBufferBytes=9\ntikTime=5");
     let warnings = read(&text).unwrap().warnings;
     let named: Vec<_> = warnings.iter().map(|it| (&*it.key, it.line)).collect();
     assert_eq!(
         named,
-        [("nonsense", 9), ("zookeeper.nio.directBufferBytes", 10)]
+        [
+            ("nonsense", 9),
+            ("zookeeper.nio.directBufferBytes", 10),
+            ("tikTime", 11)
+        ]
     );
     assert_eq!(warnings[0].reason, "it is unknown");
+    let want = "it is unknown; the nearest key is tickTime";
+    assert_eq!(warnings[2].reason, want);
 }
 
 #[test]
@@ -172,4 +178,132 @@ fn the_myid_file_must_name_a_listed_server() {
     }
     fs::write(dir.path().join("myid"), "3\n").unwrap();
     assert_eq!(load().unwrap().config.sid, Sid(3));
+}
+
+/// The only warning about these lines, which follow eight.
+fn reason(lines: &str) -> (usize, String) {
+    let warnings = read(&format!("{THREE}{lines}")).unwrap().warnings;
+    match <[Warning; 1]>::try_from(warnings) {
+        Ok([warning]) => (warning.line, warning.reason),
+        Err(warnings) => panic!("{lines}: {warnings:?}"),
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_of() {
+    for (lines, line, want) in [
+        (
+            "server.1=d:2888:3888",
+            6,
+            "line 9 gives it again, and the last one is used",
+        ),
+        ("zookeeper.tickTime=7", 1, "line 9 gives it again"),
+        (
+            "server.4=A:2888:3889",
+            9,
+            "it has the address of server.1 in line 6",
+        ),
+        (
+            "server.4=a:3888:5",
+            9,
+            "it has the address of server.1 in line 6",
+        ),
+        (
+            "DigestAuthenticationProvider.superDigest=super:secret",
+            9,
+            "`quorate digest` prints",
+        ),
+        (
+            "DigestAuthenticationProvider.superDigest=secret",
+            9,
+            "nobody can be the super user",
+        ),
+        (
+            "DigestAuthenticationProvider.digestAlg=SHA-256\n\
+             DigestAuthenticationProvider.superDigest=super:xQJmxLMiHGwaqBvst5y6rkB6HQs=",
+            10,
+            "the SHA-256 hash",
+        ),
+        (
+            "4lw.commands.whitelist=srvr, ruokk,stats",
+            9,
+            "no such four-letter word: ruokk, stats",
+        ),
+        (
+            "admin.serverPort=2181",
+            5,
+            "2181 is admin.serverPort of this server, too",
+        ),
+        (
+            "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\n\
+             metricsProvider.httpPort=2181",
+            5,
+            "2181 is metricsProvider.httpPort of this server, too",
+        ),
+        (
+            "authProvider.1=org.example.Kerberos",
+            9,
+            "org.example.Kerberos cannot be loaded: only the classes of",
+        ),
+    ] {
+        let (found, reason) = reason(lines);
+        assert!(
+            found == line && reason.contains(want),
+            "{lines}: {found} {reason}"
+        );
+    }
+    let text = THREE.replace("server.2=b:2888", "server.2=b:2181");
+    let reason = &read(&text).unwrap().warnings[0].reason;
+    assert!(reason.contains("2181 is the quorum port"), "{reason}");
+    for lines in [
+        "DigestAuthenticationProvider.superDigest=super:xQJmxLMiHGwaqBvst5y6rkB6HQs=",
+        "DigestAuthenticationProvider.superDigest=",
+        "server.4=a:2889:3889",
+        "4lw.commands.whitelist=*",
+        "admin.enableServer=false\nadmin.serverPort=2181",
+        "clientPortAddress=10.0.0.1\nadmin.serverAddress=10.0.0.2\nadmin.serverPort=2181",
+        "metricsProvider.httpPort=2181",
+    ] {
+        let warnings = read(&format!("{THREE}{lines}")).unwrap().warnings;
+        assert_eq!(warnings, [], "{lines}");
+    }
+}
+
+#[test]
+fn addresses_in_brackets_and_marks_of_editors_are_taken() {
+    let text = format!("{THREE}clientPortAddress=[::1]\nadmin.serverAddress=[::1]");
+    let config = read(&text).unwrap().config;
+    assert_eq!(config.client_address.as_deref(), Some("::1"));
+    assert_eq!(config.admin.unwrap().address.host, "::1");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("zoo.cfg");
+    let bytes = b"\xef\xbb\xbftickTime=7\ndataDir=d\nclientPort=1";
+    fs::write(&file, bytes).unwrap();
+    let loaded = ServerConfig::load(&file).unwrap();
+    assert_eq!((loaded.config.tick_ms, loaded.warnings), (7, vec![]));
+    for mark in [[0xff, 0xfe], [0xfe, 0xff]] {
+        fs::write(&file, mark).unwrap();
+        let refused = ServerConfig::load(&file).unwrap_err().to_string();
+        assert!(refused.ends_with("zoo.cfg:1: the file is text in UTF-16; save it as UTF-8"));
+    }
+}
+
+#[test]
+fn a_server_that_is_told_its_id_must_be_listed_also_alone() {
+    let text = "dataDir=/d\nclientPort=1\nserver.1=a:1:2";
+    let refused = message(text);
+    let want = "this server's id is 2, but zoo.cfg has no server.2 line";
+    assert!(refused.starts_with(want), "{refused}");
+    read(&text.replace("server.1", "server.2")).unwrap();
+}
+
+#[test]
+fn what_the_command_line_makes_up_is_named_by_its_flag() {
+    let refused = |text: &str| {
+        let read = ServerConfig::read(Path::new(super::super::EMBEDDED), text, None);
+        read.unwrap_err().to_string()
+    };
+    let want = "--set: tickTime=fast must be a whole number";
+    assert!(refused("dataDir=/d\nclientPort=1\ntickTime=fast").starts_with(want));
+    assert!(refused("dataDir=/d").starts_with("--set: clientPort is missing"));
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use zk_core::Origin;
+use zk_core::{Millis, Origin};
 use zk_proto::Sid;
 use zk_proto::quorum::Notification;
 
@@ -31,6 +31,8 @@ pub(super) struct Peer {
     pub(super) has_called: bool,
     /// Ends the pause between two attempts, once the peer has called.
     pub(super) called: Arc<Notify>,
+    /// Claims to be it while it was connected, and since when they are counted.
+    claims: (Millis, u32),
     /// Why it could not be reached the last time.
     pub(super) trouble: Option<String>,
 }
@@ -76,6 +78,18 @@ impl Peer {
         self.arrived.pop_front()
     }
 
+    /// Notes that somebody has connected as this peer while it was connected.
+    /// True once that has happened so often in a short time that two servers
+    /// must have one id: a peer that has lost its connection does it once.
+    pub(super) fn is_claimed_twice(&mut self, now: Millis) -> bool {
+        let (since, count) = self.claims;
+        self.claims = match now.0.saturating_sub(since.0) {
+            ..=CLAIMS_WITHIN_MS if count > 0 => (since, count + 1),
+            _ => (now, 1),
+        };
+        self.claims.1 >= CLAIMS_MAX
+    }
+
     /// Is this connection still that of the pair?
     pub(super) fn uses(&self, number: u64) -> bool {
         let connection = self.connection.as_ref();
@@ -83,6 +97,9 @@ impl Peer {
     }
 }
 
+/// So many claims within so long are those of two servers.
+const CLAIMS_MAX: u32 = 8;
+const CLAIMS_WITHIN_MS: u64 = 10_000;
 /// Votes of one peer that wait for the driver.
 const VOTES_MAX: usize = 4;
 
@@ -94,6 +111,17 @@ mod tests {
     use zk_proto::{Epoch, Round, Zxid};
 
     use super::*;
+
+    #[test]
+    fn a_peer_that_comes_back_is_not_taken_for_two() {
+        let at = |pause: u64, times: u64| {
+            let mut peer = Peer::default();
+            (0..times).any(|n| peer.is_claimed_twice(Millis(1000 + n * pause)))
+        };
+        assert!(at(500, 8), "two that look for a leader");
+        assert!(!at(500, 7));
+        assert!(!at(2000, 100), "one that restarts");
+    }
 
     #[test]
     fn a_change_of_state_is_kept_and_repetition_is_not() {
