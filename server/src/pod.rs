@@ -18,7 +18,8 @@ pub(crate) struct Pod {
     #[arg(long, env = "QUORATE_CONFIG", default_value = "/etc/quorate/zoo.cfg")]
     config: PathBuf,
     /// Ensemble that the pod belongs to, such as `default/zk`. The name is stored on the data volume, and a volume
-    /// of another ensemble, of another number of voters or of another member is refused. Not checked when absent.
+    /// of another ensemble, of another number of voters or of another member is refused. So are servers of other
+    /// ensembles that connect as members. Not checked when absent.
     #[arg(long, env = "QUORATE_ENSEMBLE")]
     ensemble: Option<String>,
 }
@@ -52,6 +53,9 @@ impl Pod {
             volume::belong(&config.data_dir, &config.data_log_dir, &wanted)
                 .map_err(|error| Failure::Load(error.into()))?;
         }
+        let ensemble = self.ensemble.clone().filter(|name| !name.is_empty());
+        loaded.config.ensemble_name = ensemble;
+        let config = &loaded.config;
         write_myid(&config.data_dir, sid).map_err(|error| Failure::Member(error.into()))?;
         tracing::info!(pod, myid = sid.0, "member of the ensemble");
         process::serve(loaded.config, |_| {})

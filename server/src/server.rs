@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use zk_core::config::{ReplicaConfig, ZnodeConfig};
-use zk_core::{Replica, Status};
+use zk_core::{EnsembleId, Replica, Status};
 use zk_proto::Sid;
 
 use crate::admin;
@@ -302,6 +302,7 @@ fn replica_config(config: &ServerConfig) -> ReplicaConfig {
     ReplicaConfig {
         sid: config.sid,
         ensemble: config.ensemble.clone(),
+        ensemble_id: config.ensemble_name.as_deref().map(EnsembleId::of),
         tick_ms: config.tick_ms,
         init_limit: config.init_limit,
         sync_limit: config.sync_limit,

@@ -163,3 +163,31 @@ async fn a_server_alone_says_that_its_client_address_does_not_resolve() {
     let want = "cannot listen for clients: the name zk-1.invalid cannot be resolved: ";
     assert!(message.starts_with(want), "{message}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_of_another_ensemble_is_not_let_in() {
+    let ports = free_ports::<3>();
+    let dirs: Vec<_> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let named = |sid: usize, name: &str| {
+        let mut config = member(&ports, sid, dirs[sid - 1].path());
+        config.ensemble_name = Some(name.to_owned());
+        config
+    };
+    let mut own = Vec::new();
+    for sid in [1, 2] {
+        own.push(Server::start(named(sid, "default/zk")).await.unwrap());
+    }
+    for server in &own {
+        timeout(PATIENCE, server.serving())
+            .await
+            .expect("two of three serve");
+    }
+    let stranger = Server::start(named(3, "elsewhere/zk")).await.unwrap();
+    let taken = timeout(Duration::from_secs(3), stranger.serving()).await;
+    assert!(taken.is_err(), "it follows the leader of another ensemble");
+    timeout(PATIENCE, stranger.stop()).await.unwrap();
+    let server = Server::start(named(3, "default/zk")).await.unwrap();
+    timeout(PATIENCE, server.serving())
+        .await
+        .expect("a member is let in");
+}

@@ -2,8 +2,8 @@
 
 use zk_proto::Sid;
 
-use crate::Ensemble;
 use crate::auth::AuthConfig;
+use crate::{Ensemble, EnsembleId};
 
 /// Settings of one replica. All durations are in ms unless they say ticks.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct ReplicaConfig {
     pub sid: Sid,
     /// The members as configured. A value that later may change while running.
     pub ensemble: Ensemble,
+    /// Which ensemble that is; `None` where nobody has given it a name.
+    pub ensemble_id: Option<EnsembleId>,
     /// `tickTime`.
     pub tick_ms: u64,
     /// `initLimit`, ticks: bound of discovery and synchronization.

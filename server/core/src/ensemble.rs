@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use sha2::{Digest, Sha256};
 use zk_proto::Sid;
 
 /// One `server.N` line.
@@ -16,6 +17,31 @@ pub struct Member {
     pub election_port: u16,
     /// `;[host:]port` as configured, without the semicolon.
     pub client: Option<String>,
+}
+
+/// Which ensemble a server belongs to, as it tells the leader that it connects
+/// to: the first eight bytes of the SHA-256 of the ensemble's name. Members of
+/// two ensembles have equal sids and may come to have each other's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnsembleId([u8; 8]);
+
+impl EnsembleId {
+    /// The id of the ensemble with this name.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let hash: [u8; 32] = Sha256::digest(name).into();
+        Self(*hash.first_chunk().expect("a hash has 32 bytes"))
+    }
+
+    /// As it travels.
+    pub(crate) const fn bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+
+    /// What has travelled.
+    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
 }
 
 /// A membership, all of whose members vote.

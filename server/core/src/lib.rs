@@ -24,7 +24,7 @@ pub mod tree;
 pub mod watch;
 pub mod zab;
 
-pub use ensemble::{Ensemble, Member};
+pub use ensemble::{Ensemble, EnsembleId, Member};
 pub use frames::Frames;
 pub use input::{ClientWrite, Input, LogEntry, Origin, Recovered};
 pub use output::{CloseReason, Output, Role, ToClient};

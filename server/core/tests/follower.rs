@@ -42,6 +42,7 @@ impl Follower {
                 members: (1..=3).map(|n| (Sid(n), member(n))).collect(),
                 version: 0,
             },
+            ensemble_id: None,
             tick_ms: 1000,
             init_limit: 10,
             sync_limit: 5,

@@ -675,6 +675,7 @@ fn config(
             members: (1..=servers).map(member).collect(),
             version: 0,
         },
+        ensemble_id: None,
         tick_ms: TICK_MS,
         init_limit: INIT_LIMIT,
         sync_limit: SYNC_LIMIT,

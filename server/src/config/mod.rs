@@ -43,6 +43,9 @@ pub struct ServerConfig {
     pub sid: Sid,
     /// All `server.N` lines, or this server alone.
     pub ensemble: Ensemble,
+    /// Name of the ensemble, such as `default/zk`; `None` where nobody has given
+    /// it one. Servers of ensembles with other names are kept out.
+    pub ensemble_name: Option<String>,
     /// Without peers: one voter, and `standaloneEnabled` is not false.
     pub standalone: bool,
     /// `tickTime`, ms.

@@ -185,6 +185,7 @@ impl Reader<'_> {
             client_port,
             limits: ClientLimits::of(values, ensemble.members.len()),
             ensemble,
+            ensemble_name: None,
             session_timeout_min_ms,
             session_timeout_max_ms,
             quorum_listen_on_all_addresses: values.is_on("quorumListenOnAllIPs"),

@@ -180,10 +180,12 @@ impl Follower {
             config_version: peer.config.ensemble.version,
         };
         let accepted = QuorumPacket::epoch_zxid(peer.history.accepted_epoch());
-        // The end of the log is for leaders of ours; the reference reads only
-        // what stands before it.
+        // The end of the log and the ensemble are for leaders of ours; the
+        // reference reads only what stands before them.
         let end = peer.history.end().0.to_be_bytes();
-        let data = [info.encode().as_ref(), &end].concat().into();
+        let ensemble = peer.config.ensemble_id.as_ref();
+        let ensemble = ensemble.map_or(&[][..], |id| id.bytes());
+        let data = [info.encode().as_ref(), &end, ensemble].concat().into();
         let packet = QuorumPacket::new(PacketKind::FollowerInfo, accepted, Some(data));
         self.send(packet, fx);
     }

@@ -6,7 +6,7 @@ use zk_proto::{Epoch, Sid, Zxid};
 use super::epochs;
 use super::heard::Turn;
 use super::peer::Peer;
-use crate::{Millis, Origin};
+use crate::{EnsembleId, Millis, Origin};
 
 /// How far a learner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +168,10 @@ pub(super) fn introduction(
     if info.protocol_version < PROTOCOL_VERSION {
         return Err("the learner's protocol is too old");
     }
+    let ensembles = peer.config.ensemble_id.zip(introduced_ensemble(data));
+    if ensembles.is_some_and(|(own, theirs)| own != theirs) {
+        return Err("the learner belongs to another ensemble");
+    }
     let accepted = packet.zxid.epoch();
     if !peer.is_known_config(info.sid, info.config_version, accepted) {
         return Err("the learner has a newer configuration");
@@ -176,6 +180,13 @@ pub(super) fn introduction(
         return Err("the learner's epoch is out of range");
     }
     Ok((info.sid, accepted))
+}
+
+/// Which ensemble a learner of ours belongs to; it stands behind the end of its
+/// log in FOLLOWERINFO.
+fn introduced_ensemble(data: &[u8]) -> Option<EnsembleId> {
+    let id = data.get(28..)?.first_chunk()?;
+    Some(EnsembleId::from_bytes(*id))
 }
 
 /// Where a learner's log ends, from what FOLLOWERINFO carries after the

@@ -255,6 +255,7 @@ pub(crate) fn config(voters: i64) -> ReplicaConfig {
             members: (1..=voters).map(|sid| (Sid(sid), member())).collect(),
             version: 0,
         },
+        ensemble_id: None,
         tick_ms: 1000,
         init_limit: 10,
         sync_limit: 5,

@@ -8,7 +8,7 @@ use super::super::ZabInput;
 use super::strangers::{follower_info, intrude_from};
 use super::world::*;
 use super::{elsewhere, home};
-use crate::{LinkId, Millis, Origin};
+use crate::{EnsembleId, LinkId, Millis, Origin};
 
 const LAST: i64 = i32::MAX as i64;
 
@@ -286,5 +286,29 @@ fn a_claim_from_elsewhere_raises_the_epoch_by_one_step() {
         }
         let own = world.servers[&S3].disk.accepted;
         assert_eq!(own, Epoch(promised), "{accepted}");
+    }
+}
+
+#[test]
+fn a_server_of_another_ensemble_is_kept_out_and_one_without_a_name_is_not() {
+    let name = |world: &mut World, sid, name: Option<&str>| {
+        let zab = world.server(sid).zab.as_mut().unwrap();
+        zab.peer.config.ensemble_id = name.map(EnsembleId::of);
+    };
+    for (theirs, is_taken) in [
+        (Some("elsewhere/zk"), false),
+        (Some("default/zk"), true),
+        (None, true),
+    ] {
+        let mut world = World::established(3);
+        name(&mut world, S3, Some("default/zk"));
+        world.crash(S1);
+        world.settle();
+        world.start(S1);
+        name(&mut world, S1, theirs);
+        world.take_trace();
+        pass_ms(&mut world, 20 * TICK_MS);
+        assert_eq!(world.zab(S1).is_serving(), is_taken, "{theirs:?}");
+        assert!(world.zab(S3).is_serving());
     }
 }

@@ -100,6 +100,7 @@ pub(in crate::zab) fn config(sid: i64, voters: i64) -> ReplicaConfig {
             members: (1..=voters).map(|n| (Sid(n), member(n))).collect(),
             version: 0,
         },
+        ensemble_id: None,
         tick_ms: TICK_MS,
         init_limit: 10,
         sync_limit: 5,
