@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_state_is_shown_in_place_of_the_trace() {
         let words = [
-            "zk-sim", "--seed", "7", "--until", "2000", "--show", "1", "--show", "2",
+            "zk-sim", "--seed", "7", "--until", "4000", "--show", "1", "--show", "2",
         ];
         let arguments = Arguments::parse_from(words);
         assert_eq!(arguments.check(), Ok(()));
