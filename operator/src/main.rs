@@ -2,11 +2,15 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use zk_operator::controller::{self, Clients, Context};
 use zk_operator::http;
 use zk_operator::looks::Looks;
@@ -51,10 +55,18 @@ struct RunArguments {
     log_json: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
         Command::Crd => print_crd(),
         Command::Run(arguments) => run(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with every cause; a backtrace tells a user nothing.
+            eprintln!("quorate-operator: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -66,9 +78,16 @@ fn print_crd() -> anyhow::Result<()> {
         .context("writing to standard output")
 }
 
-#[tokio::main]
-async fn run(arguments: RunArguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log).context("reading the log filter")?;
+fn run(arguments: RunArguments) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("starting threads")?;
+    let outcome = runtime.block_on(run_until_stopped(arguments));
+    // A name that is being resolved in a thread of its own must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run_until_stopped(arguments: RunArguments) -> anyhow::Result<()> {
+    let filter = log_filter(&arguments.log)?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stdout().is_terminal());
@@ -101,14 +120,72 @@ async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = namespace.unwrap_or("all"),
+        api_server = %clients.api_server,
         listen = ?listener.local_addr().ok(),
         "operator started"
     );
+    let stop = stop_signal()?;
     tokio::select! {
         () = controller::run(context, clients.watches, namespace) => {
             tracing::info!("operator stopped");
-            Ok(())
         }
-        () = http::serve(listener, metrics, looks) => Ok(()),
+        () = http::serve(listener, metrics, looks) => {}
+        () = async { stop.await; tokio::time::sleep(STOP_MAX).await } => {
+            tracing::warn!("operator stopped in the middle of a look: the API server does not answer");
+        }
+    }
+    Ok(())
+}
+
+/// Ready when the process is asked to stop.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let catch = |kind| signal(kind).context("catching signals");
+    let mut terminate = catch(SignalKind::terminate())?;
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Levels, or `target=level` pairs. A single word that is no level would be taken for the name of a target, and then
+/// nothing but its lines were written.
+fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
+    for part in text.split(',').map(str::trim) {
+        let is_pair = part.contains(['=', '[', ':']);
+        let is_level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        anyhow::ensure!(
+            is_pair || is_level,
+            "--log {text:?}: {part:?} is no level; the levels are off, error, warn, info, debug and trace, and one for a part of the program is target=level"
+        );
+    }
+    EnvFilter::try_new(text).with_context(|| format!("--log {text:?}"))
+}
+
+/// Time for what is under way when the process is asked to stop. Nothing is lost if it does not end: the next
+/// operator looks first.
+const STOP_MAX: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_with_a_slip_is_refused() {
+        for text in [
+            "info",
+            "INFO",
+            "warn,kube=debug",
+            "off",
+            "zk_operator::looks=trace",
+        ] {
+            assert!(log_filter(text).is_ok(), "{text}");
+        }
+        for text in ["inof", "info,debgu", "", "kube=loud"] {
+            let error = format!("{:#}", log_filter(text).unwrap_err());
+            assert!(error.contains("--log"), "{error}");
+        }
     }
 }

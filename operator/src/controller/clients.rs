@@ -16,6 +16,8 @@ pub struct Clients {
     pub requests: Client,
     /// For watches.
     pub watches: Client,
+    /// Address of the API server, as the kubeconfig or the pod's environment has it.
+    pub api_server: String,
 }
 
 impl std::fmt::Debug for Clients {
@@ -53,6 +55,7 @@ impl Clients {
             Client::try_from(config)
         };
         Ok(Self {
+            api_server: config.cluster_url.to_string(),
             requests: client(REQUEST_TIMEOUT)?,
             watches: client(Duration::from_secs(u64::from(WATCH_SECONDS)) + REQUEST_TIMEOUT)?,
         })
