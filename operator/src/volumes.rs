@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::ensemble::health::majority;
 use crate::quantity::amount;
 use crate::resources::claim_name;
 use crate::validated::ValidatedEnsemble;
@@ -45,8 +46,11 @@ pub fn check(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts]) -> Result<(), 
         .filter(|claim| claim.ensemble.is_none())
         .map(name)
         .collect();
-    if !foreign.is_empty() {
+    if foreign.len() == claims.len() && !foreign.is_empty() {
         return Err(Refusal::Foreign(foreign.join(", ")));
+    }
+    if !foreign.is_empty() {
+        return Err(Refusal::Unfit(without_record(claims, &foreign)));
     }
     for claim in claims {
         check_storage(ensemble, claim)?;
@@ -67,7 +71,54 @@ pub fn check(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts]) -> Result<(), 
     if same_voters && former.len() == 1 && found == wanted {
         return Ok(());
     }
-    Err(Refusal::Unfit(difference(ensemble, claims, former.len())))
+    let missing: Vec<String> = wanted
+        .difference(&found)
+        .map(|ordinal| claim_name(&ensemble.name, *ordinal))
+        .collect();
+    let is_majority = found.len() >= majority(wanted.len());
+    Err(Refusal::Unfit(match former.first() {
+        Some(uid)
+            if same_voters && former.len() == 1 && found.is_subset(&wanted) && is_majority =>
+        {
+            some_are_missing(ensemble, claims, &missing, uid)
+        }
+        Some(_) | None => difference(ensemble, claims, former.len()),
+    }))
+}
+
+/// What to do if a majority of the volumes of a former ensemble is there, and the others are not.
+fn some_are_missing(
+    ensemble: &ValidatedEnsemble,
+    claims: &[ClaimFacts],
+    missing: &[String],
+    uid: &str,
+) -> String {
+    let (name, replicas) = (&ensemble.name, ensemble.replicas);
+    let found: Vec<String> = claims
+        .iter()
+        .map(|claim| claim_name(name, claim.ordinal))
+        .collect();
+    format!(
+        "of the volumes of a former ensemble of {replicas}, {} are there and {} are not. Delete none: these may hold everything. Bring the missing volumes back under their claims. If they are lost, follow \"Some of the volumes are lost\" in docs/operator.md: make each missing claim by hand, with the annotations quorate.dev/ensemble-uid: {uid} and quorate.dev/voters: \"{replicas}\", and let the members with data start before those without",
+        found.join(", "),
+        missing.join(", "),
+    )
+}
+
+/// What to do about claims that say nothing of an ensemble, beside others that do.
+fn without_record(claims: &[ClaimFacts], foreign: &[String]) -> String {
+    let recorded = claims.iter().find_map(|claim| {
+        let (uid, voters) = (claim.ensemble.as_ref()?, claim.voters?);
+        Some(format!(
+            " quorate.dev/ensemble-uid={uid} quorate.dev/voters={voters}"
+        ))
+    });
+    format!(
+        "{} was made by hand: it lacks the annotations that say which ensemble it belongs to, and the claims beside it have them. If it is to replace a lost one of theirs, follow \"Some of the volumes are lost\" in docs/operator.md, and then run: kubectl annotate pvc {}{}",
+        foreign.join(", "),
+        foreign.join(" "),
+        recorded.unwrap_or_default(),
+    )
 }
 
 fn check_storage(ensemble: &ValidatedEnsemble, claim: &ClaimFacts) -> Result<(), Refusal> {
@@ -122,7 +173,7 @@ fn difference(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts], former: usize
     }
     write!(
         text,
-        ". An ensemble of {} needs none of them, or all {} of one ensemble of {}; with others it could lose what they hold. Create it with the former number of members, or delete these claims if their data is of no use any more",
+        ". An ensemble of {} needs none of them, or all {} of one ensemble of {}; with others it could lose what they hold. Create it with the former number of members, or, only if their data is of no use any more, delete these claims",
         ensemble.replicas, ensemble.replicas, ensemble.replicas
     )
     .expect("writing to a String cannot fail");
@@ -183,7 +234,7 @@ mod tests {
         ] {
             let text = unfit(replicas, &claims);
             assert!(text.contains("data-zk-0 (of "), "{text}");
-            assert!(text.contains("or delete these claims"), "{text}");
+            assert!(text.contains("Create it with the former number"), "{text}");
         }
     }
 
@@ -203,12 +254,49 @@ mod tests {
 
     #[test]
     fn a_claim_that_was_never_an_ensembles_is_foreign() {
-        let mut claims = kept("old", &[0, 1, 2], 3);
-        claims[1].ensemble = None;
+        let mut claims = kept("old", &[1], 3);
+        claims[0].ensemble = None;
         assert_eq!(
             check(&ensemble(3), &claims),
             Err(Refusal::Foreign("data-zk-1".to_owned()))
         );
+    }
+
+    #[test]
+    fn where_one_volume_of_several_is_lost_the_way_that_keeps_the_data_is_named() {
+        for (replicas, there, missing) in [
+            (3, vec![0, 2], "data-zk-1 are not"),
+            (5, vec![0, 1, 4], "data-zk-2, data-zk-3 are not"),
+        ] {
+            let text = unfit(replicas, &kept("old", &there, replicas));
+            for part in [
+                missing,
+                "Delete none",
+                "quorate.dev/ensemble-uid: old",
+                &format!("quorate.dev/voters: \"{replicas}\""),
+                "Some of the volumes are lost",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert!(!text.contains("delete these claims"), "{text}");
+        }
+        // Less than a majority may have missed what was acknowledged.
+        let text = unfit(3, &kept("old", &[1], 3));
+        assert!(text.contains("needs none of them"), "{text}");
+    }
+
+    #[test]
+    fn a_claim_made_by_hand_beside_kept_ones_is_told_which_annotations_it_lacks() {
+        let mut claims = kept("old", &[0, 1, 2], 3);
+        (claims[1].ensemble, claims[1].voters) = (None, None);
+        let text = unfit(3, &claims);
+        assert!(
+            text.ends_with(
+                "kubectl annotate pvc data-zk-1 quorate.dev/ensemble-uid=old quorate.dev/voters=3"
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("elete"), "{text}");
     }
 
     #[test]
