@@ -78,6 +78,14 @@ impl Looks {
         look.seen = seen;
     }
 
+    /// A known ensemble could not be looked at. Its gauges keep the numbers of the last look, and their age grows.
+    pub fn unseen(&self, key: &Key, phase: &str) {
+        let mut state = self.state();
+        if let Some(look) = state.ensembles.get_mut(key) {
+            look.seen.phase = phase.to_owned();
+        }
+    }
+
     /// The API server listed exactly these ensembles.
     pub fn listed(&self, keys: impl IntoIterator<Item = Key>, now: Instant) {
         let mut state = self.state();
@@ -199,6 +207,20 @@ mod tests {
         );
         assert!(looks.is_alive(start + Duration::from_secs(181)));
         assert!(!looks.is_alive(start + Duration::from_secs(182)));
+    }
+
+    #[test]
+    fn an_ensemble_that_could_not_be_looked_at_is_shown_as_that_and_grows_old() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let looks = Looks::new(start);
+        looks.finished(key("a"), serving(), at(0));
+        looks.unseen(&key("a"), "Unknown");
+        let shown = looks.shown(at(40));
+        assert_eq!(shown[0].seen.phase, "Unknown");
+        assert_eq!((shown[0].seen.ready, shown[0].age.as_secs()), (3, 40));
+        looks.finished(key("a"), serving(), at(50));
+        assert_eq!(looks.shown(at(50))[0].seen, serving());
     }
 
     #[test]

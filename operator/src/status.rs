@@ -1,5 +1,8 @@
 //! Facts and the chosen step, told to people: conditions, phase and a row per member.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use zk_operator_api::{ConditionType, MemberRole, MemberStatus, ZookeeperEnsembleStatus};
@@ -27,6 +30,11 @@ pub fn observed(
         .filter(|member| member.is_serving())
         .count();
     let availability = Availability::of(previous, observation);
+    let epoch = leader
+        .and_then(|leader| leader.answer)
+        .map(|answer| i64::from(answer.zxid.epoch()));
+    let highest_epoch = previous.and_then(|status| status.highest_epoch).max(epoch);
+    let fall = Fall::of(availability, epoch, highest_epoch);
     let mut conditions = Conditions {
         previous,
         generation,
@@ -45,8 +53,8 @@ pub fn observed(
     conditions.add(
         ConditionType::Available,
         availability.truth(),
-        availability.reason(),
-        &availability.message(),
+        fall.map_or_else(|| availability.reason(), |_| EPOCH_FELL),
+        &availability_message(availability, fall, observation),
     );
     let (done, paused, reason, message) = match outcome {
         Ok(step) => {
@@ -74,9 +82,8 @@ pub fn observed(
         replicas: Some(count(observation.members.len())),
         ready_replicas: Some(count(serving)),
         leader: leader.map(|leader| leader.name.clone()),
-        epoch: leader
-            .and_then(|leader| leader.answer)
-            .map(|answer| i64::from(answer.zxid.epoch())),
+        epoch,
+        highest_epoch,
         image: observation
             .stateful_set
             .as_ref()
@@ -84,6 +91,20 @@ pub fn observed(
             .filter(|image| !image.is_empty()),
         members: observation.members.iter().map(member_status).collect(),
         conditions: conditions.list,
+    }
+}
+
+/// Adds to `Reconciled` what somebody else has put into the objects of the ensemble.
+pub fn add_foreign(status: &mut ZookeeperEnsembleStatus, foreign: &[String]) {
+    let mut conditions = status.conditions.iter_mut();
+    let reconciled =
+        conditions.find(|condition| condition.type_ == ConditionType::Reconciled.as_str());
+    if let Some(condition) = reconciled.filter(|_| !foreign.is_empty()) {
+        condition.reason = FOREIGN_FIELDS.to_owned();
+        condition.message = shortened(&format!(
+            "every object of the ensemble was applied, but {}. The operator does not take out what others put in: undo it with the tool that did it, or see \"Fields of others\" in docs/operator.md",
+            foreign.join("; ")
+        ));
     }
 }
 
@@ -118,6 +139,7 @@ pub fn unseen(
         last_look_time: previous.and_then(|status| status.last_look_time.clone()),
         phase: Some(PHASE_UNKNOWN.to_owned()),
         replicas: previous.and_then(|status| status.replicas),
+        highest_epoch: previous.and_then(|status| status.highest_epoch),
         conditions: conditions.list,
         ..ZookeeperEnsembleStatus::default()
     }
@@ -135,6 +157,13 @@ pub fn says_the_same(previous: &ZookeeperEnsembleStatus, next: &ZookeeperEnsembl
         ..next.clone()
     };
     is_recent && *previous == aligned
+}
+
+/// When the operator last looked, if that is so long ago that the status may be wrong and does not say so.
+pub fn outdated_since(status: &ZookeeperEnsembleStatus, now: Timestamp) -> Option<Timestamp> {
+    let last = status.last_look_time.as_ref()?.0;
+    let is_old = now.duration_since(last) > LOOK_AGE_MAX;
+    (is_old && status.phase.as_deref() != Some(PHASE_UNKNOWN)).then_some(last)
 }
 
 fn not_applied(generation: i64, failure: Failure<'_>) -> String {
@@ -170,19 +199,26 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
                 | WaitReason::StatefulSetNotObserved
                 | WaitReason::MemberAbsent(_)
                 | WaitReason::MemberParted(_)
+                | WaitReason::MemberOutOfService(_)
                 | WaitReason::OutdatedMemberNotServing(_)
                 | WaitReason::MembersUnheard(_)
                 | WaitReason::RevisionNotRecorded
                 | WaitReason::TriedBefore
                 | WaitReason::Paused(_)
                 | WaitReason::EvictionRefused(_)
+                | WaitReason::SeveralBudgets { .. }
                 | WaitReason::ClaimAtRisk(_)
                 | WaitReason::NoLeader
                 | WaitReason::SeveralLeaders
                 | WaitReason::OthersNotInStep { .. } => format!("waiting: {why}"),
             };
-            match problem_of_awaited(step, observation) {
-                Some(problem) => (why.reason(), format!("{text}: {problem}")),
+            let cause = if matches!(why, WaitReason::MembersUnheard(_)) {
+                Some(why_no_answer(observation))
+            } else {
+                problem_of_awaited(step, observation)
+            };
+            match cause {
+                Some(cause) => (why.reason(), format!("{text}: {cause}")),
                 None => (why.reason(), text),
             }
         }
@@ -216,6 +252,58 @@ pub fn problem_of_awaited<'a>(step: &Step, observation: &'a Observation) -> Opti
         return member.claim_risk.as_ref().map(|risk| risk.text.as_str());
     }
     member.problem.as_deref()
+}
+
+/// Why members that are ready do not answer the operator: what their port says, or what it mostly is.
+fn why_no_answer(observation: &Observation) -> &str {
+    let mut silent = observation
+        .members
+        .iter()
+        .filter(|member| member.is_ready_without_answer());
+    silent
+        .find_map(|member| member.problem.as_deref())
+        .unwrap_or(UNHEARD_CAUSE)
+}
+
+/// The ensemble serves in an older epoch than one in which it was seen before: its members have begun a new history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fall {
+    from: i64,
+    to: i64,
+}
+
+impl Fall {
+    /// A leader that is cut off and has not noticed has an older epoch as well, but no majority that serves.
+    fn of(availability: Availability, epoch: Option<i64>, highest: Option<i64>) -> Option<Self> {
+        let (from, to) = (highest?, epoch?);
+        (availability == Availability::Serving && to < from).then_some(Self { from, to })
+    }
+}
+
+fn availability_message(
+    availability: Availability,
+    fall: Option<Fall>,
+    observation: &Observation,
+) -> String {
+    let mut text = availability.message(observation);
+    if let Some(Fall { from, to }) = fall {
+        text = format!(
+            "{text}, but in epoch {to}, and the ensemble was in epoch {from} before: members have lost or replaced their data, and what was written before is missing. Delete no claim and no PersistentVolume before you know which member still has it (docs/operator.md, \"A member that keeps itself out\")"
+        );
+    }
+    let out: Vec<&str> = observation
+        .members
+        .iter()
+        .filter(|member| member.is_out_of_service())
+        .map(|member| member.name.as_str())
+        .collect();
+    if !out.is_empty() {
+        text = format!(
+            "{text}; out of service, perhaps with data that the others do not have: {}",
+            out.join(", ")
+        );
+    }
+    text
 }
 
 /// Whether clients are served, and if not, why.
@@ -272,7 +360,7 @@ impl Availability {
         }
     }
 
-    fn message(self) -> String {
+    fn message(self, observation: &Observation) -> String {
         match self {
             Self::Serving => "a leader and a synchronized majority serve".to_owned(),
             Self::Forming => "the members have not formed a quorum yet".to_owned(),
@@ -281,7 +369,8 @@ impl Availability {
             }
             Self::Unavailable => "fewer members than a majority answer".to_owned(),
             Self::Unheard(ready) => format!(
-                "{ready} members are ready, but too few answer the operator on the admin port: {UNHEARD_CAUSE}"
+                "{ready} members are ready, but too few answer the operator on the admin port: {}",
+                why_no_answer(observation)
             ),
         }
     }
@@ -301,6 +390,7 @@ fn phase(
     outcome: Result<&Step, Failure<'_>>,
 ) -> &'static str {
     match (availability, outcome) {
+        (_, Err(failure)) if failure.reason == DELETING => DELETING,
         (_, Err(failure)) if failure.spec_is_wrong => PHASE_INVALID,
         (Availability::Serving | Availability::Forming, Err(_)) => PHASE_BLOCKED,
         (Availability::Serving, Ok(step)) => match step {
@@ -454,336 +544,17 @@ fn count(members: usize) -> i32 {
 
 /// How old the time of the last look in a status may become while all goes well.
 const HEARTBEAT: SignedDuration = SignedDuration::from_secs(60);
-const PHASE_UNKNOWN: &str = "Unknown";
+/// Age of the last look from which on a status may be wrong; an operator that works looks far more often.
+const LOOK_AGE_MAX: SignedDuration = SignedDuration::from_secs(120);
+/// Reason of `Available` while the ensemble serves in an older epoch than it once did.
+pub(crate) const EPOCH_FELL: &str = "EpochFell";
+pub(crate) const PHASE_UNKNOWN: &str = "Unknown";
+/// Reason of `Reconciled` while an object has fields that somebody else has put there.
+pub(crate) const FOREIGN_FIELDS: &str = "ForeignFields";
+/// Phase and reason of an ensemble that is being deleted and is still there.
+pub(crate) const DELETING: &str = "Deleting";
 const PHASE_INVALID: &str = "Invalid";
 const PHASE_BLOCKED: &str = "Blocked";
 /// The note of an Event may have 1 kB.
 const MESSAGE_BYTES_MAX: usize = 1000;
 const ELLIPSIS: &str = "…";
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::ensemble::{Answer, PodFacts, Recreation, StatefulSetFacts, Zxid};
-
-    fn observation(roles: &[Option<Role>]) -> Observation {
-        let members = roles
-            .iter()
-            .enumerate()
-            .map(|(at, role)| Member {
-                name: format!("zk-{at}"),
-                ordinal: i32::try_from(at).unwrap(),
-                pod: Some(PodFacts {
-                    uid: String::new(),
-                    resource_version: String::new(),
-                    revision: "one".to_owned(),
-                    ready: role.is_some_and(|role| role != Role::Looking),
-                    terminating: false,
-                    defect: None,
-                }),
-                answer: role.map(|role| Answer {
-                    role,
-                    zxid: Zxid::new(2, 9),
-                    synced_followers: (role == Role::Leader).then_some(2),
-                    digest_mismatches: 0,
-                }),
-                unheard: false,
-                problem: None,
-                claim_risk: None,
-            })
-            .collect();
-        Observation {
-            age: Duration::ZERO,
-            stateful_set: Some(StatefulSetFacts {
-                uid: String::new(),
-                observed_generation: 1,
-                update_revision: "one".to_owned(),
-                image: "quorate/quorate:test".to_owned(),
-                current_revision: "one".to_owned(),
-                recreation: Recreation::Proven,
-                released: None,
-            }),
-            members,
-        }
-    }
-
-    fn waiting() -> Step {
-        Step::Wait {
-            why: WaitReason::NoLeader,
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    const SERVING: [Option<Role>; 3] = [
-        Some(Role::Follower),
-        Some(Role::Leader),
-        Some(Role::Follower),
-    ];
-
-    #[test]
-    fn a_serving_ensemble_shows_leader_epoch_and_every_member() {
-        let status = observed(None, 3, &observation(&SERVING), Ok(&Step::Done), at(0));
-        assert_eq!(status.phase.as_deref(), Some("Serving"));
-        assert_eq!((status.replicas, status.ready_replicas), (Some(3), Some(3)));
-        assert_eq!(
-            (status.leader.as_deref(), status.epoch),
-            (Some("zk-1"), Some(2))
-        );
-        let row = &status.members[1];
-        assert_eq!(
-            (row.sid, row.role, row.zxid.as_deref()),
-            (2, MemberRole::Leader, Some("0x200000009"))
-        );
-        assert!(
-            status.conditions[..3]
-                .iter()
-                .all(|condition| condition.status == "True")
-        );
-        assert_eq!(
-            find(&status.conditions, ConditionType::Progressing)
-                .unwrap()
-                .status,
-            "False"
-        );
-    }
-
-    #[test]
-    fn a_member_that_cannot_come_up_says_why() {
-        let mut seen = observation(&[None, Some(Role::Leader), Some(Role::Follower)]);
-        seen.members[0].pod.as_mut().unwrap().defect = Some("ImagePullBackOff".to_owned());
-        let status = observed(None, 1, &seen, Ok(&waiting()), at(0));
-        assert_eq!(
-            status.members[0].problem.as_deref(),
-            Some("ImagePullBackOff")
-        );
-        assert_eq!(status.members[1].problem, None);
-    }
-
-    #[test]
-    fn what_is_waited_for_is_told_with_its_cause() {
-        let mut seen = observation(&[Some(Role::Leader), None, Some(Role::Follower)]);
-        seen.members[1].problem = Some("exit code 2: zoo.cfg:12: tickTime=abc".to_owned());
-        let step = Step::Wait {
-            why: WaitReason::MemberNotServing("zk-1".to_owned()),
-        };
-        let status = observed(None, 1, &seen, Ok(&step), at(0));
-        let expected = "waiting for zk-1 to become ready: exit code 2: zoo.cfg:12: tickTime=abc";
-        let progressing = find(&status.conditions, ConditionType::Progressing).unwrap();
-        assert_eq!(progressing.message, expected);
-        assert_eq!(
-            status.members[1].problem.as_deref(),
-            Some("exit code 2: zoo.cfg:12: tickTime=abc")
-        );
-        assert_eq!(status.image.as_deref(), Some("quorate/quorate:test"));
-        assert_eq!(
-            describe(&step, &observation(&[None; 3])).1,
-            "waiting for zk-1 to become ready"
-        );
-    }
-
-    #[test]
-    fn members_that_are_ready_but_do_not_answer_make_the_state_unknown_and_name_the_usual_cause() {
-        let mut seen = observation(&[None; 3]);
-        for member in &mut seen.members {
-            member.pod.as_mut().unwrap().ready = true;
-        }
-        let status = observed(None, 1, &seen, Ok(&waiting()), at(0));
-        assert_eq!(status.phase.as_deref(), Some("Unknown"));
-        let available = find(&status.conditions, ConditionType::Available).unwrap();
-        assert_eq!(
-            (available.status.as_str(), available.reason.as_str()),
-            ("Unknown", "NoAnswer")
-        );
-        assert!(
-            available
-                .message
-                .starts_with("3 members are ready, but too few answer")
-                && available.message.contains("NetworkPolicy"),
-            "{}",
-            available.message
-        );
-    }
-
-    #[test]
-    fn a_member_whose_tree_differs_is_a_problem_and_never_serves() {
-        let mut seen = observation(&SERVING);
-        seen.members[0].answer.as_mut().unwrap().digest_mismatches = 18;
-        let step = crate::ensemble::next_step(
-            &crate::ensemble::Desired {
-                replicas: 3,
-                generation: 1,
-                paused: false,
-                stateful_set_generation: 1,
-            },
-            &seen,
-        );
-        assert_eq!(
-            step,
-            Step::Wait {
-                why: WaitReason::MemberParted("zk-0".to_owned())
-            }
-        );
-        let status = observed(None, 1, &seen, Ok(&step), at(0));
-        assert_eq!(status.phase.as_deref(), Some("Degraded"));
-        assert_eq!(status.ready_replicas, Some(2));
-        assert!(!status.members[0].ready);
-        let problem = status.members[0].problem.as_deref().unwrap();
-        assert!(
-            problem.starts_with("TreeDiffers") && problem.contains("18"),
-            "{problem}"
-        );
-        let ready = find(&status.conditions, ConditionType::Ready).unwrap();
-        assert_eq!(
-            (ready.status.as_str(), ready.reason.as_str()),
-            ("False", "MemberParted")
-        );
-    }
-
-    #[test]
-    fn two_leaders_are_never_shown_as_one() {
-        let status = observed(
-            None,
-            1,
-            &observation(&[Some(Role::Leader), Some(Role::Leader), None]),
-            Ok(&waiting()),
-            at(0),
-        );
-        assert_eq!((status.leader, status.epoch), (None, None));
-    }
-
-    #[test]
-    fn the_phase_tells_forming_from_electing_and_from_unavailable() {
-        let looking = observation(&[Some(Role::Looking); 3]);
-        let forming = observed(None, 1, &looking, Ok(&waiting()), at(0));
-        assert_eq!(forming.phase.as_deref(), Some("Forming"));
-        let forming = observed(
-            Some(&forming),
-            1,
-            &observation(&[None; 3]),
-            Ok(&waiting()),
-            at(1),
-        );
-        assert_eq!(forming.phase.as_deref(), Some("Forming"));
-        let serving = observed(
-            Some(&forming),
-            1,
-            &observation(&SERVING),
-            Ok(&Step::Done),
-            at(2),
-        );
-        let electing = observed(Some(&serving), 1, &looking, Ok(&waiting()), at(3));
-        assert_eq!(electing.phase.as_deref(), Some("Electing"));
-        let gone = observed(
-            Some(&electing),
-            1,
-            &observation(&[None; 3]),
-            Ok(&waiting()),
-            at(4),
-        );
-        assert_eq!(gone.phase.as_deref(), Some("Unavailable"));
-    }
-
-    #[test]
-    fn a_condition_keeps_its_transition_time_until_its_status_changes() {
-        let first = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(10));
-        let second = observed(
-            Some(&first),
-            2,
-            &observation(&SERVING),
-            Ok(&waiting()),
-            at(20),
-        );
-        let time = |status: &ZookeeperEnsembleStatus, kind| {
-            find(&status.conditions, kind)
-                .unwrap()
-                .last_transition_time
-                .0
-                .as_second()
-        };
-        assert_eq!(time(&second, ConditionType::Available), 10);
-        assert_eq!(time(&second, ConditionType::Ready), 20);
-    }
-
-    fn refused(spec_is_wrong: bool) -> Failure<'static> {
-        Failure {
-            reason: "Refused",
-            message: "no",
-            spec_is_wrong,
-        }
-    }
-
-    #[test]
-    fn a_failure_leaves_nothing_in_the_status_that_was_not_seen_now() {
-        let known = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(10));
-        let seen = observation(&[Some(Role::Leader), Some(Role::Follower), None]);
-        let status = observed(Some(&known), 2, &seen, Err(refused(false)), at(20));
-        assert_eq!(status.phase.as_deref(), Some("Blocked"));
-        assert_eq!(status.leader.as_deref(), Some("zk-0"));
-        assert_eq!(status.ready_replicas, Some(2));
-        let told = |kind| {
-            let condition = find(&status.conditions, kind).unwrap();
-            (condition.status.as_str(), condition.reason.as_str())
-        };
-        assert_eq!(told(ConditionType::Reconciled), ("False", "Refused"));
-        assert_eq!(told(ConditionType::Available), ("True", "Serving"));
-        assert_eq!(told(ConditionType::Ready), ("False", "Refused"));
-        assert_eq!(told(ConditionType::Progressing), ("True", "Refused"));
-
-        let gone = observation(&[None; 3]);
-        let status = observed(Some(&known), 2, &gone, Err(refused(false)), at(20));
-        assert_eq!(status.phase.as_deref(), Some("Unavailable"));
-        let status = observed(Some(&known), 2, &gone, Err(refused(true)), at(20));
-        assert_eq!(status.phase.as_deref(), Some("Invalid"));
-    }
-
-    #[test]
-    fn of_what_could_not_be_looked_at_nothing_is_claimed() {
-        let known = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(10));
-        let status = unseen(Some(&known), 2, refused(false), at(20));
-        assert_eq!(status.phase.as_deref(), Some("Unknown"));
-        assert_eq!((status.leader, status.ready_replicas), (None, None));
-        assert!(status.members.is_empty());
-        for kind in [
-            ConditionType::Available,
-            ConditionType::Ready,
-            ConditionType::Progressing,
-        ] {
-            assert_eq!(find(&status.conditions, kind).unwrap().status, "Unknown");
-        }
-    }
-
-    #[test]
-    fn a_heartbeat_is_written_once_a_minute() {
-        let look = |second| {
-            let mut status = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(second));
-            for condition in &mut status.conditions {
-                condition.last_transition_time = Time(at(0));
-            }
-            status
-        };
-        let mut first = look(100);
-        assert!(says_the_same(&first, &look(159)));
-        assert!(!says_the_same(&first, &look(160)));
-        first.leader = None;
-        assert!(!says_the_same(&first, &look(101)));
-    }
-
-    #[test]
-    fn the_time_of_the_last_look_stays_when_nobody_could_look() {
-        let known = observed(None, 1, &observation(&SERVING), Ok(&Step::Done), at(100));
-        let status = unseen(Some(&known), 1, refused(false), at(500));
-        assert_eq!(status.last_look_time, known.last_look_time);
-    }
-
-    #[test]
-    fn long_messages_are_cut_between_characters() {
-        let cut = shortened(&"é".repeat(2000));
-        assert!(cut.len() <= MESSAGE_BYTES_MAX && cut.ends_with(ELLIPSIS));
-        assert_eq!(shortened("short"), "short");
-    }
-}

@@ -203,6 +203,7 @@ impl FakeCluster {
                     zxid,
                     synced_followers: (role == Role::Leader).then_some(synced),
                     digest_mismatches: 0,
+                    out_of_service: false,
                 }),
                 unheard: false,
                 problem: None,
@@ -436,6 +437,31 @@ fn a_revision_that_no_pod_can_be_made_of_catches_one_member_and_for_a_minute() {
     cluster.change(NEW);
     cluster.run(40);
     assert_eq!(cluster.on(NEW), 3, "a correction does not wait");
+}
+
+/// Another disruption budget selects the pods, or one is used up for good.
+#[test]
+fn a_restart_that_is_never_let_through_leaves_new_pods_on_the_unproven_revision_for_a_minute_at_most()
+ {
+    let mut cluster = FakeCluster::new(3, 0);
+    cluster.change(BAD);
+    assert!(matches!(cluster.look(), Step::Release { .. }));
+    for _ in 0..=RELEASE_MAX.as_secs() + 1 {
+        let pods = cluster.pods.clone();
+        cluster.look();
+        cluster.pods = pods;
+        cluster.pass_time();
+    }
+    assert_eq!(cluster.recreation, Recreation::Proven);
+    cluster.lose(1);
+    cluster.pass_time();
+    assert_eq!(cluster.on(BAD), 0);
+    assert_eq!(
+        cluster.look(),
+        Step::Wait {
+            why: WaitReason::TriedBefore
+        }
+    );
 }
 
 #[test]

@@ -167,9 +167,10 @@ pub struct NetworkAccess {
     /// `false`: the operator makes no NetworkPolicy, and removes the one that it made; `true` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Peers that may reach the client port, 2181, as in a NetworkPolicy; everybody when absent.
+    /// Peers that may reach the client port, 2181, as in a NetworkPolicy; everybody when absent. An empty list is
+    /// refused: in a NetworkPolicy it lets everybody in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "network_peers")]
+    #[schemars(schema_with = "client_peers")]
     pub clients: Option<Vec<NetworkPolicyPeer>>,
     /// Peers that may reach the metrics, 7000, and the admin port, 8080, besides the operator; for instance
     /// Prometheus.
@@ -232,10 +233,13 @@ impl ReclaimPolicy {
     }
 }
 
-/// Keys of zoo.cfg that the operator writes itself or that would contradict what it writes.
-pub const OPERATOR_OWNED_KEYS: [&str; 18] = [
+/// Keys of zoo.cfg that the operator writes itself, that would contradict what it writes, or that would hide the
+/// server from the operator and the probes.
+pub const OPERATOR_OWNED_KEYS: [&str; 20] = [
     "4lw.commands.whitelist",
+    "admin.commandURL",
     "admin.enableServer",
+    "admin.idleTimeout",
     "admin.serverAddress",
     "admin.serverPort",
     "clientPort",
@@ -293,6 +297,12 @@ fn affinity(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "properties": { "nodeAffinity": free, "podAffinity": free, "podAntiAffinity": free },
     })
+}
+
+fn client_peers(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = network_peers(generator);
+    schema.insert("minItems".to_owned(), json!(1));
+    schema
 }
 
 /// Peers as in a NetworkPolicy, checked by the API server when the policy is applied.

@@ -16,7 +16,7 @@ pub struct ZookeeperEnsembleStatus {
     /// that the rest of the status may be wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_look_time: Option<Time>,
-    /// One word for people: Forming, Serving, Restarting, Paused, Degraded, Blocked, Electing, Unavailable, Unknown or Invalid.
+    /// One word for people: Forming, Serving, Restarting, Paused, Degraded, Blocked, Electing, Unavailable, Unknown, Deleting or Invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Members that the ensemble should have.
@@ -31,6 +31,9 @@ pub struct ZookeeperEnsembleStatus {
     /// Epoch of the leader: the high 32 bits of its zxid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// Highest epoch in which a leader was seen. An ensemble that serves in a lower one has begun a new history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub highest_epoch: Option<i64>,
     /// Image that the pods get, whether the spec names it or the operator chose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

@@ -1,12 +1,15 @@
 //! Carries out a step: takes away one pod, exactly the one that was looked at, or says which revision a pod gets
 //! that is created now.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::ReconcileError;
@@ -25,6 +28,8 @@ pub(super) enum Outcome {
     Changed,
     /// The disruption budget lets no pod go at present.
     Refused,
+    /// Several disruption budgets select the pod, and Kubernetes evicts none of which that is so.
+    Contested,
     /// The pod has changed since it was observed, so it was left alone.
     Superseded,
 }
@@ -112,11 +117,43 @@ async fn take_away(
         }
         // The budget is used up, or its controller has not counted the pod that came back last.
         Err(kube::Error::Api(status)) if status.code == TOO_MANY_REQUESTS => Ok(Outcome::Refused),
+        Err(kube::Error::Api(status)) if status.message.contains(SEVERAL_BUDGETS) => {
+            Ok(Outcome::Contested)
+        }
         Err(source) => Err(ReconcileError::Act {
             pod: target.name.clone(),
             source: Box::new(source),
         }),
     }
+}
+
+/// Names of the disruption budgets besides the ensemble's own that select pods with these labels. Not to know them
+/// must not stop the look.
+pub(super) async fn other_budgets(
+    client: &Client,
+    ensemble: &ValidatedEnsemble,
+    labels: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let budgets = match api.list(&ListParams::default()).await {
+        Ok(budgets) => budgets.items,
+        Err(error) => {
+            tracing::debug!(ensemble = %ensemble.name, %error, "PodDisruptionBudgets not read");
+            return Vec::new();
+        }
+    };
+    let selects = |budget: &PodDisruptionBudget| {
+        let spec = budget.spec.as_ref();
+        let selector = spec.and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|selector| {
+            let mut wanted = selector.match_labels.iter().flatten();
+            wanted.all(|(key, value)| labels.get(key) == Some(value))
+        })
+    };
+    let others = budgets
+        .iter()
+        .filter(|budget| budget.name_any() != ensemble.name && selects(budget));
+    others.map(ResourceExt::name_any).collect()
 }
 
 /// `kube` has this request, too, but spells the field with the preconditions so that Kubernetes ignores it.
@@ -137,6 +174,8 @@ async fn evict(
     done.map(|_| ())
 }
 
+/// How the API server refuses to evict a pod that several budgets select.
+const SEVERAL_BUDGETS: &str = "more than one PodDisruptionBudget";
 const CONFLICT: u16 = 409;
 const NOT_FOUND: u16 = 404;
 const TOO_MANY_REQUESTS: u16 = 429;

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use crate::status::DELETING;
 use crate::validated::ValidationError;
 
 /// Why a reconcile ended early.
@@ -33,6 +34,18 @@ pub enum ReconcileError {
     /// Objects of a deleted ensemble of the same name have not been removed yet.
     #[error("waiting until the objects of the deleted ensemble of this name are removed: {0}")]
     FormerEnsemble(String),
+    /// The ensemble is being deleted, and finalizers keep it.
+    #[error(
+        "the ensemble is being deleted, so nothing is applied; its finalizers keep it: {finalizers}{what_to_do}"
+    )]
+    Deleting {
+        /// Their names.
+        finalizers: String,
+        /// It was to be gone a while ago.
+        is_stuck: bool,
+        /// What people can do, or nothing.
+        what_to_do: &'static str,
+    },
     /// The API server refused or did not take an object of the ensemble.
     #[error("applying the {kind}")]
     Apply {
@@ -92,6 +105,7 @@ impl ReconcileError {
             Self::NameTaken { .. } => "NameTaken",
             Self::VolumesUnfit(_) => "VolumesUnfit",
             Self::FormerEnsemble(_) => "FormerEnsemble",
+            Self::Deleting { .. } => DELETING,
             Self::Apply { .. } => "ApplyFailed",
             Self::Observe { .. } => "ObserveFailed",
             Self::Act { .. } => "RestartFailed",
@@ -108,9 +122,25 @@ impl ReconcileError {
         matches!(self, Self::Undecodable(_) | Self::Invalid(_))
     }
 
+    /// The look ended before the members were seen.
+    pub fn saw_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch(_) | Self::Observe { .. } | Self::Deadline(_)
+        )
+    }
+
     /// It passes by itself within seconds, so nobody needs to be warned.
     pub fn passes_by_itself(&self) -> bool {
-        matches!(self, Self::FormerEnsemble(_)) || self.namespace_terminates()
+        let is_brief = matches!(
+            self,
+            Self::FormerEnsemble(_)
+                | Self::Deleting {
+                    is_stuck: false,
+                    ..
+                }
+        );
+        is_brief || self.namespace_terminates()
     }
 
     /// The namespace is being deleted, so that nothing can be made in it; the ensemble goes soon as well.
@@ -125,6 +155,7 @@ impl ReconcileError {
             | Self::NameTaken { .. }
             | Self::VolumesUnfit(_)
             | Self::FormerEnsemble(_)
+            | Self::Deleting { .. }
             | Self::OldDefinition(_)
             | Self::Deadline(_) => None,
             Self::Fetch(source)

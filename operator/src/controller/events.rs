@@ -10,9 +10,9 @@ use zk_operator_api::{ConditionType, ZookeeperEnsembleStatus};
 
 use super::ReconcileError;
 use super::error::is_namespace_terminating;
-use crate::ensemble::{Observation, Step, WaitReason};
+use crate::ensemble::{OUT_OF_SERVICE, Observation, Step, WaitReason};
 use crate::resources::MANAGED_BY_VALUE;
-use crate::status;
+use crate::status::{self, EPOCH_FELL, FOREIGN_FIELDS};
 
 /// Writes Events about ensembles. Each is an object of its own: merging them into series, as the recorder of
 /// `kube` does by reason, would lose which pod an Event spoke of.
@@ -47,7 +47,9 @@ impl Announcer {
             let is_grave = matches!(
                 step,
                 Step::Wait {
-                    why: WaitReason::MemberParted(_) | WaitReason::TriedBefore,
+                    why: WaitReason::MemberParted(_)
+                        | WaitReason::TriedBefore
+                        | WaitReason::SeveralBudgets { .. },
                 }
             );
             let hurts = is_grave || status::problem_of_awaited(step, observation).is_some();
@@ -89,6 +91,37 @@ impl Announcer {
         }
     }
 
+    /// Announces each member that keeps itself out of the ensemble, when that begins. What the step waits for has
+    /// been announced with it.
+    pub(super) async fn out_of_service(
+        &self,
+        ensemble: &ObjectReference,
+        previous: Option<&ZookeeperEnsembleStatus>,
+        step: Option<&Step>,
+        observation: &Observation,
+    ) {
+        let members = observation.members.iter();
+        for member in members.filter(|member| member.is_out_of_service()) {
+            let is_known = previous.is_some_and(|status| {
+                let mut rows = status.members.iter();
+                rows.any(|row| {
+                    let problem = row.problem.as_deref().unwrap_or_default();
+                    row.name == member.name && problem.starts_with(OUT_OF_SERVICE)
+                })
+            });
+            let is_told = matches!(
+                step,
+                Some(Step::Wait { why: WaitReason::MemberOutOfService(name) }) if *name == member.name
+            );
+            if !is_known && !is_told {
+                let problem = member.problem.as_deref().unwrap_or_default();
+                let note = format!("{}: {problem}", member.name);
+                self.publish(ensemble, WARNING, "Look", "MemberOutOfService", &note)
+                    .await;
+            }
+        }
+    }
+
     /// Announces that all pods are to be different although the spec is as it was.
     pub(super) async fn other_pods(&self, ensemble: &ObjectReference, before: &str, now: &str) {
         let image = if before == now {
@@ -101,6 +134,23 @@ impl Announcer {
         );
         self.publish(ensemble, NORMAL, "Apply", "PodTemplateChanged", &message)
             .await;
+    }
+
+    /// Announces fields that somebody else has put into an object, when they come.
+    pub(super) async fn foreign(
+        &self,
+        ensemble: &ObjectReference,
+        previous: Option<&ZookeeperEnsembleStatus>,
+        status: &ZookeeperEnsembleStatus,
+    ) {
+        let kind = ConditionType::Reconciled;
+        let Some(now) = status::find(&status.conditions, kind) else {
+            return;
+        };
+        if now.reason == FOREIGN_FIELDS && is_news(previous, kind, &now.reason, &now.message) {
+            self.publish(ensemble, WARNING, "Apply", &now.reason, &now.message)
+                .await;
+        }
     }
 
     /// Announces that the ensemble is no longer available to clients, or is again.
@@ -116,7 +166,9 @@ impl Announcer {
         let (Some(before), Some(now)) = (previous.and_then(known), known(status)) else {
             return;
         };
+        let has_fallen = now.reason == EPOCH_FELL && before.reason != EPOCH_FELL;
         let type_ = match (before.status.as_str(), now.status.as_str()) {
+            _ if has_fallen => WARNING,
             ("True", "True") => return,
             ("True", _) => WARNING,
             (_, "True") => NORMAL,

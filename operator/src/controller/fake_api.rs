@@ -15,7 +15,7 @@ use super::{Context, ReconcileError, reconcile};
 use crate::ensemble::{Answer, Role, Zxid};
 use crate::looks::Looks;
 use crate::metrics::Metrics;
-use crate::quorum_client::{AskError, QuorumAdmin};
+use crate::quorum_client::{AskError, QuorumAdmin, Report};
 use crate::testing::sample;
 
 /// In place of an error code: the request is never answered.
@@ -66,6 +66,8 @@ pub(super) struct FakeApi {
     pub(super) looks: Looks,
     /// Events about the StatefulSet.
     pub(super) events: Arc<Mutex<Vec<Value>>>,
+    /// By ordinal, what servers say instead of serving.
+    pub(super) says: Arc<Mutex<BTreeMap<i32, Says>>>,
 }
 
 impl FakeApi {
@@ -79,6 +81,7 @@ impl FakeApi {
             seen: Arc::default(),
             looks: Looks::new(Instant::now()),
             events: Arc::default(),
+            says: Arc::default(),
         };
         *api.ensemble.lock().unwrap() = serde_json::to_value(sample("zk", 3)).unwrap();
         *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-old")).collect();
@@ -172,7 +175,10 @@ impl FakeApi {
 
     fn stored(&self, seen: &Seen, body: Value) -> (u16, Value) {
         match (seen.verb, seen.kind.as_str()) {
-            ("list", kind @ ("/configmaps" | "/persistentvolumeclaims")) => {
+            (
+                "list",
+                kind @ ("/configmaps" | "/persistentvolumeclaims" | "policy/poddisruptionbudgets"),
+            ) => {
                 let objects = self.objects.lock().unwrap();
                 let found = objects.iter().filter(|(key, _)| key.starts_with(kind));
                 // No test has labels of others.
@@ -398,7 +404,7 @@ impl FakeApi {
     pub(super) async fn reconcile_by(&self, default_image: &str) -> Result<Action, ReconcileError> {
         let context = Context::new(
             self.client(),
-            FakeAdmin,
+            FakeAdmin(self.says.lock().unwrap().clone()),
             default_image.to_owned(),
             Metrics::new(),
             self.looks.clone(),
@@ -472,18 +478,56 @@ pub(super) fn pod(ordinal: u8, revision: &str) -> Value {
     })
 }
 
-/// The server at 10.0.0.2 leads.
-struct FakeAdmin;
+/// The server at 10.0.0.2 leads, and each says what it was told to say instead.
+struct FakeAdmin(BTreeMap<i32, Says>);
+
+/// What a server says instead of serving.
+#[derive(Clone, Debug)]
+pub(super) enum Says {
+    /// It keeps itself out of the ensemble, for this reason.
+    OutOfService(&'static str),
+    /// It does not reach this server.
+    Unreachable(&'static str),
+    /// Its port answers with this status code.
+    Status(u16),
+}
 
 impl QuorumAdmin for FakeAdmin {
-    async fn ask(&self, server: SocketAddr) -> Result<Answer, AskError> {
+    async fn ask(&self, server: SocketAddr) -> Result<Report, AskError> {
         assert_eq!(server.port(), 8080);
-        let leads = server.ip().to_string() == "10.0.0.2";
-        Ok(Answer {
+        let ip = server.ip().to_string();
+        let ordinal: i32 = ip.rsplit('.').next().unwrap().parse().unwrap();
+        let leads = ordinal == 2;
+        let serving = Report::from(Answer {
             role: if leads { Role::Leader } else { Role::Follower },
             zxid: Zxid::new(1, 5),
             synced_followers: leads.then_some(2),
             digest_mismatches: 0,
-        })
+            out_of_service: false,
+        });
+        let looking = Answer {
+            role: Role::Looking,
+            zxid: Zxid::default(),
+            ..serving.answer
+        };
+        match self.0.get(&ordinal) {
+            None => Ok(serving),
+            Some(Says::OutOfService(problem)) => Ok(Report {
+                answer: Answer {
+                    out_of_service: true,
+                    ..looking
+                },
+                problem: Some((*problem).to_owned()),
+                unreachable: Vec::new(),
+            }),
+            Some(Says::Unreachable(server)) => Ok(Report {
+                unreachable: vec![(*server).to_owned()],
+                ..Report::from(looking)
+            }),
+            Some(Says::Status(status)) => Err(AskError::Refused {
+                path: "/commands/server_stats",
+                status: *status,
+            }),
+        }
     }
 }

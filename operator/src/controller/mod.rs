@@ -9,6 +9,7 @@ mod error_policy;
 mod events;
 #[cfg(test)]
 mod fake_api;
+mod foreign;
 mod objects;
 mod observe;
 mod ownership;

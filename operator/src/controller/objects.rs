@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::ownership::{Ownership, is_controlled_by, ownership};
-use super::{ReconcileError, claims};
+use super::{ReconcileError, claims, foreign};
 use crate::resources::{MANAGED_BY_VALUE, ON_DELETE, Resources, object_selector};
 use crate::validated::ValidatedEnsemble;
 
@@ -130,6 +130,8 @@ pub(super) struct Applied {
     pub(super) stateful_set_generation: i64,
     /// The StatefulSet was there and has got another pod template.
     pub(super) has_new_template: bool,
+    /// What somebody else has put into the objects.
+    pub(super) foreign: Vec<String>,
 }
 
 /// Applies all of `wanted`, or nothing if one of the names is taken or one object would be refused.
@@ -158,6 +160,7 @@ pub(super) async fn apply(
     let mut applied = Applied {
         stateful_set_generation: 0,
         has_new_template: false,
+        foreign: Vec::new(),
     };
     for ((object, found), tried) in wanted.iter().zip(&found).zip(tried) {
         let has_new_template =
@@ -169,11 +172,11 @@ pub(super) async fn apply(
             let body = object.final_request(found.as_ref(), &tried);
             object.patch(&api, body, &field_manager()).await?
         };
+        let foreign = foreign::fields(object.kind, &object.name, &stored);
+        applied.foreign.extend(foreign);
         if object.is_stateful_set() {
-            applied = Applied {
-                stateful_set_generation: stored.metadata.generation.unwrap_or_default(),
-                has_new_template,
-            };
+            applied.stateful_set_generation = stored.metadata.generation.unwrap_or_default();
+            applied.has_new_template = has_new_template;
         }
     }
     Ok(applied)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -16,13 +16,15 @@ use super::ReconcileError;
 use super::claim_risk::{Whose, claim_risk, runs_since};
 use super::claims::{self, Claim};
 use super::ownership::is_controlled_by;
-use super::pod_facts::pod_facts;
-use super::problem::problem;
+use super::pod_facts::{not_ready_for, pod_facts};
+use super::problem::{UNSCHEDULABLE, problem};
 use super::silence::Silence;
-use crate::ensemble::{Answer, Member, Observation, Recreation, Release, StatefulSetFacts};
+use crate::ensemble::{
+    Answer, Member, OUT_OF_SERVICE, Observation, Recreation, Release, StatefulSetFacts,
+};
 use crate::quorum_client::QuorumAdmin;
 use crate::resources::{
-    ADMIN_PORT, ON_DELETE, RELEASED_ANNOTATION, member_of_pod, pod_name, pod_selector,
+    ADMIN_PORT, ON_DELETE, RELEASED_ANNOTATION, claim_name, member_of_pod, pod_name, pod_selector,
 };
 
 /// What is looked at. It is known also of an ensemble whose spec cannot be understood.
@@ -61,9 +63,9 @@ pub(super) async fn observe<A: QuorumAdmin>(
         .and_then(|set| set.spec.as_ref()?.replicas)
         .unwrap_or(0);
     let replicas = ensemble.replicas.unwrap_or(in_set);
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let pods_api: Api<Pod> = Api::namespaced(client.clone(), &ensemble.namespace);
     let selected = ListParams::default().labels(&pod_selector(&ensemble.name));
-    let pods = pods
+    let pods = pods_api
         .list(&selected)
         .await
         .map_err(|source| failed("pods", source))?
@@ -82,25 +84,33 @@ pub(super) async fn observe<A: QuorumAdmin>(
     let members = (0..replicas).map(|ordinal| {
         let pod = pod_of(ordinal);
         async move {
+            let name = pod_name(&ensemble.name, ordinal);
+            let asked = match pod.and_then(admin_address) {
+                Some(address) => ask(admin, address, &ensemble.name).await,
+                None => Asked::default(),
+            };
+            let claim = claim_name(&ensemble.name, ordinal);
             Member {
-                name: pod_name(&ensemble.name, ordinal),
-                ordinal,
                 pod: pod.map(|pod| pod_facts(pod, now)),
-                answer: match pod.and_then(admin_address) {
-                    Some(address) => ask(admin, address, &ensemble.name).await,
-                    None => None,
-                },
+                answer: asked.answer,
                 unheard: false,
-                problem: pod.and_then(|pod| problem(pod, now)),
+                problem: pod.and_then(|pod| {
+                    let said = asked.problem(pod, &claim, now);
+                    said.or_else(|| problem(pod, now))
+                }),
                 claim_risk: None,
+                name,
+                ordinal,
             }
         }
     });
     let mut members = future::join_all(members).await;
     if let Some(uid) = set_uid.filter(|_| members.iter().any(|member| member.pod.is_none())) {
-        let events = events_about(client, ensemble, uid).await;
-        let absent = members.iter_mut().filter(|member| member.pod.is_none());
-        absent.for_each(|member| member.problem = why_no_pod(&events, &member.name, now));
+        let events = events_about(client, ensemble, "StatefulSet", &ensemble.name, uid).await;
+        for member in members.iter_mut().filter(|member| member.pod.is_none()) {
+            let stray = stray_pod(&pods_api, ensemble, &member.name).await;
+            member.problem = stray.or_else(|| why_no_pod(&events, &member.name, now));
+        }
     }
     let asked = Instant::now();
     for member in &mut members {
@@ -114,6 +124,12 @@ pub(super) async fn observe<A: QuorumAdmin>(
         let claim = claims.iter().find(|(of, _)| *of == member.ordinal);
         let claim = claim.map(|(_, claim)| claim);
         member.claim_risk = claim_risk(whose, claim, pod_of(member.ordinal));
+        if let (Some(problem), Some(claim)) = (&mut member.problem, claim)
+            && problem.starts_with(UNSCHEDULABLE)
+            && let Some(cause) = why_unbound(client, ensemble, claim).await
+        {
+            *problem = format!("{problem}; {cause}");
+        }
     }
     let observation = Observation {
         age: started.elapsed(),
@@ -126,11 +142,16 @@ pub(super) async fn observe<A: QuorumAdmin>(
     })
 }
 
-/// Events about this very StatefulSet. Not to know them must not stop the look.
-async fn events_about(client: &Client, ensemble: &Subject, set_uid: &str) -> Vec<Event> {
+/// Events about this very object. Not to know them must not stop the look.
+async fn events_about(
+    client: &Client,
+    ensemble: &Subject,
+    kind: &str,
+    name: &str,
+    uid: &str,
+) -> Vec<Event> {
     let api: Api<Event> = Api::namespaced(client.clone(), &ensemble.namespace);
-    let name = &ensemble.name;
-    let fields = format!("regarding.kind=StatefulSet,regarding.name={name}");
+    let fields = format!("regarding.kind={kind},regarding.name={name}");
     let params = ListParams::default().fields(&fields).limit(EVENTS_MAX);
     let mut events = match api.list(&params).await {
         Ok(events) => events.items,
@@ -141,9 +162,63 @@ async fn events_about(client: &Client, ensemble: &Subject, set_uid: &str) -> Vec
     };
     events.retain(|event| {
         let regarding = event.regarding.as_ref();
-        regarding.and_then(|object| object.uid.as_deref()) == Some(set_uid)
+        regarding.and_then(|object| object.uid.as_deref()) == Some(uid)
     });
     events
+}
+
+/// Why this claim has no volume, such as a storage class that does not exist, which Kubernetes tells in Events only.
+async fn why_unbound(
+    client: &Client,
+    ensemble: &Subject,
+    claim: &PersistentVolumeClaim,
+) -> Option<String> {
+    let status = claim.status.as_ref()?;
+    if status.phase.as_deref() != Some("Pending") {
+        return None;
+    }
+    let (name, uid) = (claim.name_any(), claim.metadata.uid.as_deref()?);
+    let events = events_about(client, ensemble, "PersistentVolumeClaim", &name, uid).await;
+    let warnings = events
+        .iter()
+        .filter(|event| event.type_.as_deref() == Some("Warning"));
+    let newest = warnings.max_by_key(|event| last_seen(event))?;
+    Some(format!("its claim {name}: {}", newest.note.as_deref()?))
+}
+
+/// What is wrong with a pod that has a member's name and is none, as after its labels were changed by hand. Not to
+/// know must not stop the look.
+async fn stray_pod(pods: &Api<Pod>, ensemble: &Subject, name: &str) -> Option<String> {
+    let params = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = match pods.list(&params).await {
+        Ok(found) => found.items,
+        Err(error) => {
+            tracing::debug!(ensemble = ensemble.name, %error, "pod not read");
+            return None;
+        }
+    };
+    let pod = found
+        .into_iter()
+        .find(|pod| pod.name_any() == name && pod.metadata.deletion_timestamp.is_none())?;
+    let selector = pod_selector(&ensemble.name);
+    let missing: Vec<&str> = selector
+        .split(',')
+        .filter(|term| {
+            let label = term.split_once('=');
+            label.is_some_and(|(key, value)| pod.labels().get(key).is_none_or(|is| is != value))
+        })
+        .collect();
+    let namespace = &ensemble.namespace;
+    Some(if missing.is_empty() {
+        format!(
+            "a pod {name} is there, but the StatefulSet does not own it: delete it, and the member's own pod is made"
+        )
+    } else {
+        let labels = missing.join(" ");
+        format!(
+            "a pod {name} is there, but without the label {labels} it is no member: kubectl label pod {name} -n {namespace} {labels} --overwrite"
+        )
+    })
 }
 
 /// Why the StatefulSet controller cannot make this pod, such as a quota, which it tells in Events only. What kept it
@@ -197,12 +272,59 @@ fn admin_address(pod: &Pod) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, ADMIN_PORT))
 }
 
-async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> Option<Answer> {
+/// What came of asking one server.
+#[derive(Default)]
+struct Asked {
+    answer: Option<Answer>,
+    /// The server's own words, or what is wrong with its answer.
+    said: Option<Said>,
+}
+
+enum Said {
+    /// It keeps itself out of the ensemble, for this reason.
+    OutOfService(String),
+    /// It serves nobody and does not reach these servers.
+    Unreachable(Vec<String>),
+    /// It answers something that the operator cannot use.
+    Unusable(String),
+}
+
+impl Asked {
+    /// In one line for people, and newer than how a former server of the pod ended. A server that has just started
+    /// reaches nobody yet, which is no problem, and of a pod that is going nothing is expected.
+    fn problem(&self, pod: &Pod, claim: &str, now: Timestamp) -> Option<String> {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        match self.said.as_ref()? {
+            Said::OutOfService(problem) => Some(format!(
+                "{OUT_OF_SERVICE}: do not delete {claim}, it may hold the only copy of the data (docs/operator.md, \"A member that keeps itself out\"). The server says: {problem}"
+            )),
+            Said::Unreachable(servers) => (not_ready_for(pod, now)? > UNREACHABLE_AFTER)
+                .then(|| format!("its server does not reach {}", servers.join(", "))),
+            Said::Unusable(text) => Some(text.clone()),
+        }
+    }
+}
+
+async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> Asked {
     match admin.ask(address).await {
-        Ok(answer) => Some(answer),
+        Ok(report) => Asked {
+            answer: Some(report.answer),
+            said: match (report.problem, report.unreachable) {
+                (Some(problem), _) => Some(Said::OutOfService(problem)),
+                (None, servers) if servers.is_empty() => None,
+                (None, servers) => Some(Said::Unreachable(servers)),
+            },
+        },
         Err(error) => {
             tracing::debug!(ensemble, remote = %address, %error, "no answer");
-            None
+            Asked {
+                answer: None,
+                said: error.answers().then(|| {
+                    Said::Unusable(format!("{error}, so the operator cannot see its role"))
+                }),
+            }
         }
     }
 }
@@ -256,6 +378,8 @@ fn released(set: &StatefulSet, update_revision: &str, now: Timestamp) -> Option<
     (revision == update_revision).then_some(Release { ago, generation })
 }
 
+/// A server that has run for less may not have reached the others yet.
+const UNREACHABLE_AFTER: SignedDuration = SignedDuration::from_secs(30);
 const FAILED_CREATE: &str = "FailedCreate";
 const SUCCESSFUL_CREATE: &str = "SuccessfulCreate";
 /// The StatefulSet controller repeats an Event instead of making many, a few for each member.

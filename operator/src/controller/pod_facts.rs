@@ -60,9 +60,13 @@ fn container_defect(container: &ContainerStatus) -> Option<String> {
 
 /// Runs, but has not been ready for longer than any election takes.
 fn stuck(pod: &Pod, now: Timestamp) -> Option<String> {
+    (not_ready_for(pod, now)? > STUCK_AFTER).then(|| NOT_READY_FOR_LONG.to_owned())
+}
+
+/// For how long the pod has not been ready; absent while it is.
+pub(super) fn not_ready_for(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
     let ready = condition(pod, "Ready").filter(|condition| condition.status == "False")?;
-    let since = ready.last_transition_time.as_ref()?.0;
-    (now.duration_since(since) > STUCK_AFTER).then(|| NOT_READY_FOR_LONG.to_owned())
+    Some(now.duration_since(ready.last_transition_time.as_ref()?.0))
 }
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {

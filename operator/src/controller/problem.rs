@@ -25,10 +25,10 @@ pub(super) fn problem(pod: &Pod, now: Timestamp) -> Option<String> {
     let unschedulable = conditions.iter().find(|condition| {
         condition.type_ == "PodScheduled"
             && condition.status == "False"
-            && condition.reason.as_deref() == Some("Unschedulable")
+            && condition.reason.as_deref() == Some(UNSCHEDULABLE)
     });
     if let Some(condition) = unschedulable {
-        return Some(with_message("Unschedulable", condition.message.as_deref()));
+        return Some(with_message(UNSCHEDULABLE, condition.message.as_deref()));
     }
     let containers = status.container_statuses.as_deref().unwrap_or_default();
     containers.iter().find_map(of_container)
@@ -81,13 +81,30 @@ fn how_it_ended(ended: &ContainerStateTerminated) -> String {
         return "OOMKilled: the server used more memory than its limit".to_owned();
     }
     let code = format!("exit code {}", ended.exit_code);
-    let last_line = ended.message.as_deref().and_then(|message| {
-        let mut lines = message.lines().rev().map(str::trim);
-        lines.find(|line| !line.is_empty())
-    });
-    match last_line {
+    match ended.message.as_deref().and_then(telling_line) {
         Some(line) => format!("{code}: {}", line.replace(CONFIG_DIR, "")),
         None => code,
+    }
+}
+
+/// Of the last lines of a log the one that most likely tells the cause: the last that is an error or a warning, or
+/// that has no level, as the last words of a server that does not start; only without any of them the last one.
+/// The time before it is left out: with it the same cause would be another text after each start.
+fn telling_line(log: &str) -> Option<&str> {
+    let lines = log.lines().rev().map(|line| without_time(line.trim()));
+    let mut lines = lines.filter(|line| !line.is_empty());
+    let is_harmless = |line: &&str| HARMLESS.iter().any(|level| line.starts_with(level));
+    lines
+        .clone()
+        .find(|line| !is_harmless(line))
+        .or_else(|| lines.next())
+}
+
+/// The line without the time that a log line begins with.
+fn without_time(line: &str) -> &str {
+    match line.split_once(char::is_whitespace) {
+        Some((first, rest)) if first.parse::<Timestamp>().is_ok() => rest.trim_start(),
+        Some(_) | None => line,
     }
 }
 
@@ -99,6 +116,10 @@ fn with_message(reason: &str, message: Option<&str>) -> String {
     }
 }
 
+/// With this the problem of a pod begins for which there is no Kubernetes node, or whose claim has no volume.
+pub(super) const UNSCHEDULABLE: &str = "Unschedulable";
+/// Levels of log lines that tell no cause.
+const HARMLESS: [&str; 3] = ["INFO ", "DEBUG ", "TRACE "];
 /// Where the configuration is mounted; people know the file by its name.
 const CONFIG_DIR: &str = "/etc/quorate/";
 
@@ -169,6 +190,30 @@ mod tests {
             assert_eq!(container(state, last.clone(), false).unwrap(), expected);
         }
         assert_eq!(container(json!({ "running": {} }), last, true), None);
+    }
+
+    #[test]
+    fn the_cause_of_an_end_is_the_last_error_or_warning_and_has_no_time() {
+        let told = |log: &str| {
+            let last = json!({ "terminated": { "exitCode": 137, "message": log } });
+            container(crash_loop(), last, false).unwrap()
+        };
+        let serving = "2026-01-01T00:00:02.000001Z  INFO role=Leading serving=true\n";
+        let error = "2026-01-01T00:00:01.123456Z ERROR the disk is full path=/data\n";
+        for log in [
+            format!("{error}{serving}"),
+            format!("{serving}{error}"),
+            error.replace("01.123456Z", "59.5Z"),
+        ] {
+            assert_eq!(
+                told(&log),
+                "exit code 137: ERROR the disk is full path=/data"
+            );
+        }
+        assert_eq!(
+            told(serving),
+            "exit code 137: INFO role=Leading serving=true"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::runtime::controller::Action;
@@ -20,7 +20,7 @@ use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
 use crate::resources;
-use crate::status::{self, Failure};
+use crate::status::{self, Failure, PHASE_UNKNOWN};
 use crate::validated::ValidatedEnsemble;
 
 /// Brings one ensemble a step closer to its spec.
@@ -33,6 +33,10 @@ pub(super) async fn reconcile<A: QuorumAdmin>(
     let result = look
         .await
         .unwrap_or(Err(ReconcileError::Deadline(LOOK_TIMEOUT.as_secs())));
+    if result.as_ref().is_err_and(ReconcileError::saw_nothing) {
+        let key = (cached.namespace().unwrap_or_default(), cached.name_any());
+        context.looks.unseen(&key, PHASE_UNKNOWN);
+    }
     context
         .metrics
         .observe_reconcile(result.is_ok(), started.elapsed());
@@ -70,6 +74,7 @@ async fn look<A: QuorumAdmin>(
         generation,
         status: previous,
         ensemble,
+        deletion,
     } = fetched;
     let (previous, client) = (previous.as_ref(), &context.client);
     let valid = match ensemble {
@@ -78,6 +83,7 @@ async fn look<A: QuorumAdmin>(
             .map_err(ReconcileError::from),
         Err(text) => Err(ReconcileError::Undecodable(text.clone())),
     };
+    admit_absence(fetched, context).await;
     let started = Instant::now();
     let subject = subject(reference, valid.as_ref().ok());
     let seen = match observe::observe(client, &context.admin, &context.silence, &subject).await {
@@ -92,9 +98,10 @@ async fn look<A: QuorumAdmin>(
         }
     };
     let observation = &seen.observation;
-    let outcome = match valid {
-        Ok(valid) => step_once(&valid, fetched, &seen, started, context).await,
-        Err(error) => Err(error),
+    let outcome = match (deletion, valid) {
+        (Some(deletion), _) => Err(deletion.failure(Timestamp::now())),
+        (None, Ok(valid)) => step_once(&valid, fetched, &seen, started, context).await,
+        (None, Err(error)) => Err(error),
     };
     let message = match &outcome {
         Ok(_) => String::new(),
@@ -104,21 +111,52 @@ async fn look<A: QuorumAdmin>(
         }
     };
     let told = match &outcome {
-        Ok((step, _)) => Ok(step),
+        Ok(taken) => Ok(&taken.step),
         Err(error) => Err(failure(error, &message)),
     };
     context
         .announcer
         .claims(reference, previous, told.ok(), observation)
         .await;
-    let status = status::observed(previous, *generation, observation, told, Timestamp::now());
+    context
+        .announcer
+        .out_of_service(reference, previous, told.ok(), observation)
+        .await;
+    let mut status = status::observed(previous, *generation, observation, told, Timestamp::now());
+    if let Ok(taken) = &outcome {
+        status::add_foreign(&mut status, &taken.foreign);
+        context
+            .announcer
+            .foreign(reference, previous, &status)
+            .await;
+    }
     note(context, reference, &status);
     context
         .announcer
         .availability(reference, previous, &status)
         .await;
     tell(fetched, &status, context).await?;
-    outcome.map(|(step, outcome)| requeue(&step, outcome))
+    outcome.map(|taken| requeue(&taken.step, taken.outcome))
+}
+
+/// Says of a status that nobody has kept up to date for long that it is unknown, before a look that may take its time.
+async fn admit_absence<A>(fetched: &Fetched, context: &Context<A>) {
+    let previous = fetched.status.as_ref();
+    let now = Timestamp::now();
+    let Some(last) = previous.and_then(|status| status::outdated_since(status, now)) else {
+        return;
+    };
+    let message =
+        format!("nobody has looked at the ensemble since {last:.0}; the operator is looking now");
+    let failure = Failure {
+        reason: "NotLookedAt",
+        message: &message,
+        spec_is_wrong: false,
+    };
+    let status = status::unseen(previous, fetched.generation, failure, now);
+    if let Err(error) = tell(fetched, &status, context).await {
+        tracing::debug!(ensemble = ?fetched.reference.name, %error, "status not written");
+    }
 }
 
 fn subject(reference: &ObjectReference, valid: Option<&ValidatedEnsemble>) -> Subject {
@@ -145,9 +183,33 @@ struct Fetched {
     status: Option<ZookeeperEnsembleStatus>,
     /// The whole, or why it cannot be read as one.
     ensemble: Result<ZookeeperEnsemble, String>,
+    /// Absent unless it is being deleted.
+    deletion: Option<Deletion>,
 }
 
-/// Reads the ensemble; `None` when it is gone or going.
+/// A deletion that finalizers hold up.
+struct Deletion {
+    since: Timestamp,
+    finalizers: String,
+}
+
+impl Deletion {
+    fn failure(&self, now: Timestamp) -> ReconcileError {
+        let is_stuck = now.duration_since(self.since) > DELETION_MAX;
+        let what_to_do = if is_stuck {
+            ". See to whoever must remove them; the objects of the ensemble go when it goes"
+        } else {
+            ""
+        };
+        ReconcileError::Deleting {
+            finalizers: self.finalizers.clone(),
+            is_stuck,
+            what_to_do,
+        }
+    }
+}
+
+/// Reads the ensemble; `None` when it is gone, or goes and nothing holds it up.
 async fn fetch(client: &Client, cached: &Watched) -> Result<Option<Fetched>, ReconcileError> {
     let failed = |source| ReconcileError::Fetch(Box::new(source));
     let kind = ApiResource::erase::<ZookeeperEnsemble>(&());
@@ -157,9 +219,17 @@ async fn fetch(client: &Client, cached: &Watched) -> Result<Option<Fetched>, Rec
         &kind,
     );
     let stored = api.get_opt(&cached.name_any()).await.map_err(failed)?;
-    let Some(object) = stored.filter(|object| object.metadata.deletion_timestamp.is_none()) else {
+    let is_going = |object: &DynamicObject| {
+        object.metadata.deletion_timestamp.is_some() && object.finalizers().is_empty()
+    };
+    let Some(object) = stored.filter(|object| !is_going(object)) else {
         return Ok(None);
     };
+    let deletion = object.metadata.deletion_timestamp.as_ref();
+    let deletion = deletion.map(|time| Deletion {
+        since: time.0,
+        finalizers: object.finalizers().join(", "),
+    });
     let status = object
         .data
         .get("status")
@@ -175,6 +245,7 @@ async fn fetch(client: &Client, cached: &Watched) -> Result<Option<Fetched>, Rec
         generation,
         status,
         ensemble,
+        deletion,
     }))
 }
 
@@ -230,7 +301,7 @@ async fn step_once<A: QuorumAdmin>(
     seen: &observe::Seen,
     started: Instant,
     context: &Context<A>,
-) -> Result<(Step, Outcome), ReconcileError> {
+) -> Result<Taken, ReconcileError> {
     let observation = &seen.observation;
     let client = &context.client;
     let resources = resources::build(ensemble);
@@ -258,7 +329,23 @@ async fn step_once<A: QuorumAdmin>(
     log(ensemble, &step, &observation);
     context.metrics.count_step(step.name());
     let outcome = act::act(client, ensemble, observation.stateful_set.as_ref(), &step).await?;
-    let step = told(step, outcome);
+    let step = match outcome {
+        Outcome::Contested => {
+            let template = resources
+                .stateful_set
+                .spec
+                .as_ref()
+                .map(|spec| &spec.template);
+            let labels = template.and_then(|template| template.metadata.as_ref()?.labels.clone());
+            let others = act::other_budgets(client, ensemble, &labels.unwrap_or_default()).await;
+            contested(step, others)
+        }
+        Outcome::Idle
+        | Outcome::Restarting
+        | Outcome::Changed
+        | Outcome::Refused
+        | Outcome::Superseded => told(step, outcome),
+    };
     context
         .announcer
         .step(
@@ -271,7 +358,33 @@ async fn step_once<A: QuorumAdmin>(
     if step == Step::Done {
         objects::collect_config_maps(client, ensemble, &resources.config_map).await?;
     }
-    Ok((step, outcome))
+    Ok(Taken {
+        step,
+        outcome,
+        foreign: applied.foreign,
+    })
+}
+
+/// The step of one look, and what came of it.
+struct Taken {
+    /// As people are told of it.
+    step: Step,
+    outcome: Outcome,
+    /// What somebody else has put into the objects.
+    foreign: Vec<String>,
+}
+
+/// The step as people are told of it: a restart that the API server will never allow.
+fn contested(step: Step, others: Vec<String>) -> Step {
+    match step {
+        Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => Step::Wait {
+            why: WaitReason::SeveralBudgets {
+                pod: target.name,
+                others,
+            },
+        },
+        Step::Done | Step::Wait { .. } | Step::Release { .. } | Step::Protect => step,
+    }
 }
 
 /// The step as people are told of it: a restart that was refused is something that is waited for.
@@ -416,6 +529,8 @@ fn requeue(step: &Step, outcome: Outcome) -> Action {
 const UNKNOWN_TO_DEFINITION: &str = "field not declared in schema";
 /// Time for a whole look. Each request in it has less; this is for a server that answers each of them slowly.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(40);
+/// Kubernetes' own finalizers are gone sooner.
+const DELETION_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// A pod changed between look and act, or the next step is prepared.
 const LOOK_AGAIN_SOON: Duration = Duration::from_millis(200);
 /// Something is awaited that may cause no watch event, such as a follower catching up.

@@ -64,6 +64,7 @@ mod tests {
                 zxid: Zxid::default(),
                 synced_followers: None,
                 digest_mismatches: 0,
+                out_of_service: false,
             }),
             unheard: false,
             problem: None,

@@ -8,8 +8,8 @@ pub mod rollout;
 mod zxid;
 
 pub use observation::{
-    Answer, ClaimRisk, Member, NOT_READY_FOR_LONG, Observation, PodFacts, Recreation, Release,
-    Role, STUCK_TERMINATING, StatefulSetFacts,
+    Answer, ClaimRisk, Member, NOT_READY_FOR_LONG, OUT_OF_SERVICE, Observation, PodFacts,
+    Recreation, Release, Role, STUCK_TERMINATING, StatefulSetFacts,
 };
 pub use plan::{Desired, RestartReason, Step, Target, UNHEARD_CAUSE, WaitReason, next_step};
 pub use zxid::{ParseZxidError, Zxid};

@@ -67,7 +67,8 @@ pub struct Member {
     /// Its pod has been ready for so long without an answer that the operator must be cut off from it: a pod on a
     /// Kubernetes node that is gone stops being ready within a minute. Never set together with an answer.
     pub unheard: bool,
-    /// Why it does not serve, in one line for people, as far as Kubernetes tells. The planner does not look at it.
+    /// Why it does not serve or cannot be asked, in one line for people, as far as its server or Kubernetes tells.
+    /// The planner does not look at it.
     pub problem: Option<String>,
     /// Why the volume of its pod would not come back with the next pod; absent when it would.
     pub claim_risk: Option<ClaimRisk>,
@@ -110,6 +111,9 @@ pub struct Answer {
     pub synced_followers: Option<usize>,
     /// Transactions after which its tree differed from the leader's, since it started.
     pub digest_mismatches: u64,
+    /// It runs, and keeps itself out of the ensemble for a reason that it names, such as a history that is not that
+    /// of the majority. Only ever set together with [`Role::Looking`].
+    pub out_of_service: bool,
 }
 
 /// Role of a server that answers.
@@ -163,6 +167,11 @@ impl Member {
             .is_some_and(|answer| answer.digest_mismatches > 0)
     }
 
+    /// The server keeps itself out of the ensemble, and its volume may hold data that the others do not have.
+    pub fn is_out_of_service(&self) -> bool {
+        self.answer.is_some_and(|answer| answer.out_of_service)
+    }
+
     /// The server counts itself part of a quorum, whatever Kubernetes thinks of its pod.
     pub fn has_serving_role(&self) -> bool {
         self.answer
@@ -187,5 +196,7 @@ impl Member {
 
 /// Defect of a pod that is still there long after it was to be gone.
 pub const STUCK_TERMINATING: &str = "StuckTerminating";
+/// With this the problem of a member begins that keeps itself out of the ensemble.
+pub const OUT_OF_SERVICE: &str = "OutOfService";
 /// Defect of a pod that runs, but has not been ready for longer than any election takes.
 pub const NOT_READY_FOR_LONG: &str = "NotReadyForLong";

@@ -92,6 +92,8 @@ pub enum WaitReason {
     MemberNotServing(String),
     /// The tree of this member differs from the leader's.
     MemberParted(String),
+    /// This member keeps itself out of the ensemble, and may hold data that the others do not have.
+    MemberOutOfService(String),
     /// A member on an old revision does not serve, and without it there may be no majority.
     OutdatedMemberNotServing(String),
     /// The operator is cut off from these members, whose pods are ready.
@@ -104,6 +106,13 @@ pub enum WaitReason {
     Paused(String),
     /// The disruption budget does not let this pod go at present.
     EvictionRefused(String),
+    /// Several disruption budgets select this pod, so that it is never evicted.
+    SeveralBudgets {
+        /// The pod.
+        pod: String,
+        /// Names of the budgets besides the ensemble's own.
+        others: Vec<String>,
+    },
     /// The volume of this member would not come back with its next pod.
     ClaimAtRisk(String),
     /// Nobody leads.
@@ -266,12 +275,14 @@ impl WaitReason {
             Self::MemberAbsent(_) => "MemberAbsent",
             Self::MemberNotServing(_) => "MemberNotServing",
             Self::MemberParted(_) => "MemberParted",
+            Self::MemberOutOfService(_) => "MemberOutOfService",
             Self::OutdatedMemberNotServing(_) => "OutdatedMemberNotServing",
             Self::MembersUnheard(_) => "MembersUnheard",
             Self::RevisionNotRecorded => "RevisionNotRecorded",
             Self::TriedBefore => "TriedBefore",
             Self::Paused(_) => "Paused",
             Self::EvictionRefused(_) => "EvictionRefused",
+            Self::SeveralBudgets { .. } => "SeveralBudgets",
             Self::ClaimAtRisk(_) => "ClaimAtRisk",
             Self::NoLeader => "NoLeader",
             Self::SeveralLeaders => "SeveralLeaders",
@@ -287,6 +298,7 @@ impl WaitReason {
             Self::MemberAbsent(name)
             | Self::MemberNotServing(name)
             | Self::MemberParted(name)
+            | Self::MemberOutOfService(name)
             | Self::OutdatedMemberNotServing(name)
             | Self::ClaimAtRisk(name) => Some(name),
             Self::StaleObservation(_)
@@ -296,6 +308,7 @@ impl WaitReason {
             | Self::TriedBefore
             | Self::Paused(_)
             | Self::EvictionRefused(_)
+            | Self::SeveralBudgets { .. }
             | Self::NoLeader
             | Self::SeveralLeaders
             | Self::OthersNotInStep { .. } => None,
@@ -322,6 +335,9 @@ impl fmt::Display for WaitReason {
                 f,
                 "the tree of {name} differs from the leader's, so that its clients read something else; see docs/operator.md"
             ),
+            Self::MemberOutOfService(name) => {
+                write!(f, "{name} keeps itself out of the ensemble")
+            }
             Self::OutdatedMemberNotServing(name) => {
                 write!(
                     f,
@@ -330,7 +346,7 @@ impl fmt::Display for WaitReason {
             }
             Self::MembersUnheard(names) => write!(
                 f,
-                "{} ready, but no answer comes from the admin port: {UNHEARD_CAUSE}",
+                "{} ready, but the operator gets no answer from the admin port",
                 are(names)
             ),
             Self::RevisionNotRecorded => f.write_str(
@@ -338,7 +354,7 @@ impl fmt::Display for WaitReason {
             ),
             Self::TriedBefore => write!(
                 f,
-                "a pod was to get the update revision, but there is none: it could not be created, or was lost again; the next attempt is made {} s after the last, or at once when the spec changes",
+                "a pod was to get the update revision, but there is none: the one before it was not let go, it could not be created, or it was lost again; the next attempt is made {} s after the last, or at once when the spec changes",
                 rollout::RETRY_AFTER.as_secs()
             ),
             Self::Paused(next) => write!(
@@ -348,6 +364,15 @@ impl fmt::Display for WaitReason {
             Self::EvictionRefused(next) => write!(
                 f,
                 "the PodDisruptionBudget does not let {next} go: it counts another member as away, or has not counted one that came back"
+            ),
+            Self::SeveralBudgets { pod, others } => write!(
+                f,
+                "Kubernetes evicts no pod that several PodDisruptionBudgets select, and {pod} is selected by {} besides the ensemble's own: delete what is there besides it, or change its selector",
+                if others.is_empty() {
+                    "another".to_owned()
+                } else {
+                    others.join(", ")
+                }
             ),
             Self::ClaimAtRisk(name) => write!(
                 f,

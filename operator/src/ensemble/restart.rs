@@ -73,6 +73,8 @@ fn among_present(
         if blocked || health::has_serving_majority(observation) {
             return wait(if member.has_parted() {
                 WaitReason::MemberParted(member.name.clone())
+            } else if member.is_out_of_service() {
+                WaitReason::MemberOutOfService(member.name.clone())
             } else {
                 WaitReason::MemberNotServing(member.name.clone())
             });
@@ -80,6 +82,10 @@ fn among_present(
     }
     if let Some(step) = restart_defective(&outdated) {
         return step;
+    }
+    // Once it is started again it takes part in elections, and with a history that is not that of the majority.
+    if let Some((member, _)) = outdated.iter().find(|(of, _)| of.is_out_of_service()) {
+        return wait(WaitReason::MemberOutOfService(member.name.clone()));
     }
     if !unheard.is_empty() {
         return all_ready
@@ -110,7 +116,7 @@ fn restart_defective(outdated: &[Present<'_>]) -> Option<Step> {
     outdated
         .iter()
         .rev()
-        .filter(|(member, _)| !member.has_serving_role() && !member.is_serving())
+        .filter(|(member, _)| !member.has_serving_role() && !member.is_out_of_service())
         .find_map(|(member, pod)| {
             let defect = pod.defect.clone()?;
             let why = RestartReason::OutdatedAndDefective(defect);

@@ -60,6 +60,9 @@ fn guard_protected(
 }
 
 fn guard_released(step: Step, set: &StatefulSetFacts, observation: &Observation) -> Step {
+    let is_recent = set
+        .released
+        .is_some_and(|release| release.ago < RELEASE_MAX);
     match &step {
         Step::RestartPod { why, .. } | Step::RestartLeader { why, .. } => match why {
             RestartReason::Unproven => Step::Protect,
@@ -67,15 +70,18 @@ fn guard_released(step: Step, set: &StatefulSetFacts, observation: &Observation)
             | RestartReason::OutdatedAndNotServing
             | RestartReason::OutdatedAndDefective(_)
             | RestartReason::OnlyMember
-            | RestartReason::OutdatedAndAllReady => step,
+            | RestartReason::OutdatedAndAllReady => {
+                if is_recent || is_proven(set, observation) || has_updated(set, observation) {
+                    step
+                } else {
+                    Step::Protect
+                }
+            }
         },
         Step::Done => Step::Protect,
         Step::Wait { .. } if is_proven(set, observation) => step,
         Step::Wait { .. } => {
             let on_its_way = is_anybody_absent(observation) || !has_updated(set, observation);
-            let is_recent = set
-                .released
-                .is_some_and(|release| release.ago < RELEASE_MAX);
             if on_its_way && is_recent {
                 step
             } else {

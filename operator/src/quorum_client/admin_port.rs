@@ -7,15 +7,17 @@ use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
-use hyper::{Request, http};
+use hyper::{Request, StatusCode, http};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time;
 
-use super::{AskError, QuorumAdmin, report};
+use super::report::{self, Words, parse_ready};
+use super::{AskError, QuorumAdmin, Report};
 use crate::ensemble::{Answer, Role};
 
-/// Asks with `server_stats`, and a leader with `monitor` as well.
+/// Asks with `server_stats`, and a server that serves with `monitor` as well. One that does not serve says at
+/// `/ready` what keeps it from it; Apache ZooKeeper has no such path, and then nothing is known.
 ///
 /// The admin port is apart from the clients' port, so neither a limit of client connections nor a network policy
 /// for clients makes a member look as if it were away.
@@ -38,48 +40,88 @@ impl Default for AdminPort {
 }
 
 impl QuorumAdmin for AdminPort {
-    async fn ask(&self, server: SocketAddr) -> Result<Answer, AskError> {
-        match time::timeout(self.timeout, ask(server)).await {
+    async fn ask(&self, server: SocketAddr) -> Result<Report, AskError> {
+        match time::timeout(self.timeout, ask(server, self.timeout / 2)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(AskError::Timeout(self.timeout.as_millis())),
         }
     }
 }
 
-async fn ask(server: SocketAddr) -> Result<Answer, AskError> {
-    let (role, zxid) = report::parse_server_stats(&get(server, "server_stats").await?)?;
+/// Waits at most `patience` for the words of a server that does not serve: without them its role is still known.
+async fn ask(server: SocketAddr, patience: Duration) -> Result<Report, AskError> {
+    let stats = get(server, "/commands/server_stats").await?;
+    let (role, zxid) = stats.read(report::parse_server_stats)?;
     let answer = Answer {
         role,
         zxid,
         synced_followers: None,
         digest_mismatches: 0,
+        out_of_service: false,
     };
     match role {
-        Role::Looking => Ok(answer),
+        Role::Looking => {
+            let words = time::timeout(patience, get(server, "/ready")).await;
+            let words = words.ok().and_then(Result::ok);
+            let words = words.map_or_else(Words::default, |words| parse_ready(&words.body));
+            Ok(Report {
+                answer: Answer {
+                    out_of_service: words.problem.is_some(),
+                    ..answer
+                },
+                problem: words.problem,
+                unreachable: words.unreachable,
+            })
+        }
         Role::Leader | Role::Follower | Role::Standalone => {
-            let monitor = report::parse_monitor(&get(server, "monitor").await?, role)?;
-            Ok(Answer {
+            let monitor = get(server, "/commands/monitor").await?;
+            let monitor = monitor.read(|body| report::parse_monitor(body, role))?;
+            Ok(Report::from(Answer {
                 synced_followers: monitor.synced_followers,
                 digest_mismatches: monitor.digest_mismatches,
                 ..answer
-            })
+            }))
         }
     }
 }
 
-/// The body of the answer. The status code tells nothing that the body does not.
-async fn get(server: SocketAddr, command: &'static str) -> Result<Bytes, AskError> {
+/// What came back for one path.
+struct Page {
+    path: &'static str,
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Page {
+    /// Reads the body. A command says in its body what is wrong, whatever its status code; only if the body is none
+    /// that a command gives, the code is what people need to know.
+    fn read<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, AskError>) -> Result<T, AskError> {
+        parse(&self.body).map_err(|error| {
+            if self.status.is_success() {
+                error
+            } else {
+                AskError::Refused {
+                    path: self.path,
+                    status: self.status.as_u16(),
+                }
+            }
+        })
+    }
+}
+
+async fn get(server: SocketAddr, path: &'static str) -> Result<Page, AskError> {
     let stream = TcpStream::connect(server).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(format!("/commands/{command}"))
+    let request = Request::get(path)
         .header(HOST, server.to_string())
         .body(Empty::<Bytes>::new())
         .map_err(|_invalid: http::Error| AskError::Malformed {
-            command,
+            command: path,
             field: "request",
         })?;
     let exchange = async {
         let response = sender.send_request(request).await?;
+        let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let collected = body.collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -88,7 +130,11 @@ async fn get(server: SocketAddr, command: &'static str) -> Result<Bytes, AskErro
                 AskError::Io(std::io::Error::other(error))
             }
         })?;
-        Ok(collected.to_bytes())
+        Ok(Page {
+            path,
+            status,
+            body: collected.to_bytes(),
+        })
     };
     tokio::pin!(exchange);
     // The connection is driven here and ends with this function, so that none outlives its question.
@@ -141,12 +187,13 @@ mod tests {
         let stats = r#"{"server_stats":{"server_state":"leader","last_processed_zxid":8589934593},"error":null}"#;
         let address = server(stats.to_owned(), r#"{"synced_followers":4.0,"error":null}"#).await;
         assert_eq!(
-            AdminPort::default().ask(address).await.unwrap(),
+            AdminPort::default().ask(address).await.unwrap().answer,
             Answer {
                 role: Role::Leader,
                 zxid: Zxid::new(2, 1),
                 synced_followers: Some(4),
                 digest_mismatches: 0,
+                out_of_service: false,
             }
         );
     }
@@ -161,13 +208,80 @@ mod tests {
                 r#"{"server_stats":{"server_state":"follower","last_processed_zxid":7},"digest_mismatches_count":18.0,"error":null}"#
             }
         });
-        let answer = AdminPort::default().ask(serve(router).await).await.unwrap();
+        let report = AdminPort::default().ask(serve(router).await).await.unwrap();
+        let answer = report.answer;
         assert_eq!(
             (answer.role, answer.zxid),
             (Role::Follower, Zxid::new(0, 7))
         );
         assert_eq!(answer.digest_mismatches, 18);
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    /// Bodies as the server gives them: `server/src/command/json.rs` and `server/src/probe.rs`.
+    const NOT_SERVING: &str = r#"{"command":"server_stats","error":"This ZooKeeper instance is not currently serving requests"}"#;
+    const PARTED: &str = r#"{"epoch":9,"problem":"this server's data is of epoch 9, but a majority serves under server 2 in epoch 1: members of that majority have lost or replaced their data; to keep the leader's data, stop this server, move its version-2 directories away and start it again; to keep this server's data, see \"A member whose data differs\" in docs/operations.md","role":"looking","sid":3,"state":"electing","unreachable":{},"zxid":"0x9000003b8f"}"#;
+    const CUT_OFF: &str = r#"{"epoch":0,"problem":null,"role":"looking","sid":1,"state":"electing","unreachable":{"2":"zk-1.zk-headless.shop.svc.cluster.local:3888: its name cannot be resolved: the name servers have not answered for 8 s","3":"zk-2.zk-headless.shop.svc.cluster.local:3888: no connection yet"},"zxid":"0x0"}"#;
+
+    fn idle_server(ready: &'static str) -> Router {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        Router::new()
+            .route(
+                "/commands/server_stats",
+                get(|| async { NOT_SERVING.to_owned() }),
+            )
+            .route("/ready", get(move || async move { (unavailable, ready) }))
+    }
+
+    #[tokio::test]
+    async fn a_server_that_put_itself_out_of_service_is_asked_why() {
+        let address = serve(idle_server(PARTED)).await;
+        let report = AdminPort::default().ask(address).await.unwrap();
+        assert_eq!(report.answer.role, Role::Looking);
+        assert!(report.answer.out_of_service);
+        let problem = report.problem.unwrap();
+        assert!(
+            problem.starts_with("this server's data is of epoch 9, but a majority serves"),
+            "{problem}"
+        );
+        assert!(report.unreachable.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_reaches_nobody_says_whom_and_why() {
+        let address = serve(idle_server(CUT_OFF)).await;
+        let report = AdminPort::default().ask(address).await.unwrap();
+        assert!(!report.answer.out_of_service);
+        assert_eq!(report.problem, None);
+        assert_eq!(
+            report.unreachable,
+            [
+                "zk-1:3888 (its name cannot be resolved: the name servers have not answered)",
+                "zk-2:3888 (no connection yet)",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_without_that_path_is_still_looking() {
+        let router = Router::new().route(
+            "/commands/server_stats",
+            get(|| async { NOT_SERVING.to_owned() }),
+        );
+        let report = AdminPort::default().ask(serve(router).await).await.unwrap();
+        assert_eq!(report.answer.role, Role::Looking);
+        assert_eq!((report.problem, report.unreachable), (None, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_answers_something_else_is_told_by_its_status_code() {
+        let address = serve(Router::new()).await;
+        let error = AdminPort::default().ask(address).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "its admin port answers HTTP 404 to /commands/server_stats"
+        );
+        assert!(error.answers());
     }
 
     #[tokio::test]

@@ -15,7 +15,28 @@ use crate::ensemble::Answer;
 /// Asks servers for their role and progress.
 pub trait QuorumAdmin: Send + Sync + 'static {
     /// What the server at `server` (its admin port) says of itself. Ends within a bounded time.
-    fn ask(&self, server: SocketAddr) -> impl Future<Output = Result<Answer, AskError>> + Send;
+    fn ask(&self, server: SocketAddr) -> impl Future<Output = Result<Report, AskError>> + Send;
+}
+
+/// What a server says of itself, with its own words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What the planner may look at.
+    pub answer: Answer,
+    /// Why it keeps itself out of the ensemble, if it does.
+    pub problem: Option<String>,
+    /// Servers that it does not reach, each with the cause; empty while it serves.
+    pub unreachable: Vec<String>,
+}
+
+impl From<Answer> for Report {
+    fn from(answer: Answer) -> Self {
+        Self {
+            answer,
+            problem: None,
+            unreachable: Vec::new(),
+        }
+    }
 }
 
 /// Why a server gave no usable answer.
@@ -32,14 +53,32 @@ pub enum AskError {
     #[error("no answer within {0} ms")]
     Timeout(u128),
     /// An answer longer than any that a server gives.
-    #[error("answer exceeds {0} bytes")]
+    #[error("its admin port answers more than {0} bytes")]
     TooLong(usize),
+    /// An answer of HTTP that none of the server's commands gives.
+    #[error("its admin port answers HTTP {status} to {path}")]
+    Refused {
+        /// What was asked for.
+        path: &'static str,
+        /// Status code of the answer.
+        status: u16,
+    },
     /// An answer without an expected field, or with one that cannot be read.
-    #[error("{command}: no usable {field:?} in the answer")]
+    #[error("its admin port answers {command} without a usable {field:?}")]
     Malformed {
         /// The command that was sent.
         command: &'static str,
         /// The field that was looked for.
         field: &'static str,
     },
+}
+
+impl AskError {
+    /// The port is reached, and what answers there is not what was expected.
+    pub fn answers(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Http(_) | Self::Timeout(_) => false,
+            Self::TooLong(_) | Self::Refused { .. } | Self::Malformed { .. } => true,
+        }
+    }
 }

@@ -60,6 +60,51 @@ pub(super) fn parse_monitor(body: &[u8], role: Role) -> Result<Monitor, AskError
     })
 }
 
+/// What a server that does not serve says of itself at `/ready`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    /// Why it keeps itself out of the ensemble, if it does.
+    pub(super) problem: Option<String>,
+    /// Servers without a connection, such as "zk-1:3888 (connection refused)".
+    pub(super) unreachable: Vec<String>,
+}
+
+/// Reads what it can: these are words for people.
+pub(super) fn parse_ready(body: &[u8]) -> Words {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let servers = answer["unreachable"].as_object();
+    let servers = servers.into_iter().flat_map(|servers| servers.values());
+    Words {
+        problem: answer["problem"].as_str().map(str::to_owned),
+        unreachable: servers
+            .filter_map(|text| Some(unreachable(text.as_str()?)))
+            .collect(),
+    }
+}
+
+/// The name of a pod is enough for people, who know the rest of its host name.
+fn unreachable(text: &str) -> String {
+    let parts = text.split_once(": ").and_then(|(address, why)| {
+        let (host, port) = address.rsplit_once(':')?;
+        Some((host.split('.').next()?, port, why))
+    });
+    match parts {
+        Some((pod, port, why)) => format!("{pod}:{port} ({})", without_duration(why)),
+        None => text.to_owned(),
+    }
+}
+
+/// The text without its end " for 8 s", which would make it another text at every look.
+fn without_duration(why: &str) -> &str {
+    let Some((rest, duration)) = why.rsplit_once(" for ") else {
+        return why;
+    };
+    match duration.strip_suffix(" s") {
+        Some(seconds) if seconds.chars().all(|c| c.is_ascii_digit()) => rest,
+        Some(_) | None => why,
+    }
+}
+
 /// A whole number, but a server with the Prometheus provider prints every gauge with a decimal point: `2.0`.
 fn whole_number(value: &Value) -> Option<u64> {
     let text = match value {

@@ -230,3 +230,140 @@ async fn an_eviction_that_the_budget_refuses_is_waited_for_and_told_once() {
         "nothing was restarted"
     );
 }
+
+#[tokio::test]
+async fn a_status_that_is_old_when_the_operator_comes_back_is_unknown_before_the_look_is_done() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    assert_eq!(api.status()["phase"], "Serving");
+    api.ensemble.lock().unwrap()["status"]["lastLookTime"] = json!("2026-01-01T00:00:00Z");
+    api.seen.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    let lines = api.lines();
+    let told = "patch quorate.dev/zookeeperensembles/status zk";
+    let first = lines.iter().position(|line| line == told).unwrap();
+    let looked = lines.iter().position(|line| line == "list /pods").unwrap();
+    assert!(first < looked, "{lines:?}");
+    let body = api.find(told).unwrap().body;
+    assert_eq!(body["status"]["phase"], "Unknown");
+    assert_eq!(api.status()["phase"], "Serving", "and then it is looked at");
+    api.seen.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    assert_eq!(api.find(told).map(|seen| seen.line()), None);
+}
+
+#[tokio::test]
+async fn the_gauge_of_the_phase_is_unknown_while_nobody_can_look() {
+    let phase = |api: &FakeApi| {
+        let shown = api.looks.shown(std::time::Instant::now());
+        shown[0].seen.phase.clone()
+    };
+    for line in ["list /pods", "get quorate.dev/zookeeperensembles zk"] {
+        let api = FakeApi::new();
+        *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+        api.settle().await;
+        api.reconcile().await.unwrap();
+        assert_eq!(phase(&api), "Serving");
+        let api = api.refuse(line, 500);
+        api.reconcile().await.unwrap_err();
+        assert_eq!(phase(&api), "Unknown", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_several_budgets_select_is_told_with_the_name_of_the_other() {
+    let budget = |name: &str, instance: &str| {
+        let labels = json!({ "app.kubernetes.io/instance": instance });
+        json!({ "metadata": { "name": name }, "spec": { "selector": { "matchLabels": labels } } })
+    };
+    let message = "Internal error occurred: This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+    let api = FakeApi::new();
+    api.settle().await;
+    api.put("policy/poddisruptionbudgets other", budget("other", "zk"));
+    api.put("policy/poddisruptionbudgets shop", budget("shop", "shop"));
+    let api = api.refuse_with("create /pods/eviction zk-1", 500, message);
+    for _ in 0..2 {
+        api.reconcile().await.unwrap();
+    }
+    assert_eq!(condition(&api.status(), "Progressing").1, "SeveralBudgets");
+    let events = api.events_of("SeveralBudgets");
+    let [event] = events.as_slice() else {
+        panic!("told once: {events:?}");
+    };
+    assert_eq!(event["type"], "Warning");
+    let note = event["note"].as_str().unwrap();
+    assert!(
+        note.contains("zk-1 is selected by other besides the ensemble's own"),
+        "{note}"
+    );
+}
+
+#[tokio::test]
+async fn an_ensemble_whose_deletion_a_finalizer_holds_up_is_told_as_that_and_looked_at() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    api.reconcile().await.unwrap();
+    let going =
+        json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/hang"] });
+    for (key, value) in going.as_object().unwrap() {
+        api.ensemble.lock().unwrap()["metadata"][key] = value.clone();
+    }
+    api.pods.lock().unwrap().remove(0);
+    api.seen.lock().unwrap().clear();
+    for _ in 0..2 {
+        assert_eq!(api.reconcile().await.unwrap_err().reason(), "Deleting");
+    }
+    let status = api.status();
+    assert_eq!(status["phase"], "Deleting");
+    assert_eq!(status["readyReplicas"], 2, "it is looked at");
+    assert_eq!(condition(&status, "Available").0, "True");
+    let mut lines = api.lines();
+    lines.retain(|line| line.starts_with("patch") || line.starts_with("try"));
+    lines.dedup();
+    assert_eq!(lines, ["patch quorate.dev/zookeeperensembles/status zk"]);
+    let events = api.events_of("Deleting");
+    let [event] = events.as_slice() else {
+        panic!("told once: {events:?}");
+    };
+    assert_eq!(event["type"], "Warning");
+    let note = event["note"].as_str().unwrap();
+    assert!(note.contains("example.com/hang"), "{note}");
+    // Without finalizers it goes by itself.
+    api.ensemble.lock().unwrap()["metadata"]["finalizers"] = json!([]);
+    api.reconcile().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_field_that_somebody_else_put_into_an_object_is_told_until_it_is_gone() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    let fields = json!({ "f:spec": { "f:type": {} } });
+    let entry = json!({ "manager": "kubectl-edit", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields });
+    let set = |entries: Value| {
+        let mut objects = api.objects.lock().unwrap();
+        objects.get_mut("/services zk-client").unwrap()["metadata"]["managedFields"] = entries;
+    };
+    set(json!([entry]));
+    for _ in 0..2 {
+        api.reconcile().await.unwrap();
+    }
+    let told = ("True".to_owned(), "ForeignFields".to_owned());
+    assert_eq!(condition(&api.status(), "Reconciled"), told);
+    let events = api.events_of("ForeignFields");
+    let [event] = events.as_slice() else {
+        panic!("told once: {events:?}");
+    };
+    assert_eq!(event["type"], "Warning");
+    let note = event["note"].as_str().unwrap();
+    assert!(
+        note.contains("kubectl-edit has put spec.type into the client Service zk-client"),
+        "{note}"
+    );
+    set(json!([]));
+    api.reconcile().await.unwrap();
+    assert_eq!(condition(&api.status(), "Reconciled").1, "Applied");
+}
