@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use crate::resources::MANAGED_BY_VALUE;
 
-/// Such as "kubectl-set has put spec.template.spec.containers[server].env[A] into the StatefulSet zk", one for each
-/// manager.
+/// Such as "kubectl-edit has put spec.type into the client Service zk-client", one for each manager.
 pub(super) fn fields(kind: &str, name: &str, object: &DynamicObject) -> Vec<String> {
     let entries = object.metadata.managed_fields.iter().flatten();
     let others = entries.filter(|entry| is_foreign(entry));
