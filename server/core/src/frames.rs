@@ -217,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sealed_keeps_no_unused_room() {
+        let mut frames = Frames::default();
+        frames.open().reserve(4096);
+        frames.open().push(1);
+        frames.share(Bytes::from_static(b"event"));
+        let Kept::Pieces(mut pieces) = frames.0 else {
+            panic!("it is one piece");
+        };
+        let sealed = pieces.sealed.pop_front().unwrap();
+        assert_eq!(sealed.try_into_mut().unwrap().capacity(), 1);
+    }
+
+    #[test]
     fn what_waits_takes_little_more_than_its_bytes() {
         let mut waiting = Frames::default();
         for _ in 0..100_000 {

@@ -1,8 +1,8 @@
 //! Somebody who is no member takes the name of a voter at the moment at which
 //! that voter is heard, and servers whose epochs are far apart.
 
-use zk_proto::Epoch;
 use zk_proto::quorum::{PacketKind, QuorumPacket};
+use zk_proto::{Epoch, Sid};
 
 use super::super::ZabInput;
 use super::strangers::{follower_info, intrude_from};
@@ -153,7 +153,9 @@ fn a_voter_from_its_host_replaces_an_impostor() {
             .any(|line| line.contains("UpToDate"))
     );
     world.undialed.clear();
+    let start = world.now.mono;
     world.run_until_serving();
+    assert_eq!(world.now.mono, start, "it is taken at once");
     assert_eq!(world.zab(S3).learners(), 2);
     // And it is not replaced in turn, not even when it is silent.
     let notification = looking(S1, z(1, 0), 2, 1);
@@ -187,6 +189,8 @@ fn a_voter_from_elsewhere_deposes_nobody() {
 #[test]
 fn a_vote_from_elsewhere_hides_no_history() {
     let mut world = World::established(3);
+    world.propose(S3);
+    world.settle();
     world.crash(S1);
     world.settle();
     for (origin, zxid) in [(home(S1), z(1, 9)), (elsewhere(1), z(1, 0))] {
@@ -201,6 +205,8 @@ fn a_vote_from_elsewhere_hides_no_history() {
         );
     }
     claim(&mut world, 900, home(S1), 2);
+    assert!(is_answered(&mut world), "it is believed to be server 1");
+    pass_ms(&mut world, 2 * TICK_MS);
     assert_eq!((world.leader(), world.zab(S3).epoch()), (S3, Epoch(1)));
 }
 
@@ -255,19 +261,26 @@ fn near_the_end_a_majority_goes_on_without_who_is_far_above() {
 /// A learner that is believed once does not raise the epoch again and again.
 #[test]
 fn one_vote_raises_the_epoch_once() {
-    let mut world = World::new(3);
-    world.undialed.extend([S1, S2]);
+    let leader = Sid(5);
+    let others = (1..5).map(Sid);
+    let mut world = World::new(5);
+    world.undialed.extend(others.clone());
     world.start_all();
     world.settle();
-    assert_eq!(world.zab(S3).phase(), "discovery");
-    world.crash(S1);
-    world.crash(S2);
-    claim(&mut world, 900, home(S1), 100);
-    world.input(S3, ZabInput::LinkClosed(LinkId(900)));
-    claim(&mut world, 901, home(S1), 200);
-    world.settle();
-    let promised = world.servers[&S3].disk.accepted;
-    assert_eq!(promised, Epoch(101));
+    assert_eq!(world.zab(leader).phase(), "discovery");
+    others.for_each(|sid| world.crash(sid));
+    let claim = |world: &mut World, link, sid, accepted| {
+        let info = follower_info(sid, accepted);
+        intrude_from(world, leader, (LinkId(link), home(sid)), &[info]);
+    };
+    claim(&mut world, 900, S1, 100);
+    world.input(leader, ZabInput::LinkClosed(LinkId(900)));
+    claim(&mut world, 901, S1, 200);
+    assert_eq!(world.servers[&leader].disk.accepted, Epoch(0));
+    // With two more there is a quorum, whether server 1 still counts or not.
+    claim(&mut world, 902, S2, 0);
+    claim(&mut world, 903, S3, 0);
+    assert_eq!(world.servers[&leader].disk.accepted, Epoch(101));
 }
 
 /// Who is not at its host raises the epoch by little.
