@@ -490,6 +490,8 @@ const FAREWELL: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[tokio::test]
@@ -507,6 +509,35 @@ mod tests {
         let failure = ended.expect("it does not run on").unwrap_err();
         assert!(matches!(failure, Failure::Panic(_)), "{failure}");
         assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_port_for_clients_opens_once_its_name_has_an_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "dataDir={}\nclientPort=0\nclientPortAddress=zk-1\nadmin.enableServer=false\n\
+             initLimit=5\nsyncLimit=5\nserver.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4\n",
+            dir.path().display()
+        );
+        let loaded = ServerConfig::read("zoo.cfg".as_ref(), &text, Some(Sid(1)));
+        let config = loaded.unwrap().config;
+        let asked = AtomicUsize::new(0);
+        let resolver = Resolver::new(move |_| {
+            let nth = asked.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match nth {
+                    0 => Err(io::Error::other("no such name")),
+                    1.. => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+                }
+            }
+        });
+        let now = bind_clients_now(&config, &resolver).await.unwrap();
+        assert!(now.is_none(), "it has no address yet");
+        let mut driver = tokio::spawn(std::future::pending());
+        let later = listen_clients_later(&config, &resolver, &mut driver);
+        let listener = timeout(4 * STOP_MAX, later).await.expect("it has one now");
+        let address = listener.unwrap().local_addr().unwrap();
+        assert!(address.ip().is_loopback());
     }
 
     #[test]

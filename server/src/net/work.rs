@@ -233,6 +233,8 @@ const RUNS_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     #[test]
@@ -250,5 +252,63 @@ mod tests {
         work.inbox.extend_from_slice(b"half a frame");
         work.rest();
         assert_eq!(&work.inbox[..], b"half a frame");
+    }
+
+    /// Takes at most `room` bytes at a time, from several slices.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let mut left = self.room;
+            for slice in slices {
+                let count = slice.len().min(left);
+                self.taken.extend_from_slice(&slice[..count]);
+                left -= count;
+            }
+            Poll::Ready(Ok(self.room - left))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn pieces_leave_in_order_however_much_is_taken_at_a_time() {
+        for room in [1, 2, 5, 7, 11, 1000] {
+            let mut outbox = Outbox::default();
+            let mut all = Vec::new();
+            for n in 0..40 {
+                outbox.frames.open().extend_from_slice(&[n; 3]);
+                outbox.frames.share(vec![n; 5].into());
+                all.extend_from_slice(&[n; 8]);
+            }
+            let taken = Vec::new();
+            let mut narrow = Narrow { room, taken };
+            let mut cx = Context::from_waker(Waker::noop());
+            let flushed = outbox.poll_flush(&mut narrow, &mut cx);
+            assert!(matches!(flushed, Poll::Ready(Ok(()))));
+            assert!(narrow.taken == all, "{room}");
+            assert_eq!(outbox.unsent(), 0);
+        }
     }
 }
