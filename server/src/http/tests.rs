@@ -122,6 +122,22 @@ async fn a_client_that_does_not_read_its_reply_gives_way() {
     drop(deaf);
 }
 
+#[tokio::test]
+async fn a_connection_whose_request_is_answered_gives_way() {
+    let (address, metrics) = listening(Arc::new(Semaphore::new(0))).await;
+    let kept: Vec<_> = (0..CONNECTIONS_MAX).map(|_| connect(2, address)).collect();
+    for mut stream in &kept {
+        stream
+            .write_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+    }
+    let honest = connect(2, address);
+    ask(&honest, "/live");
+    assert!(reply(honest).await.ends_with("alive"));
+    assert_eq!(metrics.http_connections_displaced.value(), 1);
+    drop(kept);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_silent_connections_cuts_no_probe() {
     let (address, metrics) = listening(Arc::new(Semaphore::new(0))).await;

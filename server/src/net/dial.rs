@@ -280,6 +280,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn addresses_that_refuse_are_not_waited_for() {
+        let (_listener, ip, port) = listener().await;
+        let refusing = (2..16).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
+        let all: Vec<_> = refusing.chain([ip]).collect();
+        let resolver = Resolver::new(move |_| {
+            let all = all.clone();
+            async move { Ok(all) }
+        });
+        let started = Instant::now();
+        let (_, address) = dial(&resolver, "zk-1", port, EACH_MAX).await.unwrap();
+        assert_eq!(address.ip(), ip);
+        assert!(started.elapsed() < STAGGER * 10, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
     async fn a_name_that_moves_is_followed() {
         let (_listener, ip, port) = listener().await;
         let (silent, _queued, _socket) = black_hole(port);
