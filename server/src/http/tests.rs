@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant as Time;
 
 use axum::routing::get;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
@@ -15,6 +15,8 @@ use super::*;
 /// longer than what the system keeps of it.
 async fn listening(gate: Arc<Semaphore>) -> (SocketAddr, Arc<Metrics>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Its connections have the same: the system keeps little of a long reply.
+    SockRef::from(&listener).set_send_buffer_size(4096).unwrap();
     let address = listener.local_addr().unwrap();
     let metrics = Arc::new(Metrics::default());
     let router = Router::new()
