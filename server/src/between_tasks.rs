@@ -197,7 +197,8 @@ impl Shared {
         let mut seen = 0;
         let mut quiet = QUIET_LOOKS_MAX;
         while !state.is_finished {
-            if quiet < QUIET_LOOKS_MAX {
+            // Work may have begun before anybody watched.
+            if quiet < QUIET_LOOKS_MAX || state.is_at_work {
                 self.changed.wait_for(&mut state, LOOK_EVERY);
             } else {
                 state.is_watched = false;
@@ -302,6 +303,28 @@ mod tests {
             "ended"
         });
         assert_eq!(outcome.unwrap(), "ended");
+    }
+
+    #[test]
+    fn work_that_hangs_before_anybody_watches_is_noticed() {
+        let shared = Arc::new(Shared::default());
+        {
+            let mut state = shared.state.lock();
+            state.begun = 1;
+            state.is_at_work = true;
+        }
+        let (replaced, is_replaced) = mpsc::channel();
+        thread::spawn(move || {
+            let start = || {
+                let shared = shared.clone();
+                Ok(thread::spawn(move || shared.finish()))
+            };
+            let last = shared.watch(thread::spawn(|| {}), start);
+            last.join().unwrap();
+            replaced.send(()).unwrap();
+        });
+        let outcome = is_replaced.recv_timeout(Duration::from_secs(20));
+        outcome.expect("another thread runs the tasks");
     }
 
     #[test]
