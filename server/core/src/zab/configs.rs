@@ -61,23 +61,19 @@ impl Peer {
             || self.told.same.get(&sid) == Some(&version) && Zxid(version).epoch() <= accepted
     }
 
-    /// A voter is believed to be who it says it is: its config counts.
-    pub(super) fn adopt_config_of(&mut self, sid: Sid) {
-        if let Some(version) = self.told.same.get(&sid) {
-            self.adopt_version(*version);
-        }
-    }
-
     /// The leader has sent its config with NEWLEADER.
-    pub(super) fn adopt_config(&mut self, text: &[u8]) {
+    pub(super) fn adopt_config(&mut self, text: &[u8], epoch: Epoch) {
         let text = std::str::from_utf8(text).unwrap_or_default();
         if let Some(version) = self.config.ensemble.version_of_same_members(text) {
-            self.adopt_version(version);
+            self.adopt_version(version, epoch);
         }
     }
 
-    fn adopt_version(&mut self, version: i64) {
-        if version > self.config.ensemble.version {
+    /// Takes over the version of a config about the same members, which a voter
+    /// that is believed, or the leader, has told in this epoch. A version is a
+    /// zxid: one of a later epoch cannot be true.
+    pub(super) fn adopt_version(&mut self, version: i64, epoch: Epoch) {
+        if version > self.config.ensemble.version && Zxid(version).epoch() <= epoch {
             self.set_config_version(version);
         }
     }

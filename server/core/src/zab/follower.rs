@@ -463,7 +463,7 @@ impl Follower {
                 self.commit_later(peer, packet.zxid)?;
             }
             (Some(PacketKind::NewLeader), Phase::Synchronizing) if packet.zxid == start => {
-                peer.adopt_config(packet.data.as_deref().unwrap_or_default());
+                peer.adopt_config(packet.data.as_deref().unwrap_or_default(), self.epoch);
                 let ticket = peer.history.save_epoch(EpochFile::Current, self.epoch, fx);
                 peer.has_copy = false;
                 self.enter(Phase::SavingCurrent(ticket), now);

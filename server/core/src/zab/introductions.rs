@@ -49,7 +49,7 @@ impl Leader {
         packet: &QuorumPacket,
         fx: &mut Effects,
     ) -> Result<(), &'static str> {
-        let (sid, accepted) = introduction(peer, packet)?;
+        let (sid, accepted, config_version) = introduction(peer, packet)?;
         let origin = self.learners[&link].origin;
         let is_same = |it: &Learner| it.claims(sid) && it.origin == origin;
         let is_strange = |it: &Learner| it.claims(sid) && !it.origin.is_listed;
@@ -61,6 +61,7 @@ impl Leader {
         }
         let learner = self.learners.get_mut(&link).expect("its packet came");
         learner.claim = Some((sid, accepted));
+        learner.config_version = config_version;
         learner.end = introduced_end(packet);
         learner.claimed = (peer.heard.turn(), now.mono);
         learner.enter(Stage::Claimed, now.mono);
@@ -162,7 +163,9 @@ impl Leader {
         let learner = self.learners.get_mut(&link).expect("its claim was there");
         learner.sid = Some(sid);
         learner.introduced = peer.heard.introduce(sid);
-        peer.adopt_config_of(sid);
+        if proof.place == Place::Host {
+            peer.adopt_version(learner.config_version, self.epoch);
+        }
         learner.enter(Stage::Introduced, now.mono);
         match self.phase {
             Phase::EpochQuorum => {

@@ -42,6 +42,8 @@ pub(super) struct Learner {
     pub(super) claim: Option<(Sid, Epoch)>,
     /// End of its log as of FOLLOWERINFO; none from a learner of the reference.
     pub(super) end: Option<Zxid>,
+    /// Version of its config, as of FOLLOWERINFO.
+    pub(super) config_version: i64,
     /// When its claim is proved if nobody comes after it.
     pub(super) admit_at: Option<Millis>,
     /// When it said so.
@@ -67,6 +69,7 @@ impl Learner {
             sid: None,
             claim: None,
             end: None,
+            config_version: 0,
             admit_at: None,
             claimed: (Turn::NONE, now),
             introduced: Turn::NONE,
@@ -146,12 +149,12 @@ impl Learner {
     }
 }
 
-/// Who a learner says it is and which epoch it has accepted, or why it is
-/// refused.
+/// Who a learner says it is, which epoch it has accepted and the version of its
+/// config, or why it is refused.
 pub(super) fn introduction(
     peer: &Peer,
     packet: &QuorumPacket,
-) -> Result<(Sid, Epoch), &'static str> {
+) -> Result<(Sid, Epoch, i64), &'static str> {
     match packet.known_kind() {
         Some(PacketKind::FollowerInfo) => {}
         Some(PacketKind::ObserverInfo) => return Err("observers are not served"),
@@ -179,7 +182,7 @@ pub(super) fn introduction(
     if !epochs::is_possible(accepted) {
         return Err("the learner's epoch is out of range");
     }
-    Ok((info.sid, accepted))
+    Ok((info.sid, accepted, info.config_version))
 }
 
 /// Which ensemble a learner of ours belongs to; it stands behind the end of its

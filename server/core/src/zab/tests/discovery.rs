@@ -301,3 +301,11 @@ fn a_follower_takes_over_the_version_of_its_leaders_config() {
     assert_eq!(world.zab(S1).peer.config.ensemble.version, 0x1_0000_0000);
     assert_eq!(world.zab(S2).peer.config.ensemble.version, 0);
 }
+
+#[test]
+fn a_version_that_only_a_vote_tells_is_not_taken_over() {
+    let text = format!("{SAME_MEMBERS}\nversion=7fffffff00000000");
+    let (zab, outcome) = led_with_config(&text, 0);
+    assert_eq!(outcome, ["Accepted 5"]);
+    assert_eq!(zab.peer.config.ensemble.version, 0);
+}
