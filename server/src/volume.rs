@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use zk_proto::Sid;
+use zk_store::VERSION_DIR;
 
 /// One member of one ensemble.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl Belonging {
 
 /// There is a snapshot or a log, whole or not.
 fn has_data(dir: &Path) -> anyhow::Result<bool> {
-    let version = dir.join("version-2");
+    let version = dir.join(VERSION_DIR);
     let entries = match fs::read_dir(&version) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
+use zk_store::VERSION_DIR;
 
 use super::Commands;
 use crate::config::ServerConfig;
@@ -63,7 +64,7 @@ pub(super) const fn server_id(config: &ServerConfig) -> i64 {
 
 /// The directory below the configured one that holds the files.
 pub(super) fn versioned(dir: &Path) -> PathBuf {
-    let dir = dir.join("version-2");
+    let dir = dir.join(VERSION_DIR);
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
