@@ -29,7 +29,7 @@ def dump(server, credentials=None):
     """Path -> Znode of every znode but /zookeeper/config. `credentials` is "user:password".
 
     /zookeeper/config is local to a server while reconfiguration is off: it holds the text of the
-    server's own zoo.cfg, in no fixed order.
+    server's own zoo.cfg, in no fixed order. test_config_znode.py compares it.
     """
     connection = server.connect()
     if credentials:
