@@ -22,7 +22,7 @@ def has_list(entry):
     return b"/ephemeral" in entry.data
 
 
-@pytest.mark.parametrize("value, is_listed", [("true", True), ("false", False)])
+@pytest.mark.parametrize("value, is_listed", [("true", True), ("false", False), ("no", False)])
 def test_the_list_of_a_closed_session_follows_its_key(peer, standalone, value, is_listed):
     """Without the list, ours has no digest either: servers whose key is set the other way take it for the list."""
     lengths = {}
