@@ -84,6 +84,7 @@ pub fn observed(
         leader: leader.map(|leader| leader.name.clone()),
         epoch,
         highest_epoch,
+        proven_revision: previous.and_then(|status| status.proven_revision.clone()),
         image: observation
             .stateful_set
             .as_ref()
@@ -140,6 +141,7 @@ pub fn unseen(
         phase: Some(PHASE_UNKNOWN.to_owned()),
         replicas: previous.and_then(|status| status.replicas),
         highest_epoch: previous.and_then(|status| status.highest_epoch),
+        proven_revision: previous.and_then(|status| status.proven_revision.clone()),
         conditions: conditions.list,
         ..ZookeeperEnsembleStatus::default()
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use zk_operator::ensemble::rollout::{RELEASE_MAX, RETRY_AFTER};
+use zk_operator::ensemble::rollout::{self, RELEASE_MAX, RETRY_AFTER};
 use zk_operator::ensemble::{
     Answer, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason, Role,
     STUCK_TERMINATING, StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
@@ -46,6 +46,8 @@ struct FakeCluster {
     paused: bool,
     /// Second of the last release, the revision that was let in, and the generation it was done for.
     released: Option<(u64, Revision, i64)>,
+    /// What the status of the ensemble keeps.
+    proven: Option<Revision>,
     now: u64,
     leader: usize,
     epoch: u32,
@@ -91,6 +93,7 @@ impl FakeCluster {
             generation: 1,
             paused: false,
             released: None,
+            proven: None,
             now: 1_000,
             leader,
             epoch: 1,
@@ -103,6 +106,17 @@ impl FakeCluster {
         self.generation += 1;
         self.update = revision;
         self.recreation = Recreation::Proven;
+    }
+
+    /// Somebody deletes the StatefulSet and leaves the pods. The operator makes it again, and its controller looks at
+    /// it before the wanted template comes.
+    fn delete_set(&mut self) {
+        let wanted = self.update;
+        let first = self.proven.unwrap_or(wanted);
+        (self.current, self.update) = (first, first);
+        (self.recreation, self.released) = (Recreation::Proven, None);
+        self.pass_time();
+        self.update = wanted;
     }
 
     fn serves(&self, ordinal: usize) -> bool {
@@ -239,7 +253,11 @@ impl FakeCluster {
             paused: self.paused,
             stateful_set_generation: 7,
         };
-        let step = next_step(&desired, &self.observe());
+        let observation = self.observe();
+        if rollout::is_settled(&desired, &observation) {
+            self.proven = Some(self.update);
+        }
+        let step = next_step(&desired, &observation);
         match &step {
             Step::RestartPod { target, .. } | Step::RestartLeader { target, .. } => {
                 let gone = |pod: &Option<FakePod>| {
@@ -310,6 +328,55 @@ fn a_pod_that_is_lost_while_a_bad_change_stands_comes_back_on_the_revision_that_
         cluster.run(20);
         assert!(cluster.has_quorum(), "{lost}: {cluster:?}");
         assert!(cluster.on(BAD) <= 1);
+    }
+}
+
+#[test]
+fn a_revision_is_worth_keeping_once_every_pod_has_it_and_one_serves_and_new_pods_get_it() {
+    let is_settled = |cluster: &FakeCluster, stateful_set_generation: i64| {
+        let desired = Desired {
+            replicas: 3,
+            generation: 1,
+            paused: false,
+            stateful_set_generation,
+        };
+        rollout::is_settled(&desired, &cluster.observe())
+    };
+    let cluster = FakeCluster::new(3, 0);
+    assert!(is_settled(&cluster, 7));
+    assert!(!is_settled(&cluster, 8), "another template was applied");
+    let mut mixed = cluster.clone();
+    mixed.pods[2].as_mut().unwrap().revision = NEW;
+    assert!(!is_settled(&mixed, 7));
+    let mut not_recorded = cluster.clone();
+    not_recorded.current = NEW;
+    assert!(!is_settled(&not_recorded, 7));
+    let mut not_up = cluster.clone();
+    for pod in not_up.pods.iter_mut().flatten() {
+        pod.age = 0;
+    }
+    assert!(!is_settled(&not_up, 7));
+    let mut smaller = cluster;
+    smaller.lose(1);
+    assert!(is_settled(&smaller, 7), "a pod is on its way");
+}
+
+/// Nothing but the status of the ensemble knows then what worked.
+#[test]
+fn a_stateful_set_that_is_deleted_while_a_bad_change_stands_costs_no_quorum() {
+    for (lost, moment) in (0..3).flat_map(|lost| (1..20).map(move |at| (lost, at))) {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.run(1);
+        cluster.change(BAD);
+        cluster.run(moment);
+        cluster.delete_set();
+        cluster.lose(lost);
+        cluster.run(30);
+        assert!(cluster.has_quorum(), "{lost} {moment}: {cluster:?}");
+        assert!(cluster.on(BAD) <= 1, "{lost} {moment}: {cluster:?}");
+        cluster.change(NEW);
+        cluster.run(60);
+        assert_eq!(cluster.on(NEW), 3, "{lost} {moment}: {cluster:?}");
     }
 }
 

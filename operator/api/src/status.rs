@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Observed state of an ensemble.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -34,6 +35,10 @@ pub struct ZookeeperEnsembleStatus {
     /// Highest epoch in which a leader was seen. An ensemble that serves in a lower one has begun a new history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub highest_epoch: Option<i64>,
+    /// Revision of the pod template that is known to work: the last one that every pod had while a member served on
+    /// it. A StatefulSet that was deleted is made again with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proven_revision: Option<ProvenRevision>,
     /// Image that the pods get, whether the spec names it or the operator chose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -45,6 +50,26 @@ pub struct ZookeeperEnsembleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A revision of the pod template on which members have served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProvenRevision {
+    /// Name that the StatefulSet controller gave it.
+    pub name: String,
+    /// The pod template, as the StatefulSet had it.
+    #[schemars(schema_with = "pod_template")]
+    pub template: Value,
+}
+
+/// A whole: the API server neither checks what is in it nor remembers who wrote which field of it.
+fn pod_template(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "x-kubernetes-map-type": "atomic",
+    })
 }
 
 /// One member as it answered last.

@@ -62,6 +62,8 @@ pub(super) struct FakeApi {
     pub(super) refusals: Arc<Mutex<BTreeMap<String, u16>>>,
     /// What a refusal says, where it matters, by the request's line.
     pub(super) words: Arc<Mutex<BTreeMap<String, Value>>>,
+    /// Objects with this text in them are refused as invalid.
+    pub(super) refused_text: Arc<Mutex<Option<&'static str>>>,
     pub(super) seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) looks: Looks,
     /// Events about the StatefulSet.
@@ -78,6 +80,7 @@ impl FakeApi {
             objects: Arc::default(),
             refusals: Arc::default(),
             words: Arc::default(),
+            refused_text: Arc::default(),
             seen: Arc::default(),
             looks: Looks::new(Instant::now()),
             events: Arc::default(),
@@ -242,6 +245,10 @@ impl FakeApi {
 
     /// Server-side apply, as far as the operator can tell it from the real one.
     fn applied(&self, seen: &Seen, body: Value) -> (u16, Value) {
+        let refused = *self.refused_text.lock().unwrap();
+        if refused.is_some_and(|text| body.to_string().contains(text)) {
+            return (422, refusal_of(422));
+        }
         let mut objects = self.objects.lock().unwrap();
         let found = objects.get(&seen.object());
         let wanted = &body["metadata"];
@@ -439,6 +446,7 @@ fn refusal_of(code: u16) -> Value {
         403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
+        422 => "Invalid",
         429 => "TooManyRequests",
         500 => "InternalError",
         other => panic!("no reason for {other}"),

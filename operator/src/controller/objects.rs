@@ -12,6 +12,7 @@ use kube::api::{
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde_json::{Value, json};
+use zk_operator_api::ProvenRevision;
 
 use super::ownership::{Ownership, is_controlled_by, ownership};
 use super::{ReconcileError, claims, foreign};
@@ -25,10 +26,14 @@ pub(super) struct Wanted {
     resource: ApiResource,
     name: String,
     body: Value,
+    /// Pod template with which the StatefulSet is made if there is none; that of `body` when absent.
+    first_template: Option<Value>,
 }
 
-/// Every object of an ensemble, the StatefulSet last: its pods need all the rest.
-pub(super) fn wanted(resources: &Resources) -> Vec<Wanted> {
+/// Every object of an ensemble, the StatefulSet last: its pods need all the rest. A StatefulSet that has to be made
+/// begins with the revision that is known to work, and gets the wanted template once its controller has looked at it.
+/// So the controller takes that revision for the current one, as it was before somebody deleted the StatefulSet.
+pub(super) fn wanted(resources: &Resources, proven: Option<&ProvenRevision>) -> Vec<Wanted> {
     let Resources {
         service_account,
         config_map,
@@ -50,7 +55,14 @@ pub(super) fn wanted(resources: &Resources) -> Vec<Wanted> {
             .map(|policy| Wanted::new("NetworkPolicy", policy)),
     );
     wanted.push(Wanted::new("PodDisruptionBudget", disruption_budget));
-    wanted.push(Wanted::new("StatefulSet", stateful_set));
+    let set = Wanted::new("StatefulSet", stateful_set);
+    let first_template = proven
+        .map(|proven| without_nulls(&proven.template))
+        .filter(|template| set.selects(template));
+    wanted.push(Wanted {
+        first_template,
+        ..set
+    });
     wanted
 }
 
@@ -61,7 +73,19 @@ impl Wanted {
             resource: ApiResource::erase::<K>(&()),
             name: object.meta().name.clone().unwrap_or_default(),
             body: serde_json::to_value(object).expect("an object of Kubernetes is JSON"),
+            first_template: None,
         }
+    }
+
+    /// Pods made from `template` are those of this StatefulSet. An operator of another version may have used other
+    /// labels, and the API server takes no StatefulSet whose own pods are not its.
+    fn selects(&self, template: &Value) -> bool {
+        let selector = self.body["spec"]["selector"]["matchLabels"].as_object();
+        let labels = &template["metadata"]["labels"];
+        selector.is_some_and(|selector| {
+            let mut selector = selector.iter();
+            selector.all(|(key, value)| labels.get(key) == Some(value))
+        })
     }
 
     fn api(&self, client: &Client, namespace: &str) -> Api<DynamicObject> {
@@ -91,14 +115,51 @@ impl Wanted {
         body
     }
 
+    /// Asks the API server whether it would take the object. Where rules have become stricter since a proven template
+    /// was in use, it may refuse that one; the wanted one must get its chance then.
+    async fn attempt(
+        &self,
+        api: &Api<DynamicObject>,
+        found: Option<&DynamicObject>,
+    ) -> Result<Tried, ReconcileError> {
+        let params = field_manager().dry_run();
+        let body = self.request(found);
+        if let Some(template) = self.first_template.as_ref().filter(|_| found.is_none()) {
+            let mut first = body.clone();
+            first["spec"]["template"] = template.clone();
+            match self.patch(api, first.clone(), &params).await {
+                Err(ReconcileError::Apply { source, .. }) if is_refusal(&source) => {
+                    tracing::warn!(kind = self.kind, name = self.name, error = %source, "the revision that is known to work is refused, so the wanted one is used at once");
+                }
+                answer => {
+                    return answer.map(|object| Tried {
+                        body: first,
+                        object,
+                    });
+                }
+            }
+        }
+        let object = self.patch(api, body.clone(), &params).await?;
+        Ok(Tried { body, object })
+    }
+
     /// The request that is made after it was tried. A new template is proven by nobody yet: with it, and not a
     /// moment later, pods that are created get the revision that is known to work.
-    fn final_request(&self, found: Option<&DynamicObject>, tried: &DynamicObject) -> Value {
-        let mut body = self.request(found);
-        if self.is_stateful_set() && has_other_template(found, tried) {
-            body["spec"]["updateStrategy"] = self.body["spec"]["updateStrategy"].clone();
+    fn final_request(&self, mut tried: Value, has_new_template: bool) -> Value {
+        if has_new_template {
+            tried["spec"]["updateStrategy"] = self.body["spec"]["updateStrategy"].clone();
         }
-        body
+        tried
+    }
+
+    /// The StatefulSet has just been made, and its controller does not know a current revision yet. It would take
+    /// another template for that one.
+    fn is_unseen(&self, found: Option<&DynamicObject>) -> bool {
+        let has_no_revision = |found: &DynamicObject| {
+            let revision = found.data["status"]["currentRevision"].as_str();
+            revision.is_none_or(str::is_empty)
+        };
+        self.is_stateful_set() && found.is_some_and(has_no_revision)
     }
 
     fn is_stateful_set(&self) -> bool {
@@ -120,6 +181,33 @@ impl Wanted {
     }
 }
 
+/// An object that the API server would take.
+struct Tried {
+    /// What was sent.
+    body: Value,
+    /// What would be stored.
+    object: DynamicObject,
+}
+
+/// The API server does not take what was sent, whenever it is asked.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(refusal) if refusal.code == INVALID || refusal.code == FORBIDDEN)
+}
+
+/// The value without fields that are null, which mean the same as absent ones.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let filled = fields.iter().filter(|(_, value)| !value.is_null());
+            filled
+                .map(|(name, value)| (name.clone(), without_nulls(value)))
+                .collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
 fn has_other_template(found: Option<&DynamicObject>, tried: &DynamicObject) -> bool {
     found.is_some_and(|found| found.data["spec"]["template"] != tried.data["spec"]["template"])
 }
@@ -130,6 +218,8 @@ pub(super) struct Applied {
     pub(super) stateful_set_generation: i64,
     /// The StatefulSet was there and has got another pod template.
     pub(super) has_new_template: bool,
+    /// The pod template of the StatefulSet as stored.
+    pub(super) template: Value,
     /// What somebody else has put into the objects.
     pub(super) foreign: Vec<String>,
 }
@@ -151,32 +241,34 @@ pub(super) async fn apply(
     }
     let tries = wanted.iter().zip(&found).map(|(object, found)| async move {
         let api = object.api(client, namespace);
-        let params = field_manager().dry_run();
-        let body = object.request(found.as_ref());
-        object.patch(&api, body, &params).await
+        object.attempt(&api, found.as_ref()).await
     });
     let tried = future::try_join_all(tries).await?;
 
     let mut applied = Applied {
         stateful_set_generation: 0,
         has_new_template: false,
+        template: Value::Null,
         foreign: Vec::new(),
     };
-    for ((object, found), tried) in wanted.iter().zip(&found).zip(tried) {
-        let has_new_template =
-            object.is_stateful_set() && has_other_template(found.as_ref(), &tried);
-        let stored = if found.as_ref() == Some(&tried) {
-            tried
-        } else {
-            let api = object.api(client, namespace);
-            let body = object.final_request(found.as_ref(), &tried);
-            object.patch(&api, body, &field_manager()).await?
+    for ((object, found), tried) in wanted.iter().zip(found).zip(tried) {
+        let has_new_template = object.is_stateful_set()
+            && !object.is_unseen(found.as_ref())
+            && has_other_template(found.as_ref(), &tried.object);
+        let stored = match found {
+            Some(found) if object.is_unseen(Some(&found)) || found == tried.object => found,
+            Some(_) | None => {
+                let api = object.api(client, namespace);
+                let body = object.final_request(tried.body, has_new_template);
+                object.patch(&api, body, &field_manager()).await?
+            }
         };
         let foreign = foreign::fields(object.kind, &object.name, &stored);
         applied.foreign.extend(foreign);
         if object.is_stateful_set() {
             applied.stateful_set_generation = stored.metadata.generation.unwrap_or_default();
             applied.has_new_template = has_new_template;
+            applied.template = without_nulls(&stored.data["spec"]["template"]);
         }
     }
     Ok(applied)
@@ -299,3 +391,5 @@ pub(super) fn field_manager() -> PatchParams {
 
 /// Versions of objects begin far above: the API server has written its own objects before any of a user.
 const VERSION_OF_NO_OBJECT: &str = "1";
+const FORBIDDEN: u16 = 403;
+const INVALID: u16 = 422;

@@ -10,13 +10,13 @@ use kube::api::{ApiResource, DynamicObject, Patch};
 use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
-use zk_operator_api::{ConditionType, ZookeeperEnsemble, ZookeeperEnsembleStatus};
+use zk_operator_api::{ConditionType, ProvenRevision, ZookeeperEnsemble, ZookeeperEnsembleStatus};
 
 use super::act::Outcome;
 use super::observe::{self, Subject};
 use super::watches::Watched;
 use super::{Context, ReconcileError, act, claims, objects};
-use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step};
+use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step, rollout};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
 use crate::resources;
@@ -124,6 +124,9 @@ async fn look<A: QuorumAdmin>(
         .await;
     let mut status = status::observed(previous, *generation, observation, told, Timestamp::now());
     if let Ok(taken) = &outcome {
+        if let Some(proven) = &taken.proven {
+            status.proven_revision = Some(proven.clone());
+        }
         status::add_foreign(&mut status, &taken.foreign);
         context
             .announcer
@@ -305,7 +308,9 @@ async fn step_once<A: QuorumAdmin>(
     let observation = &seen.observation;
     let client = &context.client;
     let resources = resources::build(ensemble);
-    let wanted = objects::wanted(&resources);
+    let known = fetched.status.as_ref();
+    let known = known.and_then(|status| status.proven_revision.as_ref());
+    let wanted = objects::wanted(&resources, known);
     let applied = objects::apply(client, ensemble, &wanted).await?;
     if applied.has_new_template && is_applied(fetched) {
         announce_other_pods(ensemble, fetched, observation, context).await;
@@ -325,6 +330,7 @@ async fn step_once<A: QuorumAdmin>(
         ..observation.clone()
     };
     let step = next_step(&desired, &observation);
+    let proven = proven_revision(&desired, &observation, applied.template);
 
     log(ensemble, &step, &observation);
     context.metrics.count_step(step.name());
@@ -355,13 +361,29 @@ async fn step_once<A: QuorumAdmin>(
             &observation,
         )
         .await;
-    if step == Step::Done {
+    // Until the status names the revision, the one before may be needed again, and with it its configuration.
+    let is_known = known.map(|known| &known.name) == proven.as_ref().map(|proven| &proven.name);
+    if step == Step::Done && is_known {
         objects::collect_config_maps(client, ensemble, &resources.config_map).await?;
     }
     Ok(Taken {
         step,
         outcome,
         foreign: applied.foreign,
+        proven,
+    })
+}
+
+/// The revision that is known to work now, if the observation shows it. `template` is that of the StatefulSet.
+fn proven_revision(
+    desired: &Desired,
+    observation: &Observation,
+    template: Value,
+) -> Option<ProvenRevision> {
+    let set = observation.stateful_set.as_ref()?;
+    rollout::is_settled(desired, observation).then(|| ProvenRevision {
+        name: set.update_revision.clone(),
+        template,
     })
 }
 
@@ -372,6 +394,8 @@ struct Taken {
     outcome: Outcome,
     /// What somebody else has put into the objects.
     foreign: Vec<String>,
+    /// Revision of which this look has shown that it works.
+    proven: Option<ProvenRevision>,
 }
 
 /// The step as people are told of it: a restart that the API server will never allow.

@@ -2,6 +2,7 @@
 
 mod claims;
 mod members;
+mod proven;
 mod told;
 
 use std::time::{Duration, Instant};
@@ -575,7 +576,9 @@ async fn configurations_of_older_revisions_stay_until_every_pod_serves_on_the_wa
     api.reconcile().await.unwrap();
     assert_eq!(configurations(&api).len(), 3);
     *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
-    api.reconcile().await.unwrap();
+    for _ in 0..2 {
+        api.reconcile().await.unwrap();
+    }
     assert_eq!(configurations(&api).len(), 2);
     assert!(configurations(&api).contains(&"/configmaps mine".to_owned()));
     assert!(

@@ -134,6 +134,17 @@ pub(super) fn is_proven(set: &StatefulSetFacts, observation: &Observation) -> bo
     })
 }
 
+/// Every pod has the wanted revision, which is also the one that pods fall back to, and a member serves on it. It is
+/// worth remembering elsewhere than in the StatefulSet, which somebody may delete.
+pub fn is_settled(desired: &Desired, observation: &Observation) -> bool {
+    observation.stateful_set.as_ref().is_some_and(|set| {
+        set.observed_generation >= desired.stateful_set_generation
+            && set.current_revision == set.update_revision
+            && pods(observation).all(|(_, pod)| pod.revision == set.update_revision)
+            && is_proven(set, observation)
+    })
+}
+
 fn has_updated(set: &StatefulSetFacts, observation: &Observation) -> bool {
     pods(observation).any(|(_, pod)| pod.revision == set.update_revision)
 }
