@@ -52,8 +52,8 @@ pub enum ConfigError {
     },
     /// This server is none of those in the file.
     #[error(
-        "this server's id is {sid}, but {} has no server.{sid} line: add the line, or correct the id (that of a pod is \
-         the ordinal in POD_NAME plus one)",
+        "{}: no server.{sid} line for this server, whose id is {sid}: add the line, or correct the id (that of a pod \
+         is the ordinal in POD_NAME plus one)",
         name(.file)
     )]
     NotListed {

@@ -292,7 +292,7 @@ fn addresses_in_brackets_and_marks_of_editors_are_taken() {
 fn a_server_that_is_told_its_id_must_be_listed_also_alone() {
     let text = "dataDir=/d\nclientPort=1\nserver.1=a:1:2";
     let refused = message(text);
-    let want = "this server's id is 2, but zoo.cfg has no server.2 line";
+    let want = "zoo.cfg: no server.2 line for this server, whose id is 2";
     assert!(refused.starts_with(want), "{refused}");
     read(&text.replace("server.1", "server.2")).unwrap();
 }
