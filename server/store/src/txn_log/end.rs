@@ -10,6 +10,7 @@ use std::ops::Range;
 use zk_proto::Zxid;
 
 use super::entry::{self, Found};
+use super::mark;
 use super::{HEADER_BYTES, HEADER_START};
 
 /// What follows the whole entries of a log.
@@ -40,29 +41,81 @@ pub(super) fn headless(bytes: &[u8]) -> LogEnd {
     LogEnd::Torn("its header is not whole")
 }
 
-/// Judges what stands at `offset`, where an entry was looked for after `last`.
-pub(super) fn judge(bytes: &[u8], offset: usize, found: &Found, last: Option<Zxid>) -> LogEnd {
-    let rest = &bytes[offset..];
-    let Some(length) = rest.iter().rposition(|byte| *byte != 0) else {
-        return LogEnd::Clean;
-    };
-    let written = &bytes[..=offset + length];
-    if let Some(later) = entry::find(written, offset + 1, last) {
-        return LogEnd::Damaged(if has_unwritten_sector(bytes, offset..later) {
-            LOST_SECTOR
-        } else {
-            "an entry cannot be read, but later ones can"
-        });
+/// What follows the whole entries of a log, where no further one stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest<'a> {
+    /// A part of the file that begins with a sector and reaches to its end;
+    /// zeros at the end may be missing.
+    pub(super) bytes: &'a [u8],
+    /// Where that part begins in the file, in bytes.
+    pub(super) base: u64,
+    /// Where in it an entry was looked for.
+    pub(super) at: usize,
+    /// Does the file say of each batch what was synced before it?
+    pub(super) is_marked: bool,
+    /// Zxid of the entry before; `None` if there is none.
+    pub(super) last: Option<Zxid>,
+}
+
+impl Rest<'_> {
+    /// Judges it, given what stands where the entry was looked for.
+    pub(super) fn judge(&self, found: &Found) -> LogEnd {
+        let Self { bytes, at, .. } = *self;
+        let Some(length) = bytes[at..].iter().rposition(|byte| *byte != 0) else {
+            return LogEnd::Clean;
+        };
+        let written = &bytes[..=at + length];
+        if let Some(later) = entry::find(written, at + 1, self.last) {
+            return self.judge_hole(written, later);
+        }
+        match *found {
+            Found::Mismatch { bytes: n } if !has_unwritten_sector(bytes, at..at + n) => {
+                LogEnd::Damaged("the checksum of an entry does not match")
+            }
+            _ if entry::is_whole_but_for_its_length(bytes, at, written.len()) => {
+                LogEnd::Damaged("the length of an entry does not match")
+            }
+            Found::Other(what) => LogEnd::Torn(what),
+            _ => LogEnd::Torn("an entry was written in part"),
+        }
     }
-    match *found {
-        Found::Mismatch { bytes: n } if !has_unwritten_sector(bytes, offset..offset + n) => {
-            LogEnd::Damaged("the checksum of an entry does not match")
+
+    /// Judges a place that cannot be read, before an entry that can be.
+    fn judge_hole(&self, written: &[u8], later: usize) -> LogEnd {
+        if !has_unwritten_sector(self.bytes, self.at..later) {
+            return LogEnd::Damaged("an entry cannot be read, but later ones can");
         }
-        _ if entry::is_whole_but_for_its_length(bytes, offset, written.len()) => {
-            LogEnd::Damaged("the length of an entry does not match")
+        match self.is_marked {
+            false => LogEnd::Damaged(
+                "a sector of zeros stands before entries that are whole; a power cut leaves this in the last write, \
+                 which then was not acknowledged, and a disk that has lost a sector leaves it, too",
+            ),
+            true if self.was_synced(written, later) => LogEnd::Damaged(
+                "a sector of zeros stands before entries that were written when it had been synced",
+            ),
+            true => LogEnd::Torn("a sector of the last write is missing"),
         }
-        Found::Other(what) => LogEnd::Torn(what),
-        _ => LogEnd::Torn("an entry was written in part"),
+    }
+
+    /// Does an entry from `later` on say that the unreadable place had been
+    /// synced?
+    fn was_synced(&self, written: &[u8], later: usize) -> bool {
+        let mut found = Some(later);
+        while let Some(at) = found {
+            let next = match entry::read(written, at) {
+                Found::Entry { data, .. } => {
+                    let end = data.end;
+                    let mark = mark::split(&written[data]);
+                    if mark.is_some_and(|(_, synced)| synced > self.base + self.at as u64) {
+                        return true;
+                    }
+                    end + 1
+                }
+                Found::Mismatch { .. } | Found::Other(_) => at + 1,
+            };
+            found = entry::find(written, next, self.last);
+        }
+        false
     }
 }
 
@@ -88,9 +141,5 @@ pub(super) fn is_zero(bytes: &[u8]) -> bool {
     chunks.all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 
-/// Nothing in the file tells the two apart: what is synced later would have to
-/// say so durably, at the cost of another sync.
-const LOST_SECTOR: &str = "a sector of zeros stands before entries that are whole; a power cut leaves this in the \
-                           last write, which then was not acknowledged, and a disk that has lost a sector leaves it, too";
 /// Smallest unit that a disk writes whole.
 pub(super) const SECTOR_BYTES: usize = 512;

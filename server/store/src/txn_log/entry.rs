@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 0 | 8 | long | Adler-32 of the transaction's bytes |
 //! | 8 | 4 | int | n |
-//! | 12 | n | bytes | transaction: header, body, digest |
+//! | 12 | n | bytes | transaction: header, body, digest, perhaps a [mark](super::mark) |
 //! | 12 + n | 1 | byte | 'B' |
 
 use std::ops::Range;
@@ -13,6 +13,7 @@ use zk_proto::Zxid;
 use zk_proto::jute::Put;
 use zk_proto::txn::TXN_HEADER_BYTES;
 
+use super::mark::{self, MARK_BYTES};
 use crate::checksum::adler;
 
 /// Checksum and length.
@@ -45,10 +46,17 @@ pub(super) enum Found {
     Other(&'static str),
 }
 
-/// Appends an entry.
-pub(super) fn write(out: &mut Vec<u8>, data: &[u8]) {
-    out.put_i64(adler(data));
-    out.put_buffer(data);
+/// Appends an entry, with a mark if it is to say up to where the file is durable.
+pub(super) fn write(out: &mut Vec<u8>, data: &[u8], synced: Option<u64>) {
+    let start = out.len();
+    out.put_i64(0);
+    out.put_count(data.len() + synced.map_or(0, |_| MARK_BYTES));
+    out.put_raw(data);
+    if let Some(synced) = synced {
+        mark::write(out, synced);
+    }
+    let (head, data) = out[start..].split_at_mut(HEAD_BYTES);
+    head[..8].copy_from_slice(&adler(data).to_be_bytes());
     out.put_raw(&[END]);
 }
 
@@ -148,7 +156,7 @@ mod tests {
             .map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap())
             .collect();
         let mut out = Vec::new();
-        write(&mut out, &bytes[12..60]);
+        write(&mut out, &bytes[12..60], None);
         assert_eq!(out, bytes);
         let entry = Found::Entry {
             zxid: Zxid(0x1_0000_0001),

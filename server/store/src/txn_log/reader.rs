@@ -73,7 +73,7 @@ pub(crate) fn read_log<D: Disk>(disk: &D, path: &Path) -> io::Result<LogFile> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::txn_log::{entry, header};
+    use crate::txn_log::{Header, entry};
 
     fn scan(bytes: &[u8]) -> LogFile {
         LogFile::read(bytes).unwrap()
@@ -81,11 +81,11 @@ pub(super) mod tests {
 
     /// Entries 1 to `entries`, each of so many bytes.
     pub(in crate::txn_log) fn log(entries: i64, data_bytes: usize) -> Vec<u8> {
-        let mut out = header(Zxid(0)).to_vec();
+        let mut out = Header::after(Zxid(0), false).bytes().to_vec();
         for n in 1..=entries {
             let mut data = vec![0x55; data_bytes];
             data[12..20].copy_from_slice(&n.to_be_bytes());
-            entry::write(&mut out, &data);
+            entry::write(&mut out, &data, None);
         }
         out
     }

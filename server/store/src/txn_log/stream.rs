@@ -5,17 +5,16 @@ use std::io::{self, Read};
 
 use zk_proto::Zxid;
 
-use super::end::{LogEnd, SECTOR_BYTES, headless, is_zero, judge};
+use super::end::{LogEnd, Rest, SECTOR_BYTES, headless, is_zero};
 use super::entry::{self, Found};
-use super::{HEADER_BYTES, HEADER_START, MAGIC_BYTES, followed};
+use super::mark;
+use super::{HEADER_BYTES, HEADER_START, Header, MAGIC_BYTES};
 
 /// A log, read entry by entry.
 #[derive(Debug)]
 pub struct LogStream<R> {
     window: Window<R>,
-    /// The zxid that the history ended with when the file was begun; `None`
-    /// if the file does not tell, as those of the reference.
-    follows: Option<Zxid>,
+    header: Header,
     last: Option<Zxid>,
 }
 
@@ -50,7 +49,10 @@ impl<R: Read> LogStream<R> {
     pub const fn new(file: R) -> Self {
         Self {
             window: Window::new(file),
-            follows: None,
+            header: Header {
+                follows: None,
+                is_marked: false,
+            },
             last: None,
         }
     }
@@ -61,15 +63,17 @@ impl<R: Read> LogStream<R> {
         if window.at == 0 && window.base == 0 {
             window.fill(HEADER_BYTES)?;
             let header = window.rest();
-            let begins = |header: &[u8]| header[..MAGIC_BYTES] == HEADER_START[..MAGIC_BYTES];
-            if header.len() < HEADER_BYTES || !begins(header) {
+            let whole = header.first_chunk::<HEADER_BYTES>();
+            let Some(header) =
+                whole.filter(|header| header.starts_with(&HEADER_START[..MAGIC_BYTES]))
+            else {
                 let end = match window.fill_all(0)? {
                     true => headless(&window.buffer),
                     false => LogEnd::Damaged("it does not begin as a transaction log"),
                 };
                 return Ok(LogItem::End { offset: 0, end });
-            }
-            self.follows = followed(header);
+            };
+            self.header = Header::read(header);
             window.at = HEADER_BYTES;
         }
         window.slide();
@@ -83,11 +87,12 @@ impl<R: Read> LogStream<R> {
             Found::Entry { zxid, data } => {
                 window.at = data.end + 1;
                 let last = self.last.replace(zxid);
+                let data = &window.buffer[data];
                 Ok(LogItem::Entry {
                     offset,
                     zxid,
-                    predecessor: self.follows.map(|follows| last.unwrap_or(follows)),
-                    data: &window.buffer[data],
+                    predecessor: self.header.follows.map(|follows| last.unwrap_or(follows)),
+                    data: mark::split(data).map_or(data, |(txn, _)| txn),
                 })
             }
             _ if !window.fill_all(length)? => Ok(LogItem::End {
@@ -96,7 +101,14 @@ impl<R: Read> LogStream<R> {
             }),
             _ => {
                 let found = entry::read(&window.buffer, window.at);
-                let end = judge(&window.buffer, window.at, &found, self.last);
+                let rest = Rest {
+                    bytes: &window.buffer,
+                    base: window.base,
+                    at: window.at,
+                    is_marked: self.header.is_marked,
+                    last: self.last,
+                };
+                let end = rest.judge(&found);
                 Ok(LogItem::End { offset, end })
             }
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zk_proto::Zxid;
 
-use super::{HEADER_BYTES, entry, header};
+use super::{HEADER_BYTES, Header, entry, mark};
 use crate::layout::log_path;
 use crate::{Disk, DiskFile, StoreConfig, StoreError};
 
@@ -33,6 +33,9 @@ struct OpenLog<F> {
     is_synced: bool,
     /// Is the file's name durable?
     is_linked: bool,
+    /// Everything before this offset is durable; `None` where batches do not
+    /// say so.
+    synced: Option<u64>,
 }
 
 impl<D: Disk> LogWriter<D> {
@@ -63,23 +66,29 @@ impl<D: Disk> LogWriter<D> {
         self.buffer.clear();
         let mut end = last;
         let mut first = None;
-        for (zxid, data) in entries {
+        let synced = match &self.open {
+            Some(log) => log.synced,
+            None => self.header(last).is_marked.then_some(HEADER_BYTES as u64),
+        };
+        let mut entries = entries.into_iter().peekable();
+        while let Some((zxid, data)) = entries.next() {
             if zxid <= end || entry::zxid_of(data) != Some(zxid) {
                 return Err(StoreError::Order {
                     last: end,
                     entry: zxid,
                 });
             }
-            if first.is_none() {
-                first = Some(zxid);
-            }
-            entry::write(&mut self.buffer, data);
+            let is_edge = first.is_none() || entries.peek().is_none();
+            let mark = synced.filter(|_| is_edge && mark::takes_mark(data));
+            entry::write(&mut self.buffer, data, mark);
+            first.get_or_insert(zxid);
             end = zxid;
         }
         let Some(first) = first else { return Ok(last) };
         if self.open.is_none() {
-            let mut log = OpenLog::create(&self.disk, log_path(&self.dir, first))?;
-            log.write(&header(last), self.pre_alloc_bytes)?;
+            let header = self.header(last);
+            let mut log = OpenLog::create(&self.disk, log_path(&self.dir, first), header)?;
+            log.write(&header.bytes(), self.pre_alloc_bytes)?;
             // A disk writes sectors in any order. Entries without the header
             // would be taken for damage.
             if self.force_sync {
@@ -91,6 +100,11 @@ impl<D: Disk> LogWriter<D> {
             log.write(&self.buffer, self.pre_alloc_bytes)?;
         }
         Ok(end)
+    }
+
+    /// Of a log that follows `last`. What is not synced cannot say so.
+    fn header(&self, last: Zxid) -> Header {
+        Header::after(last, self.force_sync)
     }
 
     /// Makes everything appended durable, by one `fdatasync`.
@@ -111,7 +125,11 @@ impl<D: Disk> LogWriter<D> {
 }
 
 impl<F: DiskFile> OpenLog<F> {
-    fn create<D: Disk<File = F>>(disk: &D, path: PathBuf) -> Result<Self, StoreError> {
+    fn create<D: Disk<File = F>>(
+        disk: &D,
+        path: PathBuf,
+        header: Header,
+    ) -> Result<Self, StoreError> {
         let file = disk
             .create(&path)
             .map_err(StoreError::io("create", &path))?;
@@ -122,6 +140,7 @@ impl<F: DiskFile> OpenLog<F> {
             allocated: 0,
             is_synced: false,
             is_linked: false,
+            synced: header.is_marked.then_some(0),
         })
     }
 
@@ -146,6 +165,7 @@ impl<F: DiskFile> OpenLog<F> {
             let synced = self.file.sync_data();
             synced.map_err(StoreError::io("sync", &self.path))?;
             self.is_synced = true;
+            self.synced = self.synced.map(|_| self.position);
         }
         Ok(())
     }
