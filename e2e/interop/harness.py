@@ -224,18 +224,18 @@ class JavaServer(Server):
     """Apache ZooKeeper 3.9.4."""
 
     kind = "java"
-    class_path_script = "classpath"
+    class_path_command = ("classpath",)
 
     def command(self):
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return ["java", *JAVA_FLAGS, "-cp", class_path(self.class_path_script), main, str(self.config)]
+        return ["java", *JAVA_FLAGS, "-cp", class_path(*self.class_path_command), main, str(self.config)]
 
 
 class DebianServer(JavaServer):
     """Apache ZooKeeper 3.8.0 as Debian 12 packages it."""
 
     kind = "debian"
-    class_path_script = "debian-classpath"
+    class_path_command = ("debian-classpath",)
 
 
 class QuorateServer(Server):
@@ -250,7 +250,18 @@ class QuorateServer(Server):
         return {"RUST_BACKTRACE": "1"}
 
 
-KINDS = {"debian": DebianServer, "java": JavaServer, "quorate": QuorateServer}
+def older(version):
+    """The kind of server that an older version of Apache ZooKeeper is."""
+    return type("OlderServer", (JavaServer,), {"kind": version, "class_path_command": ("classpath", version)})
+
+
+OLDER_VERSIONS = ("3.5.10", "3.6.4", "3.7.2")
+KINDS = {
+    "debian": DebianServer,
+    "java": JavaServer,
+    "quorate": QuorateServer,
+    **{version: older(version) for version in OLDER_VERSIONS},
+}
 
 
 class Ensemble:
@@ -415,12 +426,14 @@ def java_class_path():
     return class_path("classpath")
 
 
-def class_path(script):
+def class_path(script, *arguments):
     """What a script of e2e/reference prints."""
-    if script not in CLASS_PATH:
-        run = subprocess.run([ROOT / "e2e" / "reference" / script], check=True, stdout=subprocess.PIPE, text=True)
-        CLASS_PATH[script] = run.stdout.strip()
-    return CLASS_PATH[script]
+    command = (script, *arguments)
+    if command not in CLASS_PATH:
+        path = ROOT / "e2e" / "reference" / script
+        run = subprocess.run([path, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+        CLASS_PATH[command] = run.stdout.strip()
+    return CLASS_PATH[command]
 
 
 def quorate_binary():
