@@ -161,8 +161,14 @@ fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
             "--log {text:?}: {part:?} is no level; the levels are off, error, warn, info, debug and trace, and one for a part of the program is target=level"
         );
     }
-    EnvFilter::try_new(text).with_context(|| format!("--log {text:?}"))
+    EnvFilter::try_new(format!("{LIBRARY_FILTER},{text}"))
+        .with_context(|| format!("--log {text:?}"))
 }
+
+/// The Kubernetes library puts a span around each look, which would stand before every line and say what the line says
+/// itself, and it writes a dump of each refused watch, which the operator tells in its own words. A filter that names
+/// `kube_runtime` brings them back.
+const LIBRARY_FILTER: &str = "kube_runtime=error";
 
 /// Time for what is under way when the process is asked to stop. Nothing is lost if it does not end: the next
 /// operator looks first.

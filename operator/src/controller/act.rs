@@ -138,7 +138,7 @@ pub(super) async fn other_budgets(
     let budgets = match api.list(&ListParams::default()).await {
         Ok(budgets) => budgets.items,
         Err(error) => {
-            tracing::debug!(ensemble = %ensemble.name, %error, "PodDisruptionBudgets not read");
+            tracing::debug!(namespace = %ensemble.namespace, ensemble = %ensemble.name, %error, "PodDisruptionBudgets not read");
             return Vec::new();
         }
     };

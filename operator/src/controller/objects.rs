@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use zk_operator_api::ProvenRevision;
 
 use super::ownership::{Ownership, is_controlled_by, ownership};
-use super::{ReconcileError, claims, foreign};
+use super::{ReconcileError, claims, error, foreign};
 use crate::resources::{MANAGED_BY_VALUE, ON_DELETE, Resources, object_selector};
 use crate::validated::ValidatedEnsemble;
 
@@ -124,12 +124,13 @@ impl Wanted {
     ) -> Result<Tried, ReconcileError> {
         let params = field_manager().dry_run();
         let body = self.request(found);
+        let mut refusal = None;
         if let Some(template) = self.first_template.as_ref().filter(|_| found.is_none()) {
             let mut first = body.clone();
             first["spec"]["template"] = template.clone();
             match self.patch(api, first.clone(), &params).await {
                 Err(ReconcileError::Apply { source, .. }) if is_refusal(&source) => {
-                    tracing::warn!(kind = self.kind, name = self.name, error = %source, "the revision that is known to work is refused, so the wanted one is used at once");
+                    refusal = Some(error::text(&source));
                 }
                 answer => {
                     return answer.map(|object| Tried {
@@ -140,6 +141,10 @@ impl Wanted {
             }
         }
         let object = self.patch(api, body.clone(), &params).await?;
+        if let Some(error) = refusal {
+            let namespace = object.namespace().unwrap_or_default();
+            tracing::warn!(%namespace, ensemble = self.name, error, "the revision that is known to work is refused, so the StatefulSet begins with the wanted one");
+        }
         Ok(Tried { body, object })
     }
 

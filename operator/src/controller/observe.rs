@@ -86,7 +86,7 @@ pub(super) async fn observe<A: QuorumAdmin>(
         async move {
             let name = pod_name(&ensemble.name, ordinal);
             let asked = match pod.and_then(admin_address) {
-                Some(address) => ask(admin, address, &ensemble.name).await,
+                Some(address) => ask(admin, address, ensemble).await,
                 None => Asked::default(),
             };
             let claim = claim_name(&ensemble.name, ordinal);
@@ -156,7 +156,7 @@ async fn events_about(
     let mut events = match api.list(&params).await {
         Ok(events) => events.items,
         Err(error) => {
-            tracing::debug!(ensemble = name, %error, "Events not read");
+            tracing::debug!(namespace = ensemble.namespace, ensemble = ensemble.name, kind, name, %error, "Events not read");
             return Vec::new();
         }
     };
@@ -193,7 +193,7 @@ async fn stray_pod(pods: &Api<Pod>, ensemble: &Subject, name: &str) -> Option<St
     let found = match pods.list(&params).await {
         Ok(found) => found.items,
         Err(error) => {
-            tracing::debug!(ensemble = ensemble.name, %error, "pod not read");
+            tracing::debug!(namespace = ensemble.namespace, ensemble = ensemble.name, pod = name, %error, "pod not read");
             return None;
         }
     };
@@ -307,7 +307,7 @@ impl Asked {
     }
 }
 
-async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> Asked {
+async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &Subject) -> Asked {
     match admin.ask(address).await {
         Ok(report) => Asked {
             answer: Some(report.answer),
@@ -318,7 +318,7 @@ async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &str) -> 
             },
         },
         Err(error) => {
-            tracing::debug!(ensemble, remote = %address, %error, "no answer");
+            tracing::debug!(namespace = ensemble.namespace, ensemble = ensemble.name, remote = %address, %error, "no answer");
             Asked {
                 answer: None,
                 said: error.answers().then(|| {

@@ -158,7 +158,10 @@ async fn admit_absence<A>(fetched: &Fetched, context: &Context<A>) {
     };
     let status = status::unseen(previous, fetched.generation, failure, now);
     if let Err(error) = tell(fetched, &status, context).await {
-        tracing::debug!(ensemble = ?fetched.reference.name, %error, "status not written");
+        let ObjectReference {
+            namespace, name, ..
+        } = &fetched.reference;
+        tracing::debug!(namespace, ensemble = name, %error, "status not written");
     }
 }
 

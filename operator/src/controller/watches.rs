@@ -1,6 +1,7 @@
 //! What wakes a reconcile: the ensemble's spec, the objects made from it, and its pods.
 
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use zk_operator_api::ZookeeperEnsemble;
 
 use super::clients::{WATCH_SECONDS, WatchBackoff};
+use super::error;
 
 use crate::resources::{INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE};
 
@@ -67,15 +69,39 @@ where
 }
 
 /// An error has been answered by the pause before the watch begins again; passed on, it would hold up the others.
-fn without_errors<K: Send + 'static>(
+/// A line is written when that begins, and now and then while it lasts.
+fn without_errors<K: Resource<DynamicType = ()> + Send + 'static>(
     stream: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    stream.filter(|item| {
+    let mut told = None;
+    stream.filter(move |item| {
         if let Err(error) = item {
-            tracing::warn!(%error, "watch interrupted, starting it again");
+            let (kind, error) = (K::plural(&()), cause(error));
+            if is_due(told, Instant::now()) {
+                told = Some(Instant::now());
+                tracing::warn!(%kind, error, "watch interrupted, starting it again until it works");
+            } else {
+                tracing::debug!(%kind, error, "watch interrupted again");
+            }
         }
         std::future::ready(item.is_ok())
     })
+}
+
+/// Nobody was told of an interruption of this watch, or so long ago that the line may be lost among others.
+fn is_due(told: Option<Instant>, now: Instant) -> bool {
+    told.is_none_or(|told| now.duration_since(told) >= TOLD_AGAIN_AFTER)
+}
+
+/// The refusal in the API server's own words, without the dump of the whole answer.
+fn cause(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error::text(error),
+        watcher::Error::WatchError(refusal) => refusal.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
 }
 
 fn config() -> watcher::Config {
@@ -100,10 +126,20 @@ fn ensemble_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Watched>> {
 
 /// Ensembles that are worked on at the same time.
 const RECONCILES_AT_ONCE_MAX: u16 = 8;
+/// A watch that does not work is begun again every few seconds.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interruption_is_told_when_it_begins_and_every_five_minutes() {
+        let start = Instant::now();
+        assert!(is_due(None, start));
+        assert!(!is_due(Some(start), start + Duration::from_secs(299)));
+        assert!(is_due(Some(start), start + Duration::from_secs(300)));
+    }
 
     #[test]
     fn a_pod_wakes_the_ensemble_named_by_its_label() {
