@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
 import harness
@@ -20,6 +21,8 @@ import wire
 
 SUFFIX = ".quorate.test"
 SILENT, ANSWERING = "127.0.0.53", "127.0.0.54"
+A, AAAA = 1, 28  # types of records
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 PATIENCE = 120.0  # seconds; a story says how long something took, the test says how long it may
 
 
@@ -33,10 +36,12 @@ class Member(harness.KINDS["quorate"]):
     hosts = {}
     namespace = None
     client_host = "127.0.0.1"
+    own_address_only = False
 
     def write_config(self):
         super().write_config()
-        text = self.config.read_text().replace("clientPortAddress=127.0.0.1\n", "quorumListenOnAllIPs=true\n")
+        others = "" if self.own_address_only else "quorumListenOnAllIPs=true\n"
+        text = self.config.read_text().replace("clientPortAddress=127.0.0.1\n", others)
         for sid, (quorum, election) in self.members.items():
             text = text.replace(f"server.{sid}=127.0.0.1:", f"server.{sid}={self.hosts[sid]}:")
         self.config.write_text(text)
@@ -56,12 +61,12 @@ class Member(harness.KINDS["quorate"]):
         return modes[0] if modes else None
 
 
-def members(home, hosts, namespaces=None, client_hosts=None):
+def members(home, hosts, namespaces=None, client_hosts=None, own_address_only=False):
     ports = {sid: dict(zip(("client", "quorum", "election"), harness.free_ports(3))) for sid in hosts}
     peers = {sid: (own["quorum"], own["election"]) for sid, own in ports.items()}
     made = {}
     for sid in hosts:
-        kind = type("Member", (Member,), {"hosts": hosts})
+        kind = type("Member", (Member,), {"hosts": hosts, "own_address_only": own_address_only})
         made[sid] = kind(home / f"server-{sid}", ports[sid], sid, peers)
         made[sid].namespace = (namespaces or {}).get(sid)
         made[sid].client_host = (client_hosts or {}).get(sid, "127.0.0.1")
@@ -109,24 +114,31 @@ class NameServers(threading.Thread):
             labels.append(question[at + 1 : at + 1 + question[at]].decode())
             at += 1 + question[at]
         kind = struct.unpack(">H", question[at + 1 : at + 3])[0]
-        address = self.addresses.get(".".join(labels))
-        found = [address] if address and kind == 1 else []
-        code = 0x8180 if address else 0x8183
+        addresses = self.addresses.get(".".join(labels))
+        family = {A: socket.AF_INET, AAAA: socket.AF_INET6}.get(kind)
+        found = [it.packed for it in map(ip_address, addresses or ()) if family == FAMILIES[it.version]]
+        code = 0x8180 if addresses else 0x8183
         head = question[:2] + struct.pack(">5H", code, 1, len(found), 0, 0)
-        record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4)
-        return head + question[12 : at + 5] + b"".join(record + socket.inet_aton(it) for it in found)
+        records = [b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 1, len(it)) + it for it in found]
+        return head + question[12 : at + 5] + b"".join(records)
+
+
+def named(home, *name_servers):
+    """Three hosts with names, and the name servers that know them, of which these are asked, one after the other."""
+    run("ip", "link", "set", "lo", "up")
+    conf = home / "resolv.conf"
+    conf.write_text("".join(f"nameserver {address}\n" for address in name_servers))
+    run("mount", "--bind", str(conf), str(Path("/etc/resolv.conf").resolve()))
+    servers = NameServers()
+    hosts = {sid: f"zk-{sid}{SUFFIX}" for sid in (1, 2, 3)}
+    servers.addresses = {host: [f"127.0.1.{sid}"] for sid, host in hosts.items()}
+    servers.start()
+    return hosts, servers
 
 
 def names(home):
     """The first name server is silent; later the second one falls silent, too, and the leader dies."""
-    run("ip", "link", "set", "lo", "up")
-    conf = home / "resolv.conf"
-    conf.write_text(f"nameserver {SILENT}\nnameserver {ANSWERING}\n")
-    run("mount", "--bind", str(conf), str(Path("/etc/resolv.conf").resolve()))
-    name_servers = NameServers()
-    hosts = {sid: f"zk-{sid}{SUFFIX}" for sid in (1, 2, 3)}
-    name_servers.addresses = {host: f"127.0.1.{sid}" for sid, host in hosts.items()}
-    name_servers.start()
+    hosts, name_servers = named(home, SILENT, ANSWERING)
     servers = members(home, hosts)
     for server in servers.values():
         server.start()
@@ -137,6 +149,80 @@ def names(home):
     rest = [server for server in servers.values() if server is not dead]
     elected = seconds_until(lambda: leader(rest) and all_serve(rest))
     return {"formed": formed, "elected": elected}
+
+
+class Mute:
+    """Takes a port so that whoever connects to it hears nothing: its queue is full."""
+
+    def __init__(self, *address):
+        self.listener = socket.create_server(address, backlog=0)
+        self.queue = [socket.socket() for _ in range(4)]
+        for waiting in self.queue:
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        assert_silent(*address)
+
+
+def assert_silent(host, port):
+    try:
+        socket.create_connection((host, port), timeout=0.3).close()
+    except TimeoutError:
+        return
+    raise AssertionError(f"{host}:{port} is not silent")
+
+
+def moved(home):
+    """A name appears when two servers already serve. Later its server has another address, and leads from there."""
+    hosts, name_servers = named(home, ANSWERING)
+    del name_servers.addresses[hosts[3]]
+    servers = members(home, hosts, own_address_only=True)
+    for sid in (1, 2):
+        servers[sid].start()
+    first = (servers[1], servers[2])
+    seconds_until(lambda: leader(first) and all_serve(first))
+    name_servers.addresses[hosts[3]] = ["127.0.1.3"]
+    servers[3].start()
+    joined = seconds_until(lambda: all_serve(servers.values()))
+
+    servers[3].kill()
+    mutes = [Mute("127.0.1.3", servers[3].ports[port]) for port in ("quorum", "election")]
+    name_servers.addresses[hosts[3]] = ["127.0.2.3"]
+    servers[3].start()
+    back = seconds_until(lambda: all_serve(servers.values()))
+    dead = leader(servers.values())
+    assert dead is not servers[3]
+    dead.kill()
+    rest = [server for server in servers.values() if server is not dead]
+    elected = seconds_until(lambda: leader(rest) and all_serve(rest))
+    assert leader(rest) is servers[3], "nobody had to find its quorum port"
+    del mutes
+    return {"joined": joined, "back": back, "elected": elected}
+
+
+def ipv6_first(home):
+    """Every name has an IPv6 address that comes first and is silent. The leader dies and comes back."""
+    hosts, name_servers = named(home, ANSWERING)
+    run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "nowhere")
+    run("ip", "addr", "add", "fd00:77::99/64", "dev", "eth0", "nodad")
+    for link in ("eth0", "nowhere"):
+        run("ip", "link", "set", link, "up")
+    for sid, host in hosts.items():
+        run("ip", "neigh", "add", f"fd00:77::{sid}", "lladdr", "02:00:00:00:77:77", "dev", "eth0", "nud", "permanent")
+        name_servers.addresses[host].insert(0, f"fd00:77::{sid}")
+    servers = members(home, hosts)
+    for sid, host in hosts.items():
+        first = socket.getaddrinfo(host, servers[sid].ports["quorum"], type=socket.SOCK_STREAM)[0]
+        assert first[0] == socket.AF_INET6, first
+        assert_silent(*first[4][:2])
+        servers[sid].start()
+    formed = seconds_until(lambda: all_serve(servers.values()))
+    dead = leader(servers.values())
+    dead.kill()
+    rest = [server for server in servers.values() if server is not dead]
+    elected = seconds_until(lambda: leader(rest) and all_serve(rest))
+    dead.start()
+    back = seconds_until(lambda: all_serve(servers.values()))
+    return {"formed": formed, "elected": elected, "back": back}
 
 
 # cuts
@@ -230,7 +316,7 @@ def one_way(home, length=15.0):
 
 
 def main():
-    stories = {"names": names, "cut": cut, "one_way": one_way}
+    stories = {"names": names, "moved": moved, "ipv6_first": ipv6_first, "cut": cut, "one_way": one_way}
     story, *lengths = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="quorate-network-") as home:
         try:

@@ -25,6 +25,20 @@ def test_a_silent_name_server_delays_an_ensemble_by_one_look_up_and_no_election(
     assert took["elected"] < ELECTION, took
 
 
+def test_a_name_that_appears_late_or_changes_its_address_is_followed():
+    took = play("moved")
+    assert took["joined"] < ELECTION, took
+    assert took["back"] < ELECTION, took
+    assert took["elected"] < ELECTION, took
+
+
+def test_an_ipv6_address_that_comes_first_and_is_silent_delays_little():
+    took = play("ipv6_first")
+    assert took["formed"] < ELECTION, took
+    assert took["elected"] < ELECTION, took
+    assert took["back"] < ELECTION, took
+
+
 def test_an_ensemble_that_was_cut_apart_elects_at_once_when_the_network_is_back():
     took = play("cut")
     assert took["healed"] < ELECTION, took
