@@ -111,13 +111,13 @@ impl DiskQueue {
                 told.push(Input::EpochSaved(file, epoch));
             }
             Some(DiskWork::Truncate(zxid)) => {
-                told.extend(self.finish_snapshot(store)?);
+                told.extend(self.give_up_snapshot());
                 store.truncate(zxid)?;
                 let loaded = store.recover(tail_max)?;
                 told.push(Input::Truncated(Box::new(rebuild(&loaded))));
             }
             Some(DiskWork::Install(cut, keeps_old)) => {
-                told.extend(self.finish_snapshot(store)?);
+                told.extend(self.give_up_snapshot());
                 let mut blocks = cut.blocks();
                 let digest = cut.digest();
                 store.install_snapshot(cut.zxid(), digest, keeps_old, |out| {
@@ -133,8 +133,14 @@ impl DiskQueue {
         Ok(told)
     }
 
-    /// The snapshot that is written beside the log is done. Before history is
-    /// rewritten the shell waits for that.
+    /// Nothing is left of the snapshot that is written beside the log, because
+    /// history is about to be rewritten.
+    fn give_up_snapshot(&mut self) -> Option<Input> {
+        let cut = self.snapshot.take()?;
+        Some(Input::SnapshotSaved(cut.zxid()))
+    }
+
+    /// The snapshot that is written beside the log is done.
     pub(crate) fn finish_snapshot(
         &mut self,
         store: &Store<MemDisk>,
@@ -145,7 +151,7 @@ impl DiskQueue {
         // Encoded only now, when the tree may have gone on for long.
         let mut blocks = cut.blocks();
         let snapshots = store.snapshots();
-        snapshots.write_blocks(cut.zxid(), cut.digest(), |out| blocks.append_next(out))?;
+        snapshots.write_blocks(cut.zxid(), cut.digest(), |out| Ok(blocks.append_next(out)))?;
         Ok(Some(Input::SnapshotSaved(cut.zxid())))
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use zk_core::{Input, TreeCut};
-use zk_store::{Purger, RealDisk, Snapshots};
+use zk_store::{Purger, RealDisk, Snapshots, StoreError};
 
 use super::worker::ReportPanic;
 use crate::inbox::Inbox;
@@ -44,7 +44,7 @@ impl Background {
     }
 
     /// Asks the thread to end, and waits for that. A snapshot that is being
-    /// written is still written to its end.
+    /// written is given up within one of its parts: the log holds everything.
     pub(super) fn end(self) {
         self.stop.set();
         // Its guard has reported a panic.
@@ -90,7 +90,7 @@ pub(super) struct SnapshotJob {
 impl SnapshotJob {
     /// Writes the snapshot. If that fails, for want of space or descriptors,
     /// it is tried a few times more; then the next one that is due will do,
-    /// since the log holds everything.
+    /// since the log holds everything. Nothing is left of one that is given up.
     pub(super) fn run(self, stop: &Stop) {
         let Self {
             cut,
@@ -103,12 +103,19 @@ impl SnapshotJob {
         for attempt in 1..=ATTEMPTS_MAX {
             let start = Instant::now();
             let mut blocks = cut.blocks();
-            let written = snapshots.write_blocks(zxid, cut.digest(), |out| blocks.append_next(out));
+            let written = snapshots.write_blocks(zxid, cut.digest(), |out| match stop.is_set() {
+                true => Err(StoreError::Stopped),
+                false => Ok(blocks.append_next(out)),
+            });
             let error = match written {
                 Ok(bytes) => {
                     metrics.snapshots.record_time(start.elapsed(), 1);
                     let elapsed_ms = start.elapsed().as_millis();
                     tracing::info!(%zxid, bytes, elapsed_ms, "snapshot written");
+                    break;
+                }
+                Err(StoreError::Stopped) => {
+                    tracing::info!(%zxid, "snapshot given up before its end; the log is kept");
                     break;
                 }
                 Err(error) => anyhow::Error::from(error),

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +7,8 @@ use std::time::Duration;
 
 use zk_core::Input;
 use zk_core::tree::Tree;
-use zk_proto::client::OpCode;
+use zk_proto::client::{OpCode, StatPersisted};
+use zk_proto::snapshot::{NodeRecord, OPEN_ACL_REF, write_acl_table, write_end, write_sessions};
 use zk_proto::txn::{Txn, TxnHeader, encode_txn};
 use zk_proto::{SessionId, Xid};
 
@@ -260,6 +262,62 @@ fn the_log_does_not_wait_for_a_purge() {
     for _ in 0..3 {
         log.ask(1);
         log.by_thread();
+    }
+}
+
+/// A tree that takes long to write, at this zxid.
+fn large_tree(zxid: Zxid) -> Tree {
+    let data = vec![7; 1 << 20];
+    let paths = (0..16).map(|n| format!("/{n}"));
+    let mut image = Vec::new();
+    write_sessions(&mut image, [].into_iter());
+    write_acl_table(&mut image, [].into_iter());
+    for path in std::iter::once(String::new()).chain(paths) {
+        NodeRecord {
+            path: (&*path).into(),
+            data: Some(&data),
+            acl_ref: OPEN_ACL_REF,
+            stat: StatPersisted::default(),
+        }
+        .write(&mut image);
+    }
+    write_end(&mut image);
+    Tree::from_image(&image, zxid).unwrap()
+}
+
+/// Before a log is cut or a leader's tree takes the place of everything, the
+/// ensemble waits for this server.
+#[test]
+fn a_snapshot_is_given_up_for_work_that_others_wait_for() {
+    let at = Zxid::new(Epoch(1), 1);
+    let cut = Arc::new(large_tree(at).cut());
+    for installs in [false, true] {
+        let mut log = Log::open();
+        log.ask(3);
+        log.by_thread();
+        log.disk.ask(DiskOp::SaveSnapshot(cut.clone()));
+        let keeps_old = false;
+        log.disk.ask(match installs {
+            false => DiskOp::Truncate(at.next()),
+            true => DiskOp::Install {
+                cut: Arc::new(Tree::new().cut()),
+                keeps_old,
+            },
+        });
+        log.disk.kick();
+        let is_given_up = Cell::new(false);
+        log.wait_for(|event| match event {
+            Event::Input(Input::SnapshotSaved(_)) => {
+                is_given_up.set(true);
+                false
+            }
+            Event::Input(Input::Truncated(left)) => !installs && left.last_zxid == at.next(),
+            Event::Input(Input::SnapshotInstalled(_)) => installs,
+            _ => false,
+        });
+        assert!(is_given_up.get(), "the replica waits for that");
+        assert!(!log.path("snapshot.100000001").exists());
+        assert!(!log.path("tmp.snapshot.100000001").exists());
     }
 }
 

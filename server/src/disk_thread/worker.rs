@@ -212,7 +212,8 @@ impl Worker {
         }
     }
 
-    /// Rewriting history and loading may take long without anything being wrong.
+    /// Rewriting history and loading may take long without anything being
+    /// wrong. A snapshot that is being written would only make it longer.
     fn start_long_work(&mut self) {
         self.health.busy_since_ms.store(0, Ordering::Relaxed);
         self.end_background();

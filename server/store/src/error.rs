@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 use zk_proto::{Epoch, Zxid};
 
-/// Why a store cannot be opened, read or written. None of them is to be
-/// retried: the process ends and an operator reads the message.
+/// Why a store cannot be opened, read or written. None of them but
+/// [`Self::Stopped`] is to be retried: the process ends and an operator reads
+/// the message.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -116,6 +117,9 @@ pub enum StoreError {
         /// Zxid of the last entry that was to stay.
         to: Zxid,
     },
+    /// Whoever asked for a snapshot does not want it any more.
+    #[error("the snapshot was given up before its end")]
+    Stopped,
     /// An earlier write or sync failed, and nobody knows what reached the disk.
     #[error("an earlier write to the disk failed")]
     Failed,

@@ -245,7 +245,7 @@ impl<D: Disk> Store<D> {
         zxid: Zxid,
         digest: u64,
         keeps_old: bool,
-        next_block: impl FnMut(&mut Vec<u8>) -> bool,
+        mut next_block: impl FnMut(&mut Vec<u8>) -> bool,
     ) -> Result<u64, StoreError> {
         self.attempt(|store| {
             store.writer.roll()?;
@@ -259,7 +259,7 @@ impl<D: Disk> Store<D> {
             let replaced = keeps_old.then(begin).transpose()?;
             drop_after(&store.disk, &store.log, zxid, store.config.force_sync)?;
             let snapshots = store.snapshots();
-            let bytes = snapshots.write_blocks(zxid, digest, next_block)?;
+            let bytes = snapshots.write_blocks(zxid, digest, |out| Ok(next_block(out)))?;
             if let Some(replaced) = replaced {
                 replaced.finish(dirs)?;
             }

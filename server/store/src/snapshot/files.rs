@@ -54,14 +54,15 @@ impl<D: Disk> Snapshots<D> {
     }
 
     /// Writes the image of the tree at `zxid`. `next_block` appends the next
-    /// block of it to an empty buffer, or returns false at its end. Returns
+    /// block of it to an empty buffer, or returns false at its end; with an
+    /// error, such as [`StoreError::Stopped`], it ends the work early. Returns
     /// how many bytes the image has. What was written of it is removed after
     /// an error, so that it takes no space.
     pub fn write_blocks(
         &self,
         zxid: Zxid,
         digest: u64,
-        next_block: impl FnMut(&mut Vec<u8>) -> bool,
+        next_block: impl FnMut(&mut Vec<u8>) -> Result<bool, StoreError>,
     ) -> Result<u64, StoreError> {
         let written = self.try_write_blocks(zxid, digest, next_block);
         if written.is_err() {
@@ -75,11 +76,11 @@ impl<D: Disk> Snapshots<D> {
         &self,
         zxid: Zxid,
         digest: u64,
-        mut next_block: impl FnMut(&mut Vec<u8>) -> bool,
+        mut next_block: impl FnMut(&mut Vec<u8>) -> Result<bool, StoreError>,
     ) -> Result<u64, StoreError> {
         let mut writer = self.begin(zxid)?;
         let (mut block, mut bytes) = (Vec::new(), 0);
-        while next_block(&mut block) {
+        while next_block(&mut block)? {
             writer.write(&block)?;
             bytes += block.len() as u64;
             block.clear();
