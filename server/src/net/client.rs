@@ -380,7 +380,7 @@ const FIRST_READ_BYTES: usize = 256;
 const OUTSTANDING_PER_CONNECTION_MAX: u32 = 10_000;
 /// Bound of the bytes of all writes without a reply; twice as much for those
 /// of connections that have no other.
-const OUTSTANDING_BYTES_MAX: i64 = 64 << 20;
+pub(super) const OUTSTANDING_BYTES_MAX: i64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {

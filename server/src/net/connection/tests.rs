@@ -12,6 +12,7 @@ use std::task::{Wake, Waker};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use zk_core::request::{Reply, SharedView, write_event, write_reply};
 use zk_core::tree::Tree;
 use zk_core::{ConnId, Frames, ToClient};
@@ -25,6 +26,7 @@ use crate::command::Commands;
 use crate::config::ServerConfig;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
+use crate::net::client::OUTSTANDING_BYTES_MAX;
 use crate::net::{Backlog, Registry, RequestThrottle, Walks};
 use crate::probe::Probe;
 
@@ -143,6 +145,11 @@ struct Model {
     clients: Arc<Clients>,
     peers: Vec<Peer>,
     random: Random,
+    /// Bytes that the writes of connections outside the model take.
+    of_others: i64,
+    /// Its clock stands still but for the model's steps; `None` in a test that
+    /// has a runtime of its own.
+    time: Option<Runtime>,
 }
 
 impl Model {
@@ -176,13 +183,15 @@ impl Model {
             peers: peers.collect(),
             clients,
             random: Random(seed),
+            of_others: 0,
+            time: None,
         }
     }
 
     /// Something happens.
     fn step(&mut self) {
         let at = self.random.below(self.peers.len());
-        match self.random.below(8) {
+        match self.random.below(11) {
             0 => self.ask(at),
             1 | 2 => {
                 let max = [3, 100, 20_000, 400_000][self.random.below(4)];
@@ -196,7 +205,30 @@ impl Model {
             }
             4 => self.answer(at, 3),
             5 => self.tell(at),
+            6 => {
+                let bytes = [0, OUTSTANDING_BYTES_MAX, 2 * OUTSTANDING_BYTES_MAX];
+                let bytes = bytes[self.random.below(3)];
+                self.others_take(bytes);
+            }
+            7 => {
+                let ms = 1 + self.random.below(10) as u64;
+                self.pass(Duration::from_millis(ms));
+            }
             _ => self.poll(at),
+        }
+    }
+
+    /// The writes of connections outside the model take so many bytes now.
+    fn others_take(&mut self, bytes: i64) {
+        let more = bytes - self.of_others;
+        self.clients.metrics.outstanding_bytes.add(more);
+        self.of_others = bytes;
+    }
+
+    /// Time passes, and wakes who has waited for it.
+    fn pass(&self, time: Duration) {
+        if let Some(runtime) = &self.time {
+            runtime.block_on(tokio::time::advance(time));
         }
     }
 
@@ -215,11 +247,12 @@ impl Model {
         };
         for _ in 0..count {
             let data = vec![7; [0, 100, 90_000][self.random.below(3)]];
-            let (op, body) = match self.random.below(if count > 100 { 5 } else { 7 }) {
+            let (op, body) = match self.random.below(if count > 100 { 5 } else { 8 }) {
                 0..=2 => (OpCode::GetData, path_watch("/small")),
                 3 => (OpCode::Ping, Vec::new()),
                 4 => (OpCode::SetData, path_watch("/small")),
                 5 => (OpCode::GetChildren, path_watch("/many")),
+                6 => (OpCode::GetAllChildrenNumber, walk_body("/some")),
                 _ => (OpCode::SetData, data),
             };
             self.peers[at].ask(op, &body);
@@ -285,9 +318,11 @@ impl Model {
         }
     }
 
-    /// Sockets take all, the driver answers all: nothing may be left then, or
-    /// a task sleeps that nobody will ever wake.
+    /// Sockets take all, the driver answers all, the writes of others are
+    /// answered and time passes: nothing may be left then, or a task sleeps
+    /// that nobody will ever wake.
     fn settle(&mut self) {
+        self.others_take(0);
         loop {
             for at in 0..self.peers.len() {
                 let peer = &mut self.peers[at];
@@ -298,6 +333,8 @@ impl Model {
             }
             // The driver takes what came last.
             self.answer(0, 0);
+            // Longer than any pause.
+            self.pass(Duration::from_secs(1));
             let is_busy =
                 |peer: &Peer| peer.woken.0.load(Ordering::Relaxed) || !peer.owed.is_empty();
             if !self.peers.iter().any(is_busy) {
@@ -374,6 +411,13 @@ fn path_watch(path: &str) -> Vec<u8> {
     body
 }
 
+/// The body of a getAllChildrenNumber.
+fn walk_body(path: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.put_str(path);
+    body
+}
+
 /// "/small", "/some" with 3000 children, and "/many", whose list of children is
 /// longer than what a connection may keep.
 fn view() -> SharedView {
@@ -438,8 +482,16 @@ fn no_connection_sleeps_with_work_that_nothing_wakes() {
     ] {
         for seed in seeds {
             let mut model = Model::new(seed, zoo_cfg);
+            let time = Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let handle = time.handle().clone();
+            let _time = handle.enter();
+            model.time = Some(time);
             for _ in 0..3 {
-                (0..60).for_each(|_| model.step());
+                (0..70).for_each(|_| model.step());
                 model.settle();
             }
         }
@@ -629,9 +681,7 @@ async fn a_walk_through_znodes_waits_for_its_time() {
     let mut model = opened("");
     let clients = model.clients.clone();
     let walk = clients.walks.begin().ok().unwrap();
-    let mut body = Vec::new();
-    body.put_str("/many");
-    model.ask_and_poll(OpCode::GetAllChildrenNumber, &body);
+    model.ask_and_poll(OpCode::GetAllChildrenNumber, &walk_body("/many"));
     model.peers[0].socket.make_room(1 << 20);
     model.poll(0);
     assert!(model.peers[0].take_replies().is_empty(), "another walks");
@@ -691,13 +741,12 @@ async fn connections_for_which_most_waits_end_first() {
 #[tokio::test]
 async fn the_bytes_of_all_writes_are_bounded() {
     let mut model = opened("");
-    let others = 200 << 20;
-    model.clients.metrics.outstanding_bytes.add(others);
+    model.others_take(2 * OUTSTANDING_BYTES_MAX);
     model.ask_and_poll(OpCode::SetData, &path_watch("/small"));
     model.answer(0, 1);
     assert!(model.hears_a_ping());
     assert_eq!(model.peers[0].connection.work.outstanding, 0);
-    model.clients.metrics.outstanding_bytes.add(-others);
+    model.others_take(0);
     while model.peers[0].connection.work.outstanding == 0 {
         yield_now().await;
         model.run();
