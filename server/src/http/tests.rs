@@ -11,14 +11,21 @@ use tokio::sync::Semaphore;
 
 use super::*;
 
+/// A listener that serves.
+async fn listening(gate: Arc<Semaphore>) -> (SocketAddr, Arc<Metrics>) {
+    let (listener, router) = bound(gate).await;
+    let address = listener.listener.local_addr().unwrap();
+    let metrics = listener.metrics.clone();
+    tokio::spawn(listener.serve(router));
+    (address, metrics)
+}
+
 /// A listener with a reply at once, one that waits for `gate`, and one that is
 /// longer than what the system keeps of it.
-async fn listening(gate: Arc<Semaphore>) -> (SocketAddr, Arc<Metrics>) {
+async fn bound(gate: Arc<Semaphore>) -> (HttpListener, Router) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // Its connections have the same: the system keeps little of a long reply.
     SockRef::from(&listener).set_send_buffer_size(4096).unwrap();
-    let address = listener.local_addr().unwrap();
-    let metrics = Arc::new(Metrics::default());
     let router = Router::new()
         .route("/live", get(|| async { "alive" }))
         .route("/long", get(|| async { "x".repeat(1 << 20) }))
@@ -33,10 +40,9 @@ async fn listening(gate: Arc<Semaphore>) -> (SocketAddr, Arc<Metrics>) {
         listener,
         idle_max: Duration::from_secs(60),
         clock: Clock::start(),
-        metrics: metrics.clone(),
+        metrics: Arc::default(),
     };
-    tokio::spawn(listener.serve(router));
-    (address, metrics)
+    (listener, router)
 }
 
 /// Connects from 127.0.0.`from`.
@@ -77,17 +83,38 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_request_that_has_come_is_read_before_its_connection_gives_way() {
-    let (address, metrics) = listening(Arc::new(Semaphore::new(0))).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (address, metrics) = listening(gate.clone()).await;
     // The listener has not run yet, so it finds all of them at once.
+    let slow = connect(2, address);
+    ask(&slow, "/slow");
     let honest = connect(2, address);
     ask(&honest, "/live");
     // As many as the system keeps for a listener that accepts nothing.
     let crowd: Vec<_> = (0..100).map(|_| connect(2, address)).collect();
     assert!(reply(honest).await.ends_with("alive"));
     let displaced = || metrics.http_connections_displaced.value();
+    // One of them has a request in work, and one has ended by itself.
     let all = 101 - CONNECTIONS_MAX as u64;
     until("the others give way", || displaced() >= all).await;
+    gate.add_permits(1);
+    assert!(reply(slow).await.ends_with("done"));
     drop(crowd);
+}
+
+/// The request has come after the runtime has asked the socket for the last
+/// time.
+#[tokio::test]
+async fn a_request_that_only_the_system_knows_of_keeps_the_place() {
+    let (listener, router) = bound(Arc::new(Semaphore::new(0))).await;
+    let client = connect(1, listener.listener.local_addr().unwrap());
+    let (stream, remote) = listener.listener.accept().await.unwrap();
+    let guest = listener.welcome(stream, remote, &router);
+    // Its task finds nothing to read.
+    yield_now().await;
+    ask(&client, "/live");
+    guest.presence.wanted.notify_one();
+    assert!(reply(client).await.ends_with("alive"));
 }
 
 #[tokio::test]
