@@ -2,12 +2,13 @@
 //! ZooKeeper 3.9.4 wrote.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use zk_core::tree::Tree;
 use zk_proto::client::OpCode;
-use zk_proto::txn::{Txn, TxnHeader, encode_txn};
+use zk_proto::txn::{SetDataTxn, Txn, TxnHeader, encode_txn};
 use zk_proto::{SessionId, Xid, Zxid};
 use zk_store::{RealDisk, Store, StoreConfig};
 
@@ -219,16 +220,45 @@ fn entry(zxid: i64, op: OpCode, txn: &Txn<'_>) -> Vec<u8> {
     entry
 }
 
+/// The Adler-32 of the bytes so far.
+struct Adler {
+    a: u64,
+    b: u64,
+}
+
+impl Default for Adler {
+    fn default() -> Self {
+        Self { a: 1, b: 0 }
+    }
+}
+
+impl Adler {
+    const MODULUS: u64 = 65_521;
+
+    fn add(&mut self, byte: u8) {
+        self.a = (self.a + u64::from(byte)) % Self::MODULUS;
+        self.b = (self.b + self.a) % Self::MODULUS;
+    }
+
+    fn add_zeros(&mut self, count: usize) {
+        self.b = (self.b + count as u64 * self.a) % Self::MODULUS;
+    }
+
+    fn value(&self) -> i64 {
+        (self.b << 16 | self.a) as i64
+    }
+}
+
+/// What the reference's logs begin with.
+const LOG_HEADER: [u8; 16] = *b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0";
+
 /// A log as the reference writes it.
 fn log_of_reference(entries: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0".to_vec();
+    let mut out = LOG_HEADER.to_vec();
     for entry in entries {
-        let (mut a, mut b) = (1_u32, 0_u32);
-        for byte in entry {
-            a = (a + u32::from(*byte)) % 65_521;
-            b = (b + a) % 65_521;
-        }
-        out.extend(i64::from(b << 16 | a).to_be_bytes());
+        let mut sum = Adler::default();
+        entry.iter().for_each(|byte| sum.add(*byte));
+        out.extend(sum.value().to_be_bytes());
         out.extend((entry.len() as i32).to_be_bytes());
         out.extend_from_slice(entry);
         out.push(b'B');
@@ -325,6 +355,44 @@ fn the_check_and_a_start_agree_on_names_and_ends() {
     }
     let dir = of_reference(&[("log.1", &[1, 2, 4].map(error_entry))]);
     assert!(check_and_start(dir.path()).1.is_err());
+}
+
+/// A log of the reference with one transaction, whose `bytes` of data are all
+/// zero: they take no space on the disk.
+fn plant_long_log(path: &Path, zxid: i64, bytes: usize) {
+    let set_data = Txn::SetData(SetDataTxn {
+        path: "/".into(),
+        data: Some(&[]),
+        version: 1,
+    });
+    let mut entry = entry(zxid, OpCode::SetData, &set_data);
+    // The length of the data stands before the version.
+    let (at, length) = (entry.len() - 4, bytes as i32);
+    entry[at - 4..at].copy_from_slice(&length.to_be_bytes());
+    let (before, after) = entry.split_at(at);
+    let mut sum = Adler::default();
+    before.iter().for_each(|byte| sum.add(*byte));
+    sum.add_zeros(bytes);
+    after.iter().for_each(|byte| sum.add(*byte));
+    let mut head = LOG_HEADER.to_vec();
+    head.extend(sum.value().to_be_bytes());
+    head.extend(((entry.len() + bytes) as i32).to_be_bytes());
+    head.extend_from_slice(before);
+    let file = fs::File::create(path).unwrap();
+    file.write_all_at(&head, 0).unwrap();
+    let end = [after, b"B"].concat();
+    file.write_all_at(&end, (head.len() + bytes) as u64)
+        .unwrap();
+}
+
+#[test]
+fn the_check_and_a_start_agree_on_a_record_of_any_length() {
+    let dir = of_reference(&[]);
+    let path = dir.path().join("version-2/log.1");
+    plant_long_log(&path, 1, 257 << 20);
+    let (checked, started) = check_and_start(dir.path());
+    assert_eq!(started, Ok(Zxid(1)));
+    assert_ok(&checked);
 }
 
 #[test]
