@@ -201,6 +201,27 @@ def test_mntr(pair, sid):
         assert values["zk_synced_followers"] == "2"
 
 
+def test_the_size_of_the_data_is_that_of_the_reference(standalone, peer):
+    sizes = []
+    for kind in (peer, "java"):
+        server = standalone(kind, settings={"4lw.commands.whitelist": "mntr"}).start().wait_serving()
+        client = server.connect()
+
+        def size(server=server):
+            return int(server.mntr()["approximate_data_size"])
+
+        of_kind = [size()]
+        client.create("/sized", b"x" * 100)
+        of_kind.append(size())
+        client.set("/sized", b"y")
+        of_kind.append(size())
+        client.delete("/sized")
+        of_kind.append(size())
+        sizes.append(of_kind)
+        server.stop()
+    assert sizes[0] == sizes[1]
+
+
 def test_whitelist(standalone, peer):
     server = standalone(peer, settings={"4lw.commands.whitelist": "ruok"}).start().wait_serving()
     assert server.word("ruok") == "imok"

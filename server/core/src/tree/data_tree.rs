@@ -230,8 +230,8 @@ pub(super) fn config_znode(acls: &mut AclTable) -> Content<'static> {
     }
 }
 
-/// The root counts as "".
+/// What a znode adds to [`Tree::approximate_data_size`]: the bytes of its full
+/// path, "/" for the root, and of its data (`DataTree.getNodeSize`).
 pub(super) fn node_bytes(path: &str, data: Option<&[u8]>) -> u64 {
-    let path_bytes = if path == "/" { 0 } else { path.len() };
-    (path_bytes + data.map_or(0, <[u8]>::len)) as u64
+    (path.len() + data.map_or(0, <[u8]>::len)) as u64
 }

@@ -123,7 +123,7 @@ pub(crate) fn check_sums(tree: &Tree) {
         let here = node_digest(&znode.path(), znode.data(), znode.stat_persisted());
         assert_eq!(here, znode.digest(), "{path}");
         digest = digest.wrapping_add(here);
-        bytes += path.len() + znode.data().map_or(0, <[u8]>::len);
+        bytes += znode.path().len() + znode.data().map_or(0, <[u8]>::len);
         count += 1;
         open.extend(znode.children().map(|name| format!("{path}/{name}")));
     }
