@@ -74,8 +74,9 @@ pub struct Store<D: Disk> {
     log: PathBuf,
     writer: LogWriter<D>,
     last: Zxid,
-    /// Did an operator say that there is to be no data?
-    is_initialized: bool,
+    /// The marker by which an operator says that there is to be no data, if it
+    /// is there. It goes with the first start that finds data or makes some.
+    marker: Option<PathBuf>,
     has_failed: bool,
 }
 
@@ -101,13 +102,8 @@ impl<D: Disk> Store<D> {
         if data != log {
             check_places(&disk, &data, &log)?;
         }
-        // What an operator leaves for the first start; its time is over with any.
         let marker = config.log_dir.join(INITIALIZE);
-        let is_initialized = disk.read(&marker).is_ok();
-        if is_initialized {
-            disk.remove(&marker)
-                .map_err(StoreError::io("remove", &marker))?;
-        }
+        let marker = disk.read(&marker).is_ok().then_some(marker);
         for name in disk.list(&data).map_err(StoreError::io("list", &data))? {
             if name.starts_with(TEMPORARY) {
                 let path = data.join(name);
@@ -123,7 +119,7 @@ impl<D: Disk> Store<D> {
             log,
             writer,
             last: Zxid::ZERO,
-            is_initialized,
+            marker,
             has_failed: false,
         })
     }
@@ -150,10 +146,13 @@ impl<D: Disk> Store<D> {
             store.writer.roll()?;
             let loaded = store.dirs().recover(tail_max, sink)?;
             let is_empty = loaded.snapshot.is_none() && loaded.entries.is_empty();
-            if is_empty && !store.config.create_database && !store.is_initialized {
+            if is_empty && !store.config.create_database && store.marker.is_none() {
                 return Err(StoreError::NotInitialized {
                     dir: store.config.log_dir.clone(),
                 });
+            }
+            if !is_empty {
+                store.remove_marker()?;
             }
             store.last = loaded.last_zxid();
             Ok(loaded)
@@ -280,7 +279,7 @@ impl<D: Disk> Store<D> {
             store.writer.roll()?;
             store.snapshots().write(zxid, image, digest)?;
             store.last = store.last.max(zxid);
-            Ok(())
+            store.remove_marker()
         })
     }
 
@@ -332,6 +331,15 @@ impl<D: Disk> Store<D> {
             }
         }
         Ok(())
+    }
+
+    /// There is data from now on: without it, the next start is to refuse.
+    fn remove_marker(&mut self) -> Result<(), StoreError> {
+        let Some(marker) = self.marker.take() else {
+            return Ok(());
+        };
+        let removed = self.disk.remove(&marker);
+        removed.map_err(StoreError::io("remove", &marker))
     }
 
     fn dirs(&self) -> Dirs<'_, D> {

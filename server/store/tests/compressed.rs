@@ -223,8 +223,24 @@ fn an_empty_directory_needs_a_word_where_it_is_not_to_be_taken_for_a_tree() {
     assert!(error.to_string().contains("/data/initialize"), "{error}");
     disk.plant(Path::new("/data/initialize"), Vec::new());
     assert!(recover().unwrap().snapshot.is_none());
-    recover().expect_err("the marker is for one start");
+    // That start ended before there was anything; the next one does not refuse.
+    let mut store = Store::open(disk.clone(), careful.clone()).unwrap();
+    assert!(store.recover(0).unwrap().snapshot.is_none());
+    store.save_snapshot(Zxid(0), &image(1), 0).unwrap();
+    disk.remove(&path("snapshot.0")).unwrap();
+    recover().expect_err("the marker is for one empty tree");
+
+    // A directory with data needs no marker, and one that is left there says
+    // nothing of a later loss.
     let disk = written(Compression::None);
-    let mut store = Store::open(disk, careful.clone()).unwrap();
-    store.recover(0).unwrap();
+    let marker = Path::new("/data/initialize");
+    disk.plant(marker, Vec::new());
+    let open = || Store::open(disk.clone(), careful.clone()).unwrap();
+    let epoch = path("acceptedEpoch");
+    disk.plant(&epoch, b"x".to_vec());
+    open().recover(0).expect_err("that is no epoch");
+    assert!(disk.read(marker).is_ok(), "that start did not succeed");
+    disk.remove(&epoch).unwrap();
+    open().recover(0).unwrap();
+    assert!(disk.read(marker).is_err());
 }
