@@ -27,7 +27,9 @@ pub(crate) struct Ensemble {
     /// Client port of the first server; the others use the ports after it.
     #[arg(long, default_value_t = 21811, value_parser = clap::value_parser!(u16).range(1..=62_000))]
     client_port: u16,
-    /// Sets a key of zoo.cfg for all servers; may be repeated.
+    /// Sets a key of zoo.cfg for all servers; may be repeated. admin.serverPort
+    /// and metricsProvider.httpPort are those of the first server; the others
+    /// use the ports after them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
@@ -131,8 +133,11 @@ impl Ensemble {
             ("4lw.commands.whitelist", "*".to_owned()),
             ("clientPortAddress", "127.0.0.1".to_owned()),
             ("clientPort", (self.client_port + n - 1).to_string()),
+            (ADMIN_PORT, (8080 + n - 1).to_string()),
+            (METRICS_PORT, (7000 + n - 1).to_string()),
         ];
-        let mut text = settings::lines(&defaults, &self.settings);
+        let own = settings::shifted(&self.settings, &[ADMIN_PORT, METRICS_PORT], n - 1)?;
+        let mut text = settings::lines(&defaults, &own);
         for peer in 1..=self.servers {
             let quorum = self.client_port + QUORUM_OFFSET + peer - 1;
             let election = self.client_port + ELECTION_OFFSET + peer - 1;
@@ -193,6 +198,9 @@ impl Drop for Scratch {
 /// Quorum and election ports lie this far above the client ports.
 const QUORUM_OFFSET: u16 = 1000;
 const ELECTION_OFFSET: u16 = 2000;
+/// Each server has its own: with `--set` that of the first server.
+const ADMIN_PORT: &str = "admin.serverPort";
+const METRICS_PORT: &str = "metricsProvider.httpPort";
 /// What `--set` does not take.
 const RESERVED: [Reserved; 4] = [
     (
@@ -206,3 +214,39 @@ const RESERVED: [Reserved; 4] = [
     ("dataLogDir", "each server keeps its logs beside its data"),
     ("server.*", "the command writes these lines itself"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_servers_share_a_port_for_http() {
+        const CLASS: &str = "metricsProvider.className=\
+                             org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+        let dir = tempfile::tempdir().unwrap();
+        let ports = |settings: &[&str]| {
+            let settings = settings.iter().map(|it| (*it).to_owned());
+            let ensemble = Ensemble {
+                servers: 3,
+                dir: None,
+                client_port: 21811,
+                settings: settings.collect(),
+            };
+            [1, 2, 3].map(|n| {
+                let config = ensemble.config(n, dir.path()).unwrap();
+                let admin = config.admin.map(|admin| admin.address.port);
+                (admin, config.metrics.map(|at| at.port))
+            })
+        };
+        assert_eq!(ports(&[]), [(None, None); 3]);
+        let on = ["admin.enableServer=true", CLASS];
+        let want = [8080, 8081, 8082].map(|port| (Some(port), Some(port - 1080)));
+        assert_eq!(ports(&on), want);
+        let on_with_ports = [
+            &on[..],
+            &["admin.serverPort=9000", "metricsProvider.httpPort=9100"],
+        ];
+        let want = [9000, 9001, 9002].map(|port| (Some(port), Some(port + 100)));
+        assert_eq!(ports(&on_with_ports.concat()), want);
+    }
+}

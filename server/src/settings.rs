@@ -35,6 +35,36 @@ pub(crate) fn lines(defaults: &[(&str, String)], settings: &[String]) -> String 
     kept.chain(settings).collect()
 }
 
+/// The settings of the server that is so many places after the first one. Those
+/// of `ports` are for the first one, and the others use the ports after it; 0
+/// stays 0, any free port.
+///
+/// # Errors
+/// Where there is no such port.
+pub(crate) fn shifted(
+    settings: &[String],
+    ports: &[&str],
+    places: u16,
+) -> Result<Vec<String>, Failure> {
+    let shift = |setting: &String| {
+        let key = key_of(setting).filter(|key| ports.contains(key));
+        let value = setting.split_once('=').map_or("", |(_, value)| value);
+        // What is no port is told by who reads it.
+        let port = value.trim().parse::<u16>().ok().filter(|port| *port > 0);
+        let (Some(key), Some(port)) = (key, port) else {
+            return Ok(setting.clone());
+        };
+        let shifted = port.checked_add(places).ok_or_else(|| {
+            Failure::Usage(format!(
+                "--set {setting} is not taken: it is the first server's port, the others use the ports after it, and \
+                 those end at 65535"
+            ))
+        })?;
+        Ok(format!("{key}={shifted}"))
+    };
+    settings.iter().map(shift).collect()
+}
+
 /// The key of a setting, without the prefix of Java's system properties.
 fn key_of(setting: &str) -> Option<&str> {
     let (key, _) = setting.split_once('=')?;
@@ -61,6 +91,19 @@ mod tests {
             text,
             "clientPort=2181\nzookeeper.tickTime = 5\nsnapCount=7\n"
         );
+    }
+
+    #[test]
+    fn each_server_has_ports_of_its_own() {
+        let settings = ["zookeeper.a.port = 5", "b.port=0", "a.port=x", "c=5"];
+        let settings = settings.map(str::to_owned);
+        let ports = ["a.port", "b.port"];
+        assert_eq!(shifted(&settings, &ports, 0).unwrap()[1..], settings[1..]);
+        let third = shifted(&settings, &ports, 2).unwrap();
+        assert_eq!(third, ["a.port=7", "b.port=0", "a.port=x", "c=5"]);
+        let refused = shifted(&["b.port=65534".to_owned()], &ports, 2);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("--set b.port=65534"), "{refused}");
     }
 
     #[test]
