@@ -74,6 +74,16 @@ pub(crate) struct Files {
 /// All roles that a server can have.
 pub(crate) const ROLES: [&str; 4] = ["follower", "leader", "looking", "standalone"];
 
+/// The name of a role for people, one of [`ROLES`].
+pub(crate) const fn role_name(role: Role, is_standalone: bool) -> &'static str {
+    match role {
+        Role::Looking => "looking",
+        Role::Leading | Role::Following if is_standalone => "standalone",
+        Role::Leading => "leader",
+        Role::Following => "follower",
+    }
+}
+
 impl Probe {
     pub(crate) fn new(
         config: ServerConfig,
@@ -280,17 +290,8 @@ impl Probe {
 
     /// `leader`, `follower`, `standalone` or `looking`.
     pub(crate) fn role(&self, status: Option<&Status>) -> &'static str {
-        match status {
-            Some(status) if status.is_serving || status.role != Role::Looking => {
-                match status.role {
-                    _ if self.config.standalone => "standalone",
-                    Role::Leading => "leader",
-                    Role::Following => "follower",
-                    Role::Looking => "looking",
-                }
-            }
-            _ => "looking",
-        }
+        let role = status.map_or(Role::Looking, |status| status.role);
+        role_name(role, self.config.standalone)
     }
 
     /// `loading`, `electing`, `synchronizing` or `serving`.

@@ -198,6 +198,7 @@ fn a_server_without_a_file_names_its_data_and_its_connect_string() {
         "config=embedded zoo.cfg",
         "/quorate-data data_log_dir=",
         "client=\"127.0.0.1:0\"",
+        "role sid=1 role=standalone serving=true",
         "jute_maxbuffer=1048575",
     ] {
         assert!(stderr.contains(said), "{said} is not in\n{stderr}");

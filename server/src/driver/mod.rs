@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
 use crate::net::{Backlog, ConnStats, Farewell, LinkOutbox, Mesh, QuorumPort};
+use crate::probe::role_name;
 
 /// When the driver has last ended a batch or begun one that may be long.
 #[derive(Default)]
@@ -501,7 +502,8 @@ impl Driver {
         self.role = role;
         self.is_serving = serving;
         let (sid, leader) = (self.parts.sid.0, leader.map(|leader| leader.0));
-        tracing::info!(sid, ?role, serving, epoch = epoch.0, leader, "role");
+        let role = role_name(role, self.parts.mesh.is_none());
+        tracing::info!(sid, %role, serving, epoch = epoch.0, leader, "role");
     }
 }
 
