@@ -63,8 +63,8 @@ mod tests {
     use zk_proto::client::OpCode;
 
     use super::*;
-    use crate::Failure;
     use crate::config::ConfigError;
+    use crate::failure::{Failure, Port};
 
     #[test]
     fn every_operation_of_clients_is_listed_under_its_code() {
@@ -92,7 +92,7 @@ mod tests {
     fn every_exit_code_is_listed() {
         let error = || Box::new(io::Error::other("x"));
         let source = || io::Error::other("x");
-        let (what, port) = ("x", 1);
+        let (what, port) = (Port::Clients, 1);
         let failures = [
             Failure::Panic("x".into()),
             Failure::Config(ConfigError::Missing {

@@ -1,11 +1,51 @@
 //! Why a server ends, and the exit code that says so.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::config::ConfigError;
+
+/// A port of a server, by who connects to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The client port.
+    Clients,
+    /// The admin port.
+    Admin,
+    /// The metrics port.
+    Metrics,
+    /// The quorum port.
+    Learners,
+    /// The election port.
+    Votes,
+}
+
+impl Port {
+    /// What gives its address.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Clients => "clientPortAddress",
+            Self::Admin => "admin.serverAddress",
+            Self::Metrics => "metricsProvider.httpHost",
+            Self::Learners | Self::Votes => "this server's line",
+        }
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clients => "clients",
+            Self::Admin => "admin",
+            Self::Metrics => "metrics",
+            Self::Learners => "learners",
+            Self::Votes => "votes",
+        })
+    }
+}
 
 /// Why a server cannot start or go on. The exit codes are the reference's
 /// where it has one for the case (`ExitCode`, 3.9).
@@ -50,10 +90,10 @@ pub enum Failure {
         file: PathBuf,
     },
     /// A port for clients, probes or metrics cannot be bound.
-    #[error("cannot listen for {what} on port {port}{}", hint(.what, .source))]
+    #[error("cannot listen for {what} on port {port}{}", hint(*.what, .source))]
     Bind {
         /// For whom.
-        what: &'static str,
+        what: Port,
         /// Where.
         port: u16,
         /// Why not.
@@ -66,17 +106,17 @@ pub enum Failure {
     )]
     Name {
         /// For whom.
-        what: &'static str,
+        what: Port,
         /// The name as it was given.
         host: String,
         /// What the look-up said.
         why: String,
     },
     /// The quorum or election port cannot be bound.
-    #[error("cannot listen for {what} on port {port}{}", hint(.what, .source))]
+    #[error("cannot listen for {what} on port {port}{}", hint(*.what, .source))]
     BindPeer {
         /// For what.
-        what: &'static str,
+        what: Port,
         /// Where.
         port: u16,
         /// Why not.
@@ -111,13 +151,8 @@ impl Failure {
 }
 
 /// What to do about a port that cannot be bound, where that is known.
-fn hint(what: &str, source: &io::Error) -> String {
-    let key = match what {
-        "clients" => "clientPortAddress",
-        "admin" => "admin.serverAddress",
-        "metrics" => "metricsProvider.httpHost",
-        _ => "this server's line",
-    };
+fn hint(what: Port, source: &io::Error) -> String {
+    let key = what.key();
     match source.kind() {
         io::ErrorKind::AddrInUse => ", which is in use; choose another port".to_owned(),
         io::ErrorKind::AddrNotAvailable => {

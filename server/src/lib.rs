@@ -31,7 +31,7 @@ mod start_log;
 mod writers;
 
 pub use between_tasks::{BetweenTasks, block_on};
-pub use failure::Failure;
+pub use failure::{Failure, Port};
 pub use log_limit::LimitedLines;
 pub use server::{Server, run};
 

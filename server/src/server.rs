@@ -22,7 +22,7 @@ use crate::config::{HttpAddress, ServerConfig};
 use crate::dir_lock::DirLock;
 use crate::disk_thread::Disk;
 use crate::driver::{Driver, DriverParts, Heartbeat};
-use crate::failure::Failure;
+use crate::failure::{Failure, Port};
 use crate::inbox::{Event, Inbox};
 use crate::load::{LoadError, load};
 use crate::metrics::Metrics;
@@ -111,7 +111,7 @@ impl Server {
         let admin_address = match config.admin.clone() {
             Some(admin) => {
                 let (port, address) =
-                    listen_http("admin", &admin.address, admin.is_required, &resolver).await?;
+                    listen_http(Port::Admin, &admin.address, admin.is_required, &resolver).await?;
                 let commands = commands.clone();
                 let serve = async {
                     admin::serve_admin(port.listener().await, commands, Some(admin)).await;
@@ -124,7 +124,7 @@ impl Server {
         let metrics_address = match &config.metrics {
             Some(at) => {
                 let (port, address) =
-                    listen_http("metrics", at, config.standalone, &resolver).await?;
+                    listen_http(Port::Metrics, at, config.standalone, &resolver).await?;
                 let probe = probe.clone();
                 let serve = async {
                     admin::serve_metrics(port.listener().await, probe).await;
@@ -176,8 +176,8 @@ impl Server {
             let own = &config.ensemble.members[&config.sid];
             let listen = |what, port| listen_peer(what, &config, &resolver, &own.host, port);
             let (learners, votes) = tokio::try_join!(
-                listen("learners", own.quorum_port),
-                listen("votes", own.election_port)
+                listen(Port::Learners, own.quorum_port),
+                listen(Port::Votes, own.election_port)
             )?;
             tasks.spawn(named("quorum port", quorum.clone().accept(learners)));
             let own_mesh = Mesh::new(inbox.clone(), &config, listed);
@@ -342,7 +342,7 @@ fn first_session_id(wall_ms: i64, sid: Sid) -> i64 {
 }
 
 async fn listen_http(
-    what: &'static str,
+    what: Port,
     at: &HttpAddress,
     is_required: bool,
     resolver: &Arc<Resolver>,
@@ -361,12 +361,12 @@ async fn bind_clients(config: &ServerConfig, resolver: &Arc<Resolver>) -> Result
         Some(host) => bind_host(resolver, host, port).await,
         None => bind_any(port).map_err(BindError::from),
     };
-    bound.map_err(|error| not_bound("clients", port, error))
+    bound.map_err(|error| not_bound(Port::Clients, port, error))
 }
 
 fn listen_clients(config: &ServerConfig, bound: Bound) -> Result<TcpListener, Failure> {
     let listener = bound.listen(config.limits.listen_backlog);
-    listener.map_err(|source| not_bound("clients", config.client_port, source.into()))
+    listener.map_err(|source| not_bound(Port::Clients, config.client_port, source.into()))
 }
 
 /// Binds the port for clients; `None` where a member of an ensemble finds no
@@ -417,7 +417,7 @@ async fn listen_clients_later(
     Err(failure)
 }
 
-fn not_bound(what: &'static str, port: u16, error: BindError) -> Failure {
+fn not_bound(what: Port, port: u16, error: BindError) -> Failure {
     match error {
         BindError::Name { host, why } => Failure::Name { what, host, why },
         BindError::Socket(source) => Failure::Bind { what, port, source },
@@ -428,7 +428,7 @@ fn not_bound(what: &'static str, port: u16, error: BindError) -> Failure {
 /// to start, nor to wait for long; a port that is still taken is tried again
 /// for a while.
 async fn listen_peer(
-    what: &'static str,
+    what: Port,
     config: &ServerConfig,
     resolver: &Arc<Resolver>,
     host: &str,
@@ -463,7 +463,7 @@ async fn listen_peer(
 
 fn reachable(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     let failed = |source| Failure::Bind {
-        what: "clients",
+        what: Port::Clients,
         port: 0,
         source,
     };

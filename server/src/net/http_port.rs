@@ -10,11 +10,12 @@ use tokio::time::sleep;
 
 use super::{BACKLOG, BindError, Resolver, bind_host};
 use crate::config::HttpAddress;
+use crate::failure::Port;
 
 /// The admin or the metrics port: bound, or to be bound once it is free.
 pub(crate) struct HttpPort {
     /// What it is for, as messages name it.
-    what: &'static str,
+    what: Port,
     at: HttpAddress,
     listener: Option<TcpListener>,
     resolver: Arc<Resolver>,
@@ -27,7 +28,7 @@ impl HttpPort {
     /// Why it cannot be bound, where it `is_required`. Elsewhere that is logged,
     /// and [`HttpPort::listener`] goes on trying.
     pub(crate) async fn bind(
-        what: &'static str,
+        what: Port,
         at: &HttpAddress,
         is_required: bool,
         resolver: Arc<Resolver>,
