@@ -6,6 +6,7 @@ changes, and no rights are needed but that to make them.
 """
 
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 import harness
 import wire
 
+COMPOSE = harness.ROOT / "deploy/compose"
 SUFFIX = ".quorate.test"
 SILENT, ANSWERING = "127.0.0.53", "127.0.0.54"
 A, AAAA = 1, 28  # types of records
@@ -315,12 +317,71 @@ def one_way(home, length=15.0):
     return {"replaced": replaced, "healed": healed, "survived": survived}
 
 
+# containers
+
+
+class Container(Member):
+    """A host with a name of its own that runs what the image runs, with a volume and the zoo.cfg of deploy/compose."""
+
+    name = None
+
+    def write_config(self):
+        text = (COMPOSE / "zoo.cfg").read_text()
+        assert "dataDir=/data\n" in text
+        self.config.write_text(text.replace("dataDir=/data\n", f"dataDir={self.data_dir}\n"))
+
+    def command(self):
+        named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.name]
+        return ["ip", "netns", "exec", self.namespace, *named, harness.quorate_binary(), "pod", "--config", str(self.config)]
+
+    def ask(self):
+        client = wire.Connection(self.ports["client"], self.client_host)
+        client.connect()
+        return client
+
+
+def compose(home):
+    """What deploy/compose starts: all, one of them again while the others serve, all down and up again."""
+    text = (COMPOSE / "compose.yaml").read_text()
+    container_names = re.findall(r"^    hostname: (\S+)$", text, re.MULTILINE)
+    switch = Switch(range(1, len(container_names) + 1))
+    hosts = home / "hosts"
+    hosts.write_text("".join(f"{switch.addresses[sid]} {name}\n" for sid, name in enumerate(container_names, 1)))
+    run("mount", "--bind", str(hosts), "/etc/hosts")
+    servers = []
+    for sid, name in enumerate(container_names, 1):
+        servers.append(Container(home / f"server-{sid}", {"client": 2181}, sid))
+        servers[-1].name, servers[-1].namespace = name, switch.namespaces[sid]
+        servers[-1].client_host = switch.addresses[sid]
+        servers[-1].start()
+    formed = seconds_until(lambda: all_serve(servers))
+    healthy = re.search(r"test: \[CMD, /usr/bin/quorate, (.*)\]", text)[1].replace('"', "").split(", ")
+    for server in servers:
+        run("ip", "netns", "exec", server.namespace, harness.quorate_binary(), *healthy)
+    servers[0].ask().create("/kept", b"x")
+    *others, last = servers
+    last.stop()
+    alone = seconds_until(lambda: leader(others) and all_serve(others))
+    others[0].ask().set("/kept", b"y")
+    last.start()
+    restarted = seconds_until(lambda: all_serve(servers))
+    for server in servers:
+        server.stop()
+    for server in servers:
+        server.start()
+    again = seconds_until(lambda: all_serve(servers))
+    assert last.ask().get("/kept")[0] == b"y"
+    return {"formed": formed, "alone": alone, "restarted": restarted, "again": again}
+
+
+STORIES = {"names": names, "moved": moved, "ipv6_first": ipv6_first, "cut": cut, "one_way": one_way, "compose": compose}
+
+
 def main():
-    stories = {"names": names, "moved": moved, "ipv6_first": ipv6_first, "cut": cut, "one_way": one_way}
     story, *lengths = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="quorate-network-") as home:
         try:
-            result = stories[story](Path(home), *map(float, lengths))
+            result = STORIES[story](Path(home), *map(float, lengths))
         except (AssertionError, OSError, subprocess.CalledProcessError, wire.Closed) as error:
             logs = "".join(log.read_text() for log in Path(home).glob("*/server.log"))
             sys.exit(f"{error}\n{logs}")
