@@ -67,6 +67,16 @@ def test_serves_in_two_seconds(ensemble_command):
     assert sorted(re.search(r"Mode: (\w+)", mode)[1] for mode in modes) == ["follower", "follower", "leader"]
 
 
+def test_a_second_one_on_its_ports_is_told_how_to_choose_others(ensemble_command):
+    _, port, _, output = ensemble_command
+    wait_until(lambda: "connect string:" in output(), 20, output)
+    for second in (port, port - 1):  # its first port is taken, or its second
+        command = [quorate_binary(), "ensemble", "3", "--client-port", str(second)]
+        run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+        assert run.returncode == 4 and not run.stdout, run.stderr
+        assert "--client-port PORT chooses other ports: cannot listen for clients on port" in run.stderr, run.stderr
+
+
 def test_ends_on_sigterm(ensemble_command):
     process, port, _, output = ensemble_command
     end = time.monotonic() + 10
