@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use zk_operator::controller::PERMISSIONS;
 use zk_operator_api::{ZookeeperEnsemble, ensemble_crd};
 
@@ -96,21 +96,116 @@ fn deleting_the_manifest_of_the_operator_deletes_no_definition_and_no_ensemble()
     }
 }
 
+/// The one object of this kind in a rendered file.
+fn of_kind(path: &str, kind: &str) -> Value {
+    let found = documents(path)
+        .into_iter()
+        .filter(|object| object["kind"] == kind);
+    let [object] = <[Value; 1]>::try_from(found.collect::<Vec<_>>())
+        .unwrap_or_else(|found| panic!("{path} has {} of kind {kind}", found.len()));
+    object
+}
+
 #[test]
 fn nobody_reaches_the_pod_of_the_operator_unless_the_chart_is_told_so() {
-    let manifest = documents("deploy/operator.yaml");
-    let of_kind = |kind: &str| {
-        manifest
-            .iter()
-            .find(|object| object["kind"] == kind)
-            .unwrap()
+    let ingress = |path: &str| {
+        let policy = &of_kind(path, "NetworkPolicy")["spec"];
+        let deployment = &of_kind(path, "Deployment")["spec"];
+        assert_eq!(policy["podSelector"], deployment["selector"]);
+        assert_eq!(policy["policyTypes"], json!(["Ingress"]));
+        policy["ingress"].clone()
     };
-    let policy = &of_kind("NetworkPolicy")["spec"];
-    let deployment = &of_kind("Deployment")["spec"];
-    assert_eq!(policy["podSelector"], deployment["selector"]);
-    assert_eq!(policy["policyTypes"], serde_json::json!(["Ingress"]));
-    assert_eq!(policy["ingress"], serde_json::json!([]));
+    assert_eq!(ingress("deploy/operator.yaml"), json!([]));
+    let monitoring = json!({ "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } });
+    assert_eq!(
+        ingress(DIGESTS),
+        json!([{
+            "from": [{ "namespaceSelector": monitoring }],
+            "ports": [{ "protocol": "TCP", "port": "metrics" }],
+        }])
+    );
+    let container = &of_kind(DIGESTS, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["ports"][0]["name"], "metrics");
+    let kinds = documents(ONE_NAMESPACE);
+    let turned_off = kinds.iter().all(|object| object["kind"] != "NetworkPolicy");
+    assert!(turned_off);
 }
+
+/// The images of the operator and of servers.
+fn images(path: &str) -> [String; 2] {
+    let container = &of_kind(path, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    [
+        text(&container["image"]),
+        text(&variable(container, "QUORATE_IMAGE")),
+    ]
+}
+
+fn variable(container: &Value, name: &str) -> Value {
+    let mut variables = container["env"].as_array().unwrap().iter();
+    let variable = variables.find(|variable| variable["name"] == name).unwrap();
+    variable["value"].clone()
+}
+
+#[test]
+fn an_image_is_named_by_its_digest_if_it_has_one_and_else_by_its_tag() {
+    let version = env!("CARGO_PKG_VERSION");
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    assert_eq!(
+        images("deploy/operator.yaml"),
+        [
+            format!("quorate/quorate-operator:{version}"),
+            format!("quorate/quorate:{version}"),
+        ]
+    );
+    assert_eq!(
+        images(DIGESTS),
+        [
+            format!("registry.example/zk/quorate-operator@{}", digest("1")),
+            format!("mirror.example/quorate@{}", digest("2")),
+        ]
+    );
+    assert_eq!(
+        images(ONE_NAMESPACE),
+        [
+            "quorate/quorate-operator:9.9.9".to_owned(),
+            format!("quorate/quorate:{version}"),
+        ]
+    );
+}
+
+#[test]
+fn with_a_namespace_the_operator_watches_it_alone_and_has_rights_there_alone() {
+    let watched = |path: &str| {
+        let container = &of_kind(path, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        variable(container, "WATCH_NAMESPACE")
+    };
+    assert_eq!(watched("deploy/operator.yaml"), "");
+    assert_eq!(watched(ONE_NAMESPACE), "shop");
+    let objects = documents(ONE_NAMESPACE);
+    let clusterwide = objects.iter().filter(|object| {
+        let kind = object["kind"].as_str().unwrap();
+        kind.starts_with("Cluster") || object["metadata"]["namespace"].is_null()
+    });
+    assert_eq!(clusterwide.count(), 0);
+    let role = of_kind(ONE_NAMESPACE, "Role");
+    let binding = of_kind(ONE_NAMESPACE, "RoleBinding");
+    for object in [&role, &binding] {
+        assert_eq!(object["metadata"]["namespace"], "shop");
+    }
+    assert_eq!(granted(&role["rules"]), declared());
+    assert_eq!(binding["roleRef"]["kind"], "Role");
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    let account = of_kind(ONE_NAMESPACE, "ServiceAccount");
+    let subject = &binding["subjects"][0];
+    assert_eq!(subject["name"], account["metadata"]["name"]);
+    assert_eq!(subject["namespace"], account["metadata"]["namespace"]);
+    assert_eq!(subject["namespace"], "quorate-system");
+}
+
+/// What the chart makes of other values.
+const DIGESTS: &str = "operator/testdata/chart/digests.yaml";
+const ONE_NAMESPACE: &str = "operator/testdata/chart/one-namespace.yaml";
 
 #[test]
 fn the_chart_grants_exactly_the_rights_that_the_controller_declares() {
