@@ -116,8 +116,16 @@ struct Scene {
     operator: Child,
     /// Method and path of each request, without those of watches.
     requests: Arc<Mutex<Vec<String>>>,
-    /// Reads what the operator writes until it ends.
-    lines: JoinHandle<Vec<String>>,
+    /// Reads what the operator writes until it ends; absent once that was asked for.
+    lines: Option<JoinHandle<Vec<String>>>,
+}
+
+/// A test that fails leaves no operator behind.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _it_has_ended = self.operator.kill();
+        let _its_end = self.operator.wait();
+    }
 }
 
 type Answer = fn(&Method, &str) -> (StatusCode, Value);
@@ -136,7 +144,7 @@ impl Scene {
         Self {
             operator,
             requests,
-            lines,
+            lines: Some(lines),
         }
     }
 
@@ -158,7 +166,7 @@ impl Scene {
     fn end(mut self) -> Vec<String> {
         self.operator.kill().unwrap();
         self.operator.wait().unwrap();
-        self.lines.join().unwrap()
+        self.lines.take().unwrap().join().unwrap()
     }
 }
 
