@@ -13,8 +13,8 @@
 //! ```
 #![warn(missing_docs)]
 
+mod bounded;
 mod condition;
-mod quantity;
 #[allow(
     unreachable_pub,
     reason = "the schema derive writes a private copy of each public type"
@@ -102,6 +102,47 @@ mod tests {
                 "not a sentence: {message}"
             );
         }
+    }
+
+    /// Paths of what somebody could make as long as the API server takes a whole object.
+    fn unbounded(schema: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        let has = |key: &str| !schema[key].is_null();
+        let type_ = schema["type"].as_str().unwrap_or_default();
+        let is_text = type_ == "string" || has("x-kubernetes-int-or-string");
+        let rules = schema["x-kubernetes-validations"].to_string();
+        let is_bounded = if is_text {
+            has("maxLength") || has("enum")
+        } else if type_ == "array" {
+            has("maxItems")
+        } else if has("additionalProperties") {
+            has("maxProperties") && rules.contains("size(k) <= ")
+        } else if has("x-kubernetes-preserve-unknown-fields") {
+            let choices = schema["anyOf"].as_array().into_iter().flatten();
+            has("anyOf") && choices.into_iter().all(|it| !it["maxProperties"].is_null())
+        } else {
+            ["integer", "boolean", "object"].contains(&type_)
+        };
+        if !is_bounded {
+            found.push(path.to_owned());
+        }
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        for (name, inner) in properties {
+            unbounded(inner, &format!("{path}.{name}"), found);
+        }
+        for (key, sign) in [("items", "[]"), ("additionalProperties", "{}")] {
+            if has(key) {
+                unbounded(&schema[key], &format!("{path}{sign}"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_spec_is_unbounded() {
+        let crd = serde_json::to_value(ensemble_crd()).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let mut found = Vec::new();
+        unbounded(spec, "spec", &mut found);
+        assert_eq!(found, Vec::<String>::new());
     }
 
     #[test]

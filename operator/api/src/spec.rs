@@ -6,11 +6,10 @@ use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, Toleration};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::quantity;
+use crate::bounded;
 use crate::status::ZookeeperEnsembleStatus;
 
 /// A ZooKeeper ensemble: servers that replicate one tree of znodes.
@@ -60,13 +59,13 @@ pub struct ZookeeperEnsembleSpec {
 
     /// Secrets with which the image is pulled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "bounded::secrets")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
 
     /// Keys and values added to zoo.cfg, such as `tickTime: "2000"`. Keys that describe the ensemble, its
     /// ports or its directories belong to the operator and are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "config_schema")]
+    #[schemars(schema_with = "bounded::config")]
     #[x_kube(
         validation = Rule::new(owned_keys_rule())
             .message(owned_keys_message().as_str()),
@@ -94,17 +93,17 @@ pub struct ZookeeperEnsembleSpec {
 
     /// Labels that a Kubernetes node must have to run a server.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "label_values")]
+    #[schemars(schema_with = "bounded::label_values")]
     pub node_selector: BTreeMap<String, String>,
 
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "tolerations")]
+    #[schemars(schema_with = "bounded::tolerations")]
     pub tolerations: Vec<Toleration>,
 
     /// Scheduling constraints. When absent, members prefer different Kubernetes nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "affinity")]
+    #[schemars(schema_with = "bounded::affinity")]
     #[x_kube(validation = Rule::new("has(self.nodeAffinity) || has(self.podAffinity) || has(self.podAntiAffinity)")
         .message("affinity must hold nodeAffinity, podAffinity or podAntiAffinity: another name in it is a slip, and an empty one would turn off that members prefer different nodes."))]
     pub affinity: Option<Affinity>,
@@ -121,14 +120,14 @@ pub struct ZookeeperEnsembleSpec {
 
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "label_values")]
+    #[schemars(schema_with = "bounded::label_values")]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('quorate.dev/'))")
         .message("podLabels must not set labels that begin with app.kubernetes.io/ or quorate.dev/, because the operator selects its pods by them."))]
     pub pod_labels: BTreeMap<String, String>,
 
     /// Annotations added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "annotation_values")]
+    #[schemars(schema_with = "bounded::annotation_values")]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('quorate.dev/'))")
         .message("podAnnotations must not set annotations that begin with quorate.dev/, because the operator records its own there."))]
     pub pod_annotations: BTreeMap<String, String>,
@@ -141,7 +140,7 @@ pub struct ZookeeperEnsembleSpec {
     .message("storage.storageClassName cannot be changed after the ensemble was created, because a volume cannot move to another class."))]
 pub struct Storage {
     /// Capacity of the volume, such as `10Gi`. It does not change after creation.
-    #[schemars(schema_with = "quantity::amount")]
+    #[schemars(schema_with = "bounded::amount")]
     #[x_kube(
         validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
             .message("storage.size must be a positive amount of bytes, such as 10Gi."),
@@ -170,12 +169,12 @@ pub struct NetworkAccess {
     /// Peers that may reach the client port, 2181, as in a NetworkPolicy; everybody when absent. An empty list is
     /// refused: in a NetworkPolicy it lets everybody in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "client_peers")]
+    #[schemars(schema_with = "bounded::client_peers")]
     pub clients: Option<Vec<NetworkPolicyPeer>>,
     /// Peers that may reach the metrics, 7000, and the admin port, 8080, besides the operator; for instance
     /// Prometheus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "network_peers")]
+    #[schemars(schema_with = "bounded::network_peers")]
     pub monitoring: Vec<NetworkPolicyPeer>,
 }
 
@@ -185,11 +184,11 @@ pub struct NetworkAccess {
 pub struct ComputeResources {
     /// The least that the scheduler sets aside, for instance `cpu: 500m`, `memory: 1Gi`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantity::amounts")]
+    #[schemars(schema_with = "bounded::amounts")]
     pub requests: BTreeMap<String, Quantity>,
     /// The most that a server may use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantity::amounts")]
+    #[schemars(schema_with = "bounded::amounts")]
     pub limits: BTreeMap<String, Quantity>,
 }
 
@@ -281,89 +280,3 @@ fn owned_keys_message() -> String {
     let keys = OPERATOR_OWNED_KEYS.join(", ");
     format!("config must not set a key that the operator owns: {prefixes}, {keys}.")
 }
-
-fn config_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": CONFIG_KEYS_MAX,
-        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": CONFIG_VALUE_CHARS_MAX },
-    })
-}
-
-/// Kubernetes' own nested types, checked by the API server when the pod template is applied.
-fn affinity(_: &mut SchemaGenerator) -> Schema {
-    let free = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    json_schema!({
-        "type": "object",
-        "properties": { "nodeAffinity": free, "podAffinity": free, "podAntiAffinity": free },
-    })
-}
-
-fn client_peers(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = network_peers(generator);
-    schema.insert("minItems".to_owned(), json!(1));
-    schema
-}
-
-/// Peers as in a NetworkPolicy, checked by the API server when the policy is applied.
-fn network_peers(_: &mut SchemaGenerator) -> Schema {
-    let free = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    json_schema!({
-        "type": "array",
-        "maxItems": NETWORK_PEERS_MAX,
-        "items": {
-            "type": "object",
-            "properties": { "namespaceSelector": free, "podSelector": free, "ipBlock": free },
-            "minProperties": 1,
-        },
-    })
-}
-
-fn tolerations(_: &mut SchemaGenerator) -> Schema {
-    let text = |max: u32| json!({ "type": "string", "maxLength": max });
-    json_schema!({
-        "type": "array",
-        "maxItems": TOLERATIONS_MAX,
-        "items": {
-            "type": "object",
-            "properties": {
-                "key": text(NAME_CHARS_MAX),
-                "operator": text(LABEL_CHARS_MAX),
-                "value": text(LABEL_CHARS_MAX),
-                "effect": text(LABEL_CHARS_MAX),
-                "tolerationSeconds": { "type": "integer", "format": "int64" },
-            },
-        },
-    })
-}
-
-fn label_values(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": LABELS_MAX,
-        "additionalProperties": {
-            "type": "string",
-            "maxLength": LABEL_CHARS_MAX,
-            "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
-        },
-    })
-}
-
-fn annotation_values(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": LABELS_MAX,
-        "additionalProperties": { "type": "string", "maxLength": ANNOTATION_CHARS_MAX },
-    })
-}
-
-const LABELS_MAX: u32 = 64;
-const LABEL_CHARS_MAX: u32 = 63;
-/// A label's key: a domain of 253 characters, a slash and a name of 63.
-const NAME_CHARS_MAX: u32 = 317;
-/// All annotations of a pod may have 256 KiB together.
-const ANNOTATION_CHARS_MAX: u32 = 2048;
-const TOLERATIONS_MAX: u32 = 64;
-const NETWORK_PEERS_MAX: u32 = 16;
-const CONFIG_KEYS_MAX: u32 = 64;
-const CONFIG_VALUE_CHARS_MAX: u32 = 1024;
