@@ -1,6 +1,6 @@
 //! When to try again after a failed reconcile: never for a wrong spec, ever later for a world that is not ready.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,15 @@ struct Streak {
 }
 
 impl Failures {
+    /// Forgets the failures of ensembles other than these. One that is deleted while it fails is never looked at
+    /// again, so nothing else would.
+    pub(super) fn keep(&self, uids: &HashSet<String>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|uid, _| uids.contains(uid));
+    }
+
     /// Forgets the failures of an ensemble that was reconciled, or that is gone.
     pub(super) fn clear(&self, uid: &str) {
         self.0
@@ -38,7 +47,7 @@ impl Failures {
             .is_none_or(|streak| streak.reason != reason || streak.generation != generation)
     }
 
-    fn count(&self, uid: &str, reason: &'static str, generation: i64) -> u32 {
+    pub(super) fn count(&self, uid: &str, reason: &'static str, generation: i64) -> u32 {
         let first = Streak {
             reason,
             generation,

@@ -127,7 +127,7 @@ impl FakeApi {
             .collect()
     }
 
-    fn client(&self) -> kube::Client {
+    pub(super) fn client(&self) -> kube::Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let api = api.clone();
@@ -209,6 +209,13 @@ impl FakeApi {
                 200,
                 json!({ "kind": "EventList", "apiVersion": "events.k8s.io/v1", "metadata": {}, "items": *self.events.lock().unwrap() }),
             ),
+            ("list", "quorate.dev/zookeeperensembles") => {
+                let items = [self.ensemble.lock().unwrap().clone()];
+                (
+                    200,
+                    json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items }),
+                )
+            }
             ("get", "quorate.dev/zookeeperensembles") => {
                 (200, self.ensemble.lock().unwrap().clone())
             }

@@ -97,18 +97,15 @@ impl<A> Context<A> {
 /// Reconciles ensembles of one namespace, or of all, until the process is asked to stop.
 pub async fn run<A: QuorumAdmin>(context: Context<A>, watches: Client, namespace: Option<&str>) {
     let controller = watches::controller(&watches, namespace);
-    let (client, looks) = (context.client.clone(), context.looks.clone());
+    let context = Arc::new(context);
+    let (client, shared) = (context.client.clone(), Arc::clone(&context));
     let reconciles = controller
         .shutdown_on_signal()
-        .run(
-            reconcile::reconcile,
-            error_policy::error_policy,
-            Arc::new(context),
-        )
+        .run(reconcile::reconcile, error_policy::error_policy, context)
         // Errors of a reconcile are logged by the error policy, those of a watch where it begins again.
         .for_each(|_result| std::future::ready(()));
     tokio::select! {
         () = reconciles => {}
-        () = sweep::sweep(client, namespace, &looks) => {}
+        () = sweep::sweep(client, namespace, &shared.looks, &shared.failures) => {}
     }
 }

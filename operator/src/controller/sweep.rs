@@ -1,6 +1,7 @@
 //! Lists the ensembles again and again, apart from the watches: it proves that the API server answers and that
-//! the operator may ask, and it knows which ensembles there are.
+//! the operator may ask, and it knows which ensembles there are, so that nothing is kept of one that is gone.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use kube::api::ListParams;
@@ -10,10 +11,16 @@ use zk_operator_api::ZookeeperEnsemble;
 
 use super::clients::REQUEST_TIMEOUT;
 use super::error;
+use super::error_policy::Failures;
 use crate::looks::Looks;
 
 /// Runs until it is dropped.
-pub(super) async fn sweep(client: Client, namespace: Option<&str>, looks: &Looks) {
+pub(super) async fn sweep(
+    client: Client,
+    namespace: Option<&str>,
+    looks: &Looks,
+    failures: &Failures,
+) {
     let api: Api<PartialObjectMeta<ZookeeperEnsemble>> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
@@ -23,6 +30,8 @@ pub(super) async fn sweep(client: Client, namespace: Option<&str>, looks: &Looks
         let list = api.list(&everything);
         match tokio::time::timeout(LIST_TIMEOUT, list).await {
             Ok(Ok(list)) => {
+                let uids: HashSet<String> = list.iter().filter_map(|it| it.uid()).collect();
+                failures.keep(&uids);
                 let keys = list
                     .into_iter()
                     .map(|it| (it.namespace().unwrap_or_default(), it.name_any()));

@@ -1,6 +1,7 @@
 //! The controller against an API server made of a table: which requests it sends, in which order, with what.
 
 mod claims;
+mod gone;
 mod members;
 mod proven;
 mod told;
