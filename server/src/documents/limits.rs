@@ -230,6 +230,12 @@ const FIGURES: &[(&str, &str, &str, &str)] = &[
         "BYTES_MAX",
     ),
     (
+        "transactions in memory for followers that are behind",
+        "128 MiB",
+        "core/src/zab/committed_log.rs",
+        "COUNT_BYTES_MAX",
+    ),
+    (
         "one record in a snapshot",
         "2 GiB",
         "store/src/snapshot/pieces.rs",

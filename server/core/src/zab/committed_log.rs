@@ -15,7 +15,7 @@ pub(super) struct CommittedLog {
     chunks: VecDeque<VecDeque<LogEntry>>,
     len: usize,
     bytes: usize,
-    /// `commitLogCount`: as many are kept whatever their size.
+    /// `commitLogCount`: as many are kept if they are of an ordinary size.
     count_min: usize,
 }
 
@@ -23,6 +23,9 @@ impl CommittedLog {
     /// More than `commitLogCount` entries are kept as long as all together
     /// take no more than this.
     const BYTES_MAX: usize = 32 << 20;
+    /// Fewer than `commitLogCount` entries are kept where those would take more
+    /// than this: a client may write 500 times a megabyte.
+    const COUNT_BYTES_MAX: usize = 128 << 20;
     /// What an entry costs beside its bytes.
     const ENTRY_BYTES: usize = 96;
     /// Entries in a chunk.
@@ -73,8 +76,17 @@ impl CommittedLog {
             }
         }
         self.len += 1;
-        while self.bytes > Self::BYTES_MAX && self.len > self.count_min {
+        while self.len > 1 && self.bytes > self.bytes_max() {
             self.drop_oldest();
+        }
+    }
+
+    /// So much may the entries take, as many as there are.
+    const fn bytes_max(&self) -> usize {
+        if self.len > self.count_min {
+            Self::BYTES_MAX
+        } else {
+            Self::COUNT_BYTES_MAX
         }
     }
 
@@ -143,6 +155,25 @@ mod tests {
             small.push(entry(1, counter, 10));
         }
         assert_eq!(zxids(&small).len(), 1000);
+    }
+
+    #[test]
+    fn entries_of_the_largest_size_are_bounded_by_their_bytes() {
+        let mut log = CommittedLog::new(500);
+        let big = CommittedLog::COUNT_BYTES_MAX / 8;
+        for counter in 1..=20 {
+            log.push(entry(1, counter, big));
+        }
+        let last = 14..=20;
+        let want: Vec<_> = last.map(|counter| Zxid::new(Epoch(1), counter)).collect();
+        assert_eq!(
+            zxids(&log),
+            want,
+            "with what entries cost beside their bytes"
+        );
+        // The newest one stays, however large it is.
+        log.push(entry(1, 21, 2 * CommittedLog::COUNT_BYTES_MAX));
+        assert_eq!(zxids(&log), [Zxid::new(Epoch(1), 21)]);
     }
 
     #[test]
