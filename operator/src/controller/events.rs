@@ -130,7 +130,7 @@ impl Announcer {
             format!(" (image {before} becomes {now})")
         };
         let message = format!(
-            "the pods are to be different although the spec did not change{image}: the operator was upgraded, or somebody changed the StatefulSet. Every member is restarted, one after the other; spec.paused: true holds that back"
+            "the pods are to be different although the spec did not change{image}: the operator was upgraded, or somebody changed or deleted the StatefulSet. Every member is restarted, one after the other; spec.paused: true holds that back"
         );
         self.publish(ensemble, NORMAL, "Apply", "PodTemplateChanged", &message)
             .await;

@@ -89,6 +89,15 @@ async fn a_stateful_set_that_is_made_anew_begins_with_the_revision_that_is_known
     assert_eq!(written["spec"]["updateStrategy"], protecting);
     assert_eq!(template(&api), wanted);
     assert!(!api.took_a_pod());
+    let events = api.events_of("PodTemplateChanged");
+    let [event] = events.as_slice() else {
+        panic!("told once: {events:?}");
+    };
+    let note = event["note"].as_str().unwrap();
+    assert!(
+        note.contains("changed or deleted the StatefulSet"),
+        "{note}"
+    );
     assert_eq!(
         api.status()["provenRevision"]["template"],
         works,
