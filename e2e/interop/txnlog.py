@@ -7,6 +7,8 @@ from jute import Decoder
 
 HEADER_BYTES = 16
 MAGIC = b"ZKLG"
+# What quorate writes behind the first and the last entry of a batch: this, and an offset of 8 bytes.
+MARK, MARK_BYTES = b"ZKSYNCED", 16
 
 TXN_NAMES = {
     -1: "error", 1: "create", 2: "delete", 5: "setData", 7: "setACL", 14: "multi", 15: "create2",
@@ -15,7 +17,7 @@ TXN_NAMES = {
 
 
 class Entry:
-    """One entry: the fields of its TxnHeader and all of its bytes (header, txn, digest)."""
+    """One entry: the fields of its TxnHeader and all of its bytes (header, txn, digest), without a mark behind them."""
 
     def __init__(self, data, end):
         self.data = data
@@ -44,7 +46,8 @@ def read(path):
             break
         body = data[at + 12 : end - 1]
         assert zlib.adler32(body) == checksum, f"{path}: checksum at {at}"
-        entries.append(Entry(body, end))
+        is_marked = body[-MARK_BYTES:].startswith(MARK)
+        entries.append(Entry(body[:-MARK_BYTES] if is_marked else body, end))
         at = end
     return entries
 
