@@ -301,6 +301,9 @@ impl Follower {
             return Err(GiveUp("the leader's epoch is older than the accepted one"));
         }
         self.epoch = epoch;
+        if self.is_end_unknown(peer) {
+            peer.needs_tree_in = Some(epoch);
+        }
         if epoch > accepted {
             let ticket = peer.history.save_epoch(EpochFile::Accepted, epoch, fx);
             self.enter(Phase::SavingAccepted(ticket), now);
@@ -356,6 +359,16 @@ impl Follower {
             return Err(GiveUp("the leader's history is another one"));
         }
         Ok(())
+    }
+
+    /// Does the leader have a transaction at the end of this server's data that
+    /// this server knows only as part of a tree, which was copied? They may be of
+    /// two histories then, and nothing that both have would show it.
+    fn is_end_unknown(&self, peer: &Peer) -> bool {
+        let end = peer.history.end();
+        let told = self.kept.as_deref().unwrap_or_default();
+        let header = TxnHeader::read(&mut Reader::new(told));
+        header.is_ok_and(|header| header.zxid == end) && peer.history.header(end).is_none()
     }
 
     /// Does LEADERINFO prove that the leader has all transactions of this server?

@@ -40,8 +40,8 @@ pub(super) struct Peer {
     /// When a leader in an epoch before that of this server's history was
     /// met, for the first and for the last time in a row.
     pub(super) outdated: Option<(Millis, Millis)>,
-    /// The leader of this epoch wanted the log cut where it could not be cut:
-    /// it is asked for its whole tree.
+    /// The leader of this epoch wanted the log cut where it could not be cut, or
+    /// has a transaction that cannot be compared: it is asked for its whole tree.
     pub(super) needs_tree_in: Option<Epoch>,
     /// What this server has was copied from a leader in place of what it keeps
     /// aside, and it has not promised yet to have that history.

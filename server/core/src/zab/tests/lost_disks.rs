@@ -288,6 +288,27 @@ fn histories_are_compared_again_after_a_truncation() {
     assert_eq!(world.zab(S1).problem(), Some(problem));
 }
 
+/// Its data was copied from a leader, and it has logged nothing since. The new
+/// history has other transactions with the same zxids.
+#[test]
+fn a_copied_tree_that_cannot_be_compared_is_replaced() {
+    for (count, is_replaced) in [(3, true), (5, true), (2, false)] {
+        let mut world = reborn(count);
+        world.server(S1).disk.snapshot = (z(1, 3), vec![z(1, 1), z(1, 2), z(1, 3)]);
+        old_data(&mut world, Vec::new(), 1, 1);
+        world.take_trace();
+        world.start(S1);
+        watch(&mut world, 5_000);
+        let is_copied = world.take_trace().iter().any(|line| line.contains("Snap"));
+        assert_eq!(is_copied, is_replaced, "{count} transactions");
+        assert_eq!(
+            world.zab(S1).is_serving(),
+            is_replaced,
+            "{count} transactions"
+        );
+    }
+}
+
 /// The transactions of that time have left the memory of the leader, of the
 /// server that comes back, or of both. The first one of the epoch stays.
 #[test]
