@@ -92,6 +92,11 @@ impl Step {
             None => Self::NewEpoch(Proof::None),
             Some(predecessor) if predecessor == last => Self::NewEpoch(Proof::Given),
             Some(predecessor) if predecessor.next() == zxid => Self::NewEpoch(Proof::Needed),
+            // A snapshot of an epoch that had no transaction yet: the log knows
+            // only of transactions.
+            Some(predecessor) if last.counter() == 0 && predecessor < last => {
+                Self::NewEpoch(Proof::None)
+            }
             Some(_) => Self::Gap,
         }
     }

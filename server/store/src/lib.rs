@@ -48,7 +48,7 @@ pub use purge::Purger;
 pub use real::{RealDisk, RealFile};
 pub use recover::Loaded;
 pub use snapshot::{
-    Compression, ImageSink, LoadedSnapshot, SnapshotDefect, SnapshotEnd, SnapshotRecord,
+    Collect, Compression, ImageSink, LoadedSnapshot, SnapshotDefect, SnapshotEnd, SnapshotRecord,
     SnapshotWriter, Snapshots, load_snapshot, read_snapshot,
 };
 pub use store::{Store, StoreConfig};

@@ -82,7 +82,8 @@ impl<D: Disk> Dirs<'_, D> {
         tail_max: usize,
         sink: &mut S,
     ) -> Result<Option<Loaded<S::Image>>, StoreError> {
-        let mut loaded = match self.history(Some(last), tail_max, sink) {
+        let left = self.history(Some(last), tail_max, sink);
+        let loaded = match left.and_then(|mut left| self.load_epochs(&mut left).map(|()| left)) {
             Ok(loaded) => loaded,
             Err(error) if error.is_of_content() => {
                 tracing::warn!(%last, %error, "the files do not lead to this zxid");
@@ -95,8 +96,6 @@ impl<D: Disk> Dirs<'_, D> {
             tracing::warn!(%last, found = %loaded.last_zxid(), "the files do not lead to this zxid");
             return Ok(None);
         }
-        loaded.accepted_epoch = epochs::load(self.disk, self.data, EpochName::Accepted)?;
-        loaded.current_epoch = epochs::load(self.disk, self.data, EpochName::Current)?;
         Ok(Some(loaded))
     }
 

@@ -203,6 +203,44 @@ fn an_epoch_that_goes_on_in_the_same_log_is_no_gap() {
     assert!(loaded.seams.is_empty(), "{:?}", loaded.seams);
 }
 
+/// A leader takes a snapshot in an epoch that has no transaction yet. The log
+/// that follows goes on from the last transaction there was.
+#[test]
+fn a_snapshot_of_an_epoch_without_transactions_is_no_gap() {
+    let (disk, mut store) = fresh();
+    append(&mut store, 1, 1..=3);
+    store.roll().unwrap();
+    let snapshots = store.snapshots();
+    snapshots.write(zxid(2, 0), &EMPTY_IMAGE, 0).unwrap();
+    append(&mut store, 3, 1..=2);
+    drop(store);
+    let loaded = recover(&disk).unwrap();
+    assert_eq!(
+        loaded.snapshot.map(|snapshot| snapshot.zxid),
+        Some(zxid(2, 0))
+    );
+    assert_eq!(loaded.entries.len(), 2);
+    let [seam] = &loaded.seams[..] else {
+        panic!("{:?}", loaded.seams)
+    };
+    assert_eq!((seam.before, seam.after), (zxid(2, 0), zxid(3, 1)));
+    // The log knows of transactions that the snapshot does not have.
+    let (disk, mut store) = fresh();
+    append(&mut store, 1, 1..=3);
+    store.roll().unwrap();
+    let snapshots = store.snapshots();
+    snapshots.write(zxid(2, 0), &EMPTY_IMAGE, 0).unwrap();
+    append(&mut store, 2, 1..=3);
+    store.roll().unwrap();
+    append(&mut store, 3, 1..=2);
+    drop(store);
+    disk.remove(&path("log.200000001")).unwrap();
+    assert!(matches!(
+        refusal(&disk, "a lost log"),
+        StoreError::Gap { .. }
+    ));
+}
+
 #[test]
 fn the_reference_may_stop_in_the_middle_of_its_newest_snapshot() {
     for (name, content) in [

@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use zk_proto::Zxid;
-use zk_store::{Disk, Loaded, MemDisk, Store, StoreConfig, StoreError};
+use zk_proto::{Epoch, Zxid};
+use zk_store::{Collect, Disk, EpochName, Loaded, MemDisk, Store, StoreConfig, StoreError};
 
 const EMPTY_IMAGE: [u8; 13] = *b"\0\0\0\0\0\0\0\0\0\0\0\x01/";
 
@@ -342,4 +342,23 @@ fn a_crash_during_an_installation_leaves_one_history() {
             },
         );
     }
+}
+
+/// A server may stop between the log and the epoch file. What a truncation
+/// leaves is of the epoch of its data then, as at a start.
+#[test]
+fn what_is_left_has_the_epoch_that_a_start_finds() {
+    let (disk, mut store) = written(&[Logged(1, 1, 3), Logged(2, 1, 4)]);
+    store.save_epoch(EpochName::Accepted, Epoch(2)).unwrap();
+    store.save_epoch(EpochName::Current, Epoch(1)).unwrap();
+    drop(store);
+    let mut store = open(&disk);
+    assert_eq!(store.recover(0).unwrap().current_epoch, Some(Epoch(2)));
+    let left = store
+        .load_through(zxid(2, 2), 0, &mut Collect::default())
+        .unwrap()
+        .unwrap();
+    assert_eq!(left.last_zxid(), zxid(2, 2));
+    assert_eq!(left.accepted_epoch, Some(Epoch(2)));
+    assert_eq!(left.current_epoch, Some(Epoch(2)));
 }

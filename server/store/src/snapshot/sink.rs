@@ -23,7 +23,7 @@ pub trait ImageSink {
 
 /// Keeps the bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Collect(Vec<u8>);
+pub struct Collect(Vec<u8>);
 
 impl ImageSink for Collect {
     type Image = Bytes;
