@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zk_core::{EpochFile, Input, LogEntry, Recovered, TreeCut};
 use zk_proto::{Epoch, Zxid};
-use zk_store::{EpochName, Loaded, MemDisk, Store, StoreError};
+use zk_store::{Collect, EpochName, Loaded, MemDisk, Store, StoreError};
 
 use crate::Broken;
 use crate::rng::Rng;
@@ -112,8 +112,12 @@ impl DiskQueue {
             }
             Some(DiskWork::Truncate(zxid)) => {
                 told.extend(self.give_up_snapshot());
-                store.truncate(zxid)?;
-                let loaded = store.recover(tail_max)?;
+                // As the shell does it: what will be left is loaded first.
+                let left = store.load_through(zxid, tail_max, &mut Collect::default())?;
+                let loaded = match left {
+                    Some(left) if store.truncate(zxid)? => left,
+                    Some(_) | None => store.recover(tail_max)?,
+                };
                 told.push(Input::Truncated(Box::new(rebuild(&loaded))));
             }
             Some(DiskWork::Install(cut, keeps_old)) => {
@@ -133,9 +137,9 @@ impl DiskQueue {
         Ok(told)
     }
 
-    /// Nothing is left of the snapshot that is written beside the log, because
-    /// history is about to be rewritten.
-    fn give_up_snapshot(&mut self) -> Option<Input> {
+    /// The snapshot that is written beside the log is not tried any more, or it
+    /// is done.
+    pub(crate) fn give_up_snapshot(&mut self) -> Option<Input> {
         let cut = self.snapshot.take()?;
         Some(Input::SnapshotSaved(cut.zxid()))
     }
@@ -145,14 +149,14 @@ impl DiskQueue {
         &mut self,
         store: &Store<MemDisk>,
     ) -> Result<Option<Input>, StoreError> {
-        let Some(cut) = self.snapshot.take() else {
+        let Some(cut) = &self.snapshot else {
             return Ok(None);
         };
         // Encoded only now, when the tree may have gone on for long.
         let mut blocks = cut.blocks();
         let snapshots = store.snapshots();
         snapshots.write_blocks(cut.zxid(), cut.digest(), |out| Ok(blocks.append_next(out)))?;
-        Ok(Some(Input::SnapshotSaved(cut.zxid())))
+        Ok(self.give_up_snapshot())
     }
 
     /// Is a snapshot being written beside the log?

@@ -160,9 +160,14 @@ impl World {
                 Ok(())
             }
             Err(_) if fails_after.is_some() => {
-                self.trace(|| format!("fault: disk of server {} fails", server + 1));
-                let is_power_cut = self.rng.percent(50);
-                self.die(server, is_power_cut);
+                self.trace(|| format!("fault: purging fails on server {}", server + 1));
+                if self.rng.percent(30) {
+                    let is_power_cut = self.rng.percent(50);
+                    self.die(server, is_power_cut);
+                } else {
+                    let pause_us = self.rng.within(100_000, 1_500_000);
+                    self.plan_purge(server, pause_us);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -200,9 +205,16 @@ impl World {
                 Ok(())
             }
             Err(_) if fails_after.is_some() => {
-                self.trace(|| format!("fault: disk of server {} fails", server + 1));
-                let is_power_cut = self.rng.percent(50);
-                self.die(server, is_power_cut);
+                self.trace(|| format!("fault: a snapshot fails on server {}", server + 1));
+                let dice = self.rng.below(10);
+                if dice < 3 {
+                    self.die(server, dice == 0);
+                } else if dice < 7 {
+                    self.plan_snapshot(server);
+                } else if let Some(process) = &mut self.servers[server].process {
+                    let told = process.disk_queue.give_up_snapshot();
+                    told.into_iter().for_each(|told| self.input(server, told));
+                }
                 Ok(())
             }
             Err(error) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zk_core::Input;
 use zk_proto::Zxid;
-use zk_store::{Disk, MemDisk};
+use zk_store::{Disk, LogItem, LogStream, MemDisk};
 
 use crate::Violation;
 use crate::kinds::FaultKind;
@@ -116,11 +116,16 @@ impl World {
         }
         let path = dir.join(&names[self.rng.index(names.len())]);
         let mut content = damaged.read(&path).unwrap_or_default();
+        let last_batch = last_batch(&content);
         let at = self.rng.index(content.len().max(1));
         let end = content.len().min(at + 512);
+        let mut is_lost = false;
         match content.get_mut(at..end) {
             Some([first, ..]) if self.rng.percent(50) => *first ^= 1 << self.rng.below(8),
-            Some(sector) => sector.fill(0),
+            Some(sector) => {
+                sector.fill(0);
+                is_lost = true;
+            }
             None => {}
         }
         damaged.plant(&path, content);
@@ -133,9 +138,12 @@ impl World {
         let written: BTreeMap<_, _> = sound.entries.iter().cloned().collect();
         let same = |(zxid, data): &(Zxid, _)| written.get(zxid).is_none_or(|known| known == data);
         let lost = written.range(loaded.last_zxid().next()..);
-        let lost_bytes: usize = lost.skip(1).map(|(_, data)| data.len()).sum();
-        // What was written last may look as if it had never been finished.
-        if loaded.entries.iter().all(same) && lost_bytes <= 512 {
+        // What was written last may look as if it had never been finished: the
+        // last batch, and what lies in the same sector.
+        let is_in_last = |zxid: &Zxid| is_lost && last_batch.is_some_and(|first| *zxid >= first);
+        let before = lost.filter(|(zxid, _)| !is_in_last(zxid));
+        let is_last = before.skip(1).map(|(_, data)| data.len()).sum::<usize>() <= 512;
+        if loaded.entries.iter().all(same) && is_last {
             return Ok(());
         }
         let detail = format!(
@@ -147,6 +155,23 @@ impl World {
         );
         Err(Violation::new("damage is noticed", detail))
     }
+}
+
+/// The first transaction of a log that no later one says to be synced, going by
+/// the marks in its bytes.
+fn last_batch(log: &[u8]) -> Option<Zxid> {
+    let marks = log
+        .windows(16)
+        .filter(|bytes| bytes.starts_with(b"ZKSYNCED"));
+    let offsets = marks.filter_map(|bytes| bytes.last_chunk().copied().map(u64::from_be_bytes));
+    let synced = offsets.max()?;
+    let mut stream = LogStream::new(log);
+    while let Ok(LogItem::Entry { offset, zxid, .. }) = stream.read() {
+        if offset >= synced {
+            return Some(zxid);
+        }
+    }
+    None
 }
 
 /// Most by which a wall clock jumps.

@@ -61,6 +61,9 @@ pub(crate) struct Process {
     touched: BTreeMap<SessionId, Millis>,
     /// Newest transaction of the log, whether written or not.
     pub(crate) tip: Zxid,
+    /// What it has was copied from a leader in place of what it has kept, and
+    /// it has not made that leader's epoch its own.
+    pub(crate) has_copy: bool,
     /// Newest transaction that the disk has synced.
     pub(crate) synced: Zxid,
     /// Accepted and current epoch as it found them or as the disk has
@@ -247,6 +250,7 @@ impl World {
             links: BTreeSet::new(),
             touched: BTreeMap::new(),
             tip,
+            has_copy: false,
             synced: tip,
             epochs: found,
             current_epoch: epoch,
@@ -508,11 +512,7 @@ impl World {
                 }
                 Output::Truncate(zxid) => self.hand_to_disk(server, DiskWork::Truncate(zxid)),
                 Output::InstallSnapshot { cut, keeps_old } => {
-                    self.takes_tree(server);
-                    let tip = self.checks.transaction(cut.zxid());
-                    if let Some(process) = &mut self.servers[server].process {
-                        process.tip = tip;
-                    }
+                    self.tree_is_taken(server, cut.zxid(), keeps_old)?;
                     self.hand_to_disk(server, DiskWork::Install(cut, keeps_old));
                 }
                 Output::SaveSnapshot(cut) => {
@@ -596,6 +596,34 @@ impl World {
             process.reign_since_us = running_us;
             return self.checks.established(who, epoch, tip);
         }
+        Ok(())
+    }
+
+    /// A leader's tree takes the place of what the server has.
+    fn tree_is_taken(
+        &mut self,
+        server: usize,
+        zxid: Zxid,
+        keeps_old: bool,
+    ) -> Result<(), Violation> {
+        let who = self.who(server);
+        let new = self.checks.transaction(zxid);
+        let is_of_other_life = self.has_old_data(server);
+        if let Some(process) = &mut self.servers[server].process {
+            let tip = std::mem::replace(&mut process.tip, new);
+            // What was copied from a leader just now is worth nothing.
+            let has_own = tip != Zxid::ZERO && !process.has_copy;
+            if has_own && !keeps_old {
+                let tip = if is_of_other_life {
+                    Zxid(i64::MAX)
+                } else {
+                    tip
+                };
+                self.checks.replaced(who, tip, zxid)?;
+            }
+            process.has_copy |= keeps_old;
+        }
+        self.takes_tree(server);
         Ok(())
     }
 

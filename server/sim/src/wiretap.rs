@@ -252,6 +252,7 @@ impl World {
             return self.require(check);
         }
         process.current_epoch = epoch;
+        process.has_copy = false;
         if process.role == Role::Leading {
             let check = discovery::has_quorum(who, epoch, &process.epoch_acks, servers);
             self.require(check);

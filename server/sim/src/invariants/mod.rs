@@ -20,6 +20,7 @@ pub(crate) mod owners;
 mod prefix;
 pub(crate) mod promises;
 pub(crate) mod registers;
+mod replaced;
 pub(crate) mod replies;
 pub(crate) mod syncs;
 mod total_order;
@@ -128,6 +129,12 @@ impl Invariants {
     /// the start of an epoch.
     pub(crate) fn transaction(&self, zxid: Zxid) -> Zxid {
         self.ledger.transaction(zxid)
+    }
+
+    /// A tree at `zxid` takes the place of all that a server has, which ends
+    /// with `tip`, and the server keeps nothing of it.
+    pub(crate) fn replaced(&self, who: Life, tip: Zxid, zxid: Zxid) -> Result<(), Violation> {
+        replaced::is_in(&self.ledger, who, tip, self.transaction(zxid))
     }
 
     /// A leader is established with `tip` as the end of its log.

@@ -296,6 +296,14 @@ pub(super) struct Candidate {",
         )],
     ),
     fault(
+        "what a leader's tree replaces is not kept",
+        &[edit(
+            "zab/follower.rs",
+            "let keeps_old = !self.leader_has_all(peer);",
+            "let keeps_old = !self.leader_has_all(peer) && !$on;",
+        )],
+    ),
+    fault(
         "a leader gives way to a history that is not its own",
         &[edit(
             "zab/introductions.rs",
