@@ -85,13 +85,15 @@ impl Election {
     ) -> Option<Vote> {
         self.resend_at = now.mono + self.resend_after_ms;
         let candidate = Candidate::of(notification);
-        if self.decided_at.is_some() {
-            // The reference drops what does not change the outcome here.
-            let is_of_round =
-                notification.state == ServerState::Looking && notification.round <= peer.round;
+        // Only votes of who is looking can change the outcome. The reference puts
+        // the decision off for a better candidate of who follows or leads, too,
+        // and drops what a server says that follows the proposed one already.
+        // With a server that wants to lead, but that the others cannot reach,
+        // that went on for as long as it answered them.
+        if self.decided_at.is_some() && notification.state == ServerState::Looking {
             if candidate > self.proposal {
                 self.decided_at = None;
-            } else if !is_of_round {
+            } else if notification.round > peer.round {
                 return None;
             }
         }

@@ -147,6 +147,38 @@ fn the_epoch_file_counts_more_than_the_log() {
     world.assert_equal();
 }
 
+/// Somebody wants to lead whom the others cannot reach. It answers each of
+/// their votes, and it would have been the better one.
+#[test]
+fn a_decision_is_not_put_off_by_who_is_not_looking() {
+    let follows = vote(ServerState::Following, 2, z(1, 5), 1, 1);
+    let leads = vote(ServerState::Leading, 3, z(1, 5), 1, 1);
+    let agrees = vote(ServerState::Looking, 2, z(1, 5), 1, 1);
+    let decided = || {
+        let (mut zab, _) = looking(2, z(1, 5), 1);
+        hear(&mut zab, 10, 1, agrees.clone());
+        assert_eq!(zab.role(), Role::Looking);
+        zab
+    };
+    let mut zab = decided();
+    hear(&mut zab, 100, 3, leads.clone());
+    tick(&mut zab, 10 + 200);
+    assert_eq!((zab.role(), zab.leader()), (Role::Leading, Some(Sid(2))));
+    let mut zab = decided();
+    hear(&mut zab, 100, 1, follows);
+    assert_eq!((zab.role(), zab.leader()), (Role::Leading, Some(Sid(2))));
+    // A better vote of somebody who is looking does put it off.
+    let mut zab = decided();
+    hear(
+        &mut zab,
+        100,
+        3,
+        vote(ServerState::Looking, 3, z(1, 5), 1, 1),
+    );
+    tick(&mut zab, 10 + 200);
+    assert_eq!(zab.role(), Role::Looking);
+}
+
 #[test]
 fn votes_are_sent_again_at_doubling_intervals() {
     let (mut zab, _) = looking(1, Zxid::ZERO, 0);
