@@ -201,6 +201,22 @@ def moved(home):
     return {"joined": joined, "back": back, "elected": elected}
 
 
+def unknown(home):
+    """Two servers do not know the name of the third, which knows theirs and has the highest id. Later they do."""
+    hosts, name_servers = named(home, ANSWERING)
+    address = name_servers.addresses.pop(hosts[3])
+    servers = members(home, hosts)
+    own = servers[3].config
+    own.write_text(own.read_text().replace(f"server.3={hosts[3]}:", f"server.3={address[0]}:"))
+    for server in servers.values():
+        server.start()
+    first = (servers[1], servers[2])
+    formed = seconds_until(lambda: leader(first) and all_serve(first))
+    name_servers.addresses[hosts[3]] = address
+    joined = seconds_until(lambda: all_serve(servers.values()))
+    return {"formed": formed, "joined": joined}
+
+
 def ipv6_first(home):
     """Every name has an IPv6 address that comes first and is silent. The leader dies and comes back."""
     hosts, name_servers = named(home, ANSWERING)
@@ -374,7 +390,15 @@ def compose(home):
     return {"formed": formed, "alone": alone, "restarted": restarted, "again": again}
 
 
-STORIES = {"names": names, "moved": moved, "ipv6_first": ipv6_first, "cut": cut, "one_way": one_way, "compose": compose}
+STORIES = {
+    "names": names,
+    "moved": moved,
+    "unknown": unknown,
+    "ipv6_first": ipv6_first,
+    "cut": cut,
+    "one_way": one_way,
+    "compose": compose,
+}
 
 
 def main():

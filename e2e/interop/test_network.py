@@ -9,6 +9,7 @@ PROGRAM = Path(__file__).with_name("network.py")
 # tickTime is 500 ms and syncLimit 10 ticks: so long may silence last before it counts.
 SILENCE = 5.0
 ELECTION = 5.0
+DISCOVERY = 10.0  # initLimit: so long a server that wants to lead waits for the others
 LOOKUP = 5.0  # the resolver asks the second name server after this long
 
 
@@ -30,6 +31,12 @@ def test_a_name_that_appears_late_or_changes_its_address_is_followed():
     assert took["joined"] < ELECTION, took
     assert took["back"] < ELECTION, took
     assert took["elected"] < ELECTION, took
+
+
+def test_a_server_whose_name_the_others_do_not_know_keeps_them_from_nothing():
+    took = play("unknown")
+    assert took["formed"] < 2 * ELECTION, took
+    assert took["joined"] < DISCOVERY + ELECTION, took
 
 
 def test_an_ipv6_address_that_comes_first_and_is_silent_delays_little():

@@ -213,10 +213,11 @@ impl QuorumPort {
     }
 
     /// Tries again until `within` has passed, or several attempts in a row
-    /// found nobody there: a leader that is dead is given up soon, as by the
-    /// reference (`Learner.connectToLeader`), because there may be another one.
-    /// A name that cannot be resolved counts for nothing. The error says why
-    /// the last attempt failed.
+    /// found nobody there: a leader that is dead, or whose name the name
+    /// servers do not know, is given up soon, as by the reference
+    /// (`Learner.connectToLeader`), because there may be another one. A look-up
+    /// that has no answer yet is waited for. The error says why the last
+    /// attempt failed.
     async fn attempt(&self, to: Sid, within: Duration) -> Result<(TcpStream, SocketAddr), String> {
         let member = self.listed.member(to);
         let member = member.ok_or("it is not a member of this ensemble")?;
@@ -241,7 +242,7 @@ impl QuorumPort {
                 Ok(Ok(connected)) => return Ok(connected),
                 Ok(Err(error)) => {
                     tracing::debug!(to = to.0, host, %error, "cannot connect to the leader yet");
-                    failed += u32::from(!matches!(error, DialError::Name(_)));
+                    failed += 1;
                     if failed >= ATTEMPTS_MIN && Instant::now() >= patience {
                         return Err(error.to_string());
                     }
@@ -396,6 +397,21 @@ mod tests {
             drop(at);
             has_moved.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// The others can elect one of themselves, whoever else wants to lead.
+    #[tokio::test]
+    async fn a_leader_whose_name_nobody_knows_is_given_up_soon() {
+        let resolver = Resolver::new(|_| async { Err(io::Error::other("NXDOMAIN")) });
+        let text = "dataDir=/nowhere\nclientPort=1\ninitLimit=10\nsyncLimit=5\n\
+                    server.1=zk-1:1:2\nserver.2=zk-2:3:4\nserver.3=zk-3:5:6\n";
+        let config = ServerConfig::read(Path::new("zoo.cfg"), text, Some(Sid(1)));
+        let config = config.unwrap().config;
+        let quorum = QuorumPort::new(Arc::default(), &config, Listed::new(&config, resolver));
+        let within = Duration::from_secs(30);
+        let attempt = timeout(within / 3, quorum.attempt(Sid(2), within));
+        let reason = attempt.await.expect("long before its time").unwrap_err();
+        assert!(reason.contains("NXDOMAIN"), "{reason}");
     }
 
     #[tokio::test]
