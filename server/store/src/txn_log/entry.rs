@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 0 | 8 | long | Adler-32 of the transaction's bytes |
 //! | 8 | 4 | int | n |
-//! | 12 | n | bytes | transaction: header, body, digest, perhaps a [mark](super::mark) |
+//! | 12 | n | bytes | transaction: header, body, digest, perhaps a [mark] |
 //! | 12 + n | 1 | byte | 'B' |
 
 use std::ops::Range;
