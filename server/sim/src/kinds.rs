@@ -66,8 +66,8 @@ impl FaultKind {
         ("purge", Self::Purge),
     ];
 
-    /// Those that a run has only when they are asked for: what they show is
-    /// not mended yet.
+    /// Those that a run has only when they are asked for: a voter that does not
+    /// connect from its host may stay out for longer than a run waits.
     pub const OFF: [Self; 1] = [Self::TranslatedAddresses];
 
     /// Its name on the command line.

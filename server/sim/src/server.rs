@@ -609,6 +609,11 @@ impl World {
         let who = self.who(server);
         let new = self.checks.transaction(zxid);
         let is_of_other_life = self.has_old_data(server);
+        // What its leader has proposed comes after the tree.
+        let process = self.servers[server].process.as_ref();
+        let leader = process.and_then(|process| process.replica.status().leader);
+        let leads = leader.and_then(|sid| self.servers[(sid.0 - 1) as usize].process.as_ref());
+        let known = leads.map_or(new, |leads| leads.tip.max(new));
         if let Some(process) = &mut self.servers[server].process {
             let tip = std::mem::replace(&mut process.tip, new);
             // What was copied from a leader just now is worth nothing.
@@ -619,7 +624,7 @@ impl World {
                 } else {
                     tip
                 };
-                self.checks.replaced(who, tip, zxid)?;
+                self.checks.replaced(who, tip, known)?;
             }
             process.has_copy |= keeps_old;
         }

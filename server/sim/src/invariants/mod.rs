@@ -131,10 +131,11 @@ impl Invariants {
         self.ledger.transaction(zxid)
     }
 
-    /// A tree at `zxid` takes the place of all that a server has, which ends
-    /// with `tip`, and the server keeps nothing of it.
-    pub(crate) fn replaced(&self, who: Life, tip: Zxid, zxid: Zxid) -> Result<(), Violation> {
-        replaced::is_in(&self.ledger, who, tip, self.transaction(zxid))
+    /// A leader's tree takes the place of all that a server has, which ends
+    /// with `tip`, and the server keeps nothing of it. The leader's own history
+    /// ends with `known`.
+    pub(crate) fn replaced(&self, who: Life, tip: Zxid, known: Zxid) -> Result<(), Violation> {
+        replaced::is_in(&self.ledger, who, tip, known)
     }
 
     /// A leader is established with `tip` as the end of its log.
