@@ -192,7 +192,7 @@ pub fn describe(step: &Step, observation: &Observation) -> (&'static str, String
     match step {
         Step::Done => (
             "Settled",
-            "every member serves on the update revision".to_owned(),
+            "every member runs the wanted configuration and serves".to_owned(),
         ),
         Step::Wait { why } => {
             let text = match why {
