@@ -139,23 +139,45 @@ fn a_sync_of_an_older_connection_answers_nobody() {
     follower.hear(synced());
     assert_eq!(answers(&mut follower.server, TWO), [(1, 0)]);
 
+    // Each waits for the write before it.
+    let (mut leader, of_one) = left_at_the_leader();
+    leader.write(TWO, vec![create(1, "/b", 0), sync(2)]);
+    leader.settle();
+    leader.learner(PacketKind::Ack, of_one, None);
+    assert_eq!(answers(&mut leader, TWO), [], "not its own");
+    leader.acknowledge();
+    assert_eq!(answers(&mut leader, TWO), [(1, 0), (2, 0)]);
+
+    // It waits for the write of another client, too.
+    let (mut leader, of_one) = left_at_the_leader();
+    leader.write(THREE, vec![create(1, "/c", 0)]);
+    leader.write(TWO, vec![sync(1)]);
+    leader.settle();
+    leader.learner(PacketKind::Ack, of_one, None);
+    assert_eq!(answers(&mut leader, TWO), [], "not its own");
+    leader.acknowledge();
+    assert_eq!(answers(&mut leader, TWO), [(1, 0)]);
+}
+
+/// A leader at which connection one has left a create and a sync behind, and
+/// the zxid of the create. Its session is at connection two by now; connection
+/// three has another one.
+fn left_at_the_leader() -> (Server, Zxid) {
     let mut leader = server::lead();
     let session = SessionId(0x0200_0000_0000_0009);
     leader.forwarded(session, 1, OpCode::CreateSession, &4000_i32.to_be_bytes());
+    leader.connect(THREE, SessionId(0), Zxid(0));
+    leader.acknowledge();
     leader.connect(ONE, session, Zxid(0));
-    // Each waits for the write before it.
     leader.write(ONE, vec![create(1, "/a", 0), sync(2)]);
     leader.ask_session(TWO, session, Zxid(0));
     leader.frames.remove(&TWO);
     leader.settle();
-    let of_one = leader.proposals();
-    leader.write(TWO, vec![create(1, "/b", 0), sync(2)]);
-    leader.settle();
-    leader.learner(PacketKind::Ack, *of_one.last().unwrap(), None);
-    assert_eq!(answers(&mut leader, TWO), [], "not its own");
-    leader.acknowledge();
-    assert_eq!(answers(&mut leader, TWO), [(1, 0), (2, 0)]);
+    let of_one = *leader.proposals().last().unwrap();
+    (leader, of_one)
 }
+
+const THREE: ConnId = ConnId(3);
 
 /// An auth packet is answered where it came in. What it has proved belongs to
 /// that connection, although another one has the session by now.

@@ -274,7 +274,7 @@ fn the_log_does_not_wait_for_a_purge() {
 /// A tree that takes long to write, at this zxid.
 fn large_tree(zxid: Zxid) -> Tree {
     let data = vec![7; 1 << 20];
-    let paths = (0..16).map(|n| format!("/{n}"));
+    let paths = (0..64).map(|n| format!("/{n}"));
     let mut image = Vec::new();
     write_sessions(&mut image, [].into_iter());
     write_acl_table(&mut image, [].into_iter());
@@ -298,7 +298,7 @@ fn a_snapshot_is_given_up_for_work_that_others_wait_for() {
     let at = Zxid::new(Epoch(1), 1);
     let cut = Arc::new(large_tree(at).cut());
     for installs in [false, true] {
-        let mut log = Log::open();
+        let mut log = Log::open_with("preAllocSize=64\n", |_| {});
         log.ask(3);
         log.by_thread();
         log.disk.ask(DiskOp::SaveSnapshot(cut.clone()));
