@@ -71,3 +71,9 @@ def test_alert_rules_cover_every_sign_and_use_metrics_that_exist():
     assert used <= known, used - known
     assert wanted & known, signs
     assert wanted & known <= used, (wanted & known) - used
+
+
+def test_every_alert_is_seen_to_fire():
+    seen = set(re.findall(r'alertname="(\w+)"', (ROOT / "e2e/alerts.yml").read_text()))
+    rules = "".join(file.read_text() for file in (ROOT / "deploy/prometheus").glob("*rules.yml"))
+    assert set(re.findall(r"- alert: (\w+)", rules)) == seen
