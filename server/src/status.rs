@@ -13,11 +13,14 @@ use tokio::time::timeout;
 
 use crate::process;
 
+mod reason;
+
 /// Arguments of `quorate status`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "It sends the four-letter word srvr, so it works with Apache ZooKeeper, too.\n\
-                        Exits with 1 if a server cannot be reached or does not serve."
+    after_help = "It sends the four-letter word srvr, so it works with Apache ZooKeeper, too. A server that does not \
+                  serve is asked at its admin port why.\n\
+                  Exits with 1 if a server cannot be reached or does not serve."
 )]
 pub(crate) struct Status {
     /// Client ports of the servers; a connect string with commas works, too.
@@ -27,6 +30,9 @@ pub(crate) struct Status {
         value_delimiter = ','
     )]
     servers: Vec<String>,
+    /// Admin port of the servers. One that does not serve says there why.
+    #[arg(long, value_name = "PORT", default_value_t = ADMIN_PORT)]
+    admin_port: u16,
 }
 
 /// What a server has answered.
@@ -51,7 +57,7 @@ impl Status {
             }
             let asked: Vec<_> = servers
                 .iter()
-                .map(|server| tokio::spawn(ask(server.clone())))
+                .map(|server| tokio::spawn(ask(server.clone(), self.admin_port)))
                 .collect();
             let mut answers = Vec::new();
             for answer in asked {
@@ -106,7 +112,7 @@ fn address(server: &str) -> String {
     }
 }
 
-async fn ask(server: String) -> anyhow::Result<Answer> {
+async fn ask(server: String, admin_port: u16) -> anyhow::Result<Answer> {
     let talk = async {
         let mut stream = TcpStream::connect(&server).await?;
         stream.write_all(b"srvr").await?;
@@ -115,9 +121,20 @@ async fn ask(server: String) -> anyhow::Result<Answer> {
         limited.read_to_string(&mut text).await?;
         anyhow::Ok(text)
     };
-    match timeout(PATIENCE, talk).await {
-        Ok(text) => read(&text?),
+    let text = match timeout(PATIENCE, talk).await {
+        Ok(text) => text?,
         Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
+    };
+    if !text.contains(NOT_SERVING) {
+        return read(&text);
+    }
+    let host = server.rsplit_once(':').map_or(&*server, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match timeout(PATIENCE, reason::ask(host, admin_port)).await {
+        Ok(Some(reason)) => bail!("not serving: {reason}"),
+        Ok(None) | Err(_) => {
+            bail!("not serving; its port {admin_port} does not say why (--admin-port)")
+        }
     }
 }
 
@@ -128,7 +145,6 @@ fn read(text: &str) -> anyhow::Result<Answer> {
     };
     let Some(role) = value("Mode") else {
         match text.lines().next() {
-            Some(line) if line.contains("not currently serving") => bail!("not serving"),
             Some(line) => bail!("{line}"),
             None => bail!("closed without an answer"),
         }
@@ -182,6 +198,9 @@ fn table(servers: &[String], answers: &[anyhow::Result<Answer>]) -> String {
 }
 
 const CLIENT_PORT: u16 = 2181;
+const ADMIN_PORT: u16 = 8080;
+/// A part of what a server of either kind answers that does not serve.
+const NOT_SERVING: &str = "not currently serving";
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
@@ -223,7 +242,7 @@ mod tests {
                     Connections: 4\nOutstanding: 0\nZxid: 0x500000003\nMode: leader\nNode count: 5\n";
         let answers = [
             read(text),
-            read("This ZooKeeper instance is not currently serving requests\n"),
+            Err(anyhow::anyhow!("not serving: electing")),
             read("srvr is not executed because it is not in the whitelist.\n"),
         ];
         let servers = [
@@ -234,7 +253,7 @@ mod tests {
         let want = "\
 SERVER          ROLE        EPOCH                ZXID  CONNECTIONS        LATENCY ms  VERSION
 a:1             leader          5         0x500000003            4          0/0.5/12  3.9.4-1
-b:1             not serving
+b:1             not serving: electing
 long.name:2181  srvr is not executed because it is not in the whitelist.
 ";
         assert_eq!(table(&servers, &answers), want);

@@ -4,12 +4,14 @@ mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
 use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use zk_proto::quorum::{Hello, LearnerInfo, PROTOCOL_VERSION, PacketKind, QuorumPacket};
 use zk_proto::{Sid, Zxid};
@@ -152,4 +154,20 @@ async fn a_server_that_waits_says_whom_it_misses() {
         servers["1"].as_str().unwrap().starts_with(&address),
         "{body}"
     );
+    // A person asks at the port for clients and is told, too.
+    let status = async |admin_port: u16| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        command.args(["status", &server.client_address.to_string()]);
+        command.args(["--admin-port", &admin_port.to_string()]);
+        let shown = spawn_blocking(move || command.output());
+        let shown = timeout(PATIENCE, shown).await.expect("an answer");
+        let shown = shown.unwrap().unwrap();
+        assert_eq!(shown.status.code(), Some(1));
+        String::from_utf8(shown.stdout).unwrap()
+    };
+    let shown = status(admin.port()).await;
+    let want = format!("  not serving: electing; server.1 at {address}");
+    assert!(shown.contains(&want), "{shown}");
+    let shown = status(ports[2].0).await;
+    assert!(shown.contains("  not serving; its port "), "{shown}");
 }
