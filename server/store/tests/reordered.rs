@@ -183,6 +183,83 @@ fn without_syncs_a_hole_is_damage() {
     assert!(refused.contains("power cut"), "{refused}");
 }
 
+/// What a client has been told of is lost before an entry that has no mark: a
+/// closed session without a list, or a long one.
+#[test]
+fn an_entry_that_cannot_have_a_mark_vouches_for_what_is_before_it() {
+    let close = {
+        let mut out = Vec::new();
+        let header = header(2, OpCode::CloseSession);
+        let digest = TxnDigest {
+            version: TxnDigest::VERSION,
+            tree_digest: 7,
+        };
+        encode_txn(&mut out, &header, &Txn::CloseSession(None), Some(&digest));
+        out
+    };
+    let long = transaction(2, &vec![0x5a; 80 << 10], true);
+    for second in [close, long] {
+        let disk = MemDisk::default();
+        let (mut store, _) = open(&disk).unwrap();
+        for (zxid, data) in [(1, transaction(1, &[0x5a; 3000], true)), (2, second)] {
+            store.append([(Zxid(zxid), &data[..])]).unwrap();
+            store.sync().unwrap();
+        }
+        drop(store);
+        let mut file = disk.open(Path::new(LOG)).unwrap();
+        file.write_at(2 * SECTOR_BYTES as u64, &[0; SECTOR_BYTES])
+            .unwrap();
+        let refused = open(&disk).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|it| it.contains("sector of zeros")));
+    }
+}
+
+/// The reference reads 2 MiB by default, and no byte more.
+#[test]
+fn no_mark_makes_a_long_transaction_longer() {
+    let lengths = |bytes: usize| {
+        let disk = MemDisk::default();
+        let (mut store, _) = open(&disk).unwrap();
+        let data = transaction(1, &vec![0x5a; bytes], true);
+        store.append([(Zxid(1), &data[..])]).unwrap();
+        store.sync().unwrap();
+        let log = disk.read(Path::new(LOG)).unwrap();
+        let stored = u32::from_be_bytes(*log[24..].first_chunk().unwrap());
+        (data.len(), stored as usize)
+    };
+    for bytes in [(64 << 10) + 1, 1 << 20] {
+        let (given, stored) = lengths(bytes);
+        assert_eq!(stored, given);
+    }
+    let (given, stored) = lengths(1000);
+    assert_eq!(stored, given + 16);
+}
+
+/// Zeros of a client look like a sector that was not written.
+#[test]
+fn a_flipped_bit_is_no_power_cut_whatever_the_data() {
+    let disk = MemDisk::default();
+    let (mut store, _) = open(&disk).unwrap();
+    let batch: Vec<_> = (1..=4).map(|n| transaction(n, &[0; 2000], true)).collect();
+    let numbered = (1..).map(Zxid).zip(&batch);
+    store
+        .append(numbered.map(|(zxid, data)| (zxid, &data[..])))
+        .unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let whole = disk.read(Path::new(LOG)).unwrap();
+    // In the head of the transaction, in its path, and in its zeros.
+    for (at, bit) in [(30, 0), (30, 7), (66, 3), (700, 5), (2000, 1)] {
+        let copy = disk.copy();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << bit;
+        copy.plant(Path::new(LOG), bytes);
+        let refused = open(&copy).err().map(|error| error.to_string());
+        let want = "an entry cannot be read";
+        assert!(refused.is_some_and(|it| it.contains(want)), "{at} {bit}");
+    }
+}
+
 /// The paths of a closed session end with what a client has chosen.
 #[test]
 fn bytes_of_a_client_are_no_mark() {

@@ -66,7 +66,7 @@ impl Rest<'_> {
         };
         let written = &bytes[..=at + length];
         if let Some(later) = entry::find(written, at + 1, self.last) {
-            return self.judge_hole(written, later);
+            return self.judge_hole(found, written, later);
         }
         match *found {
             Found::Mismatch { bytes: n } if !has_unwritten_sector(bytes, at..at + n) => {
@@ -81,8 +81,12 @@ impl Rest<'_> {
     }
 
     /// Judges a place that cannot be read, before an entry that can be.
-    fn judge_hole(&self, written: &[u8], later: usize) -> LogEnd {
-        if !has_unwritten_sector(self.bytes, self.at..later) {
+    fn judge_hole(&self, found: &Found, written: &[u8], later: usize) -> LogEnd {
+        let is_flipped = match *found {
+            Found::Mismatch { bytes } => entry::lacks_one_bit(&self.bytes[self.at..][..bytes]),
+            Found::Entry { .. } | Found::Other(_) => false,
+        };
+        if is_flipped || !has_unwritten_sector(self.bytes, self.at..later) {
             return LogEnd::Damaged("an entry cannot be read, but later ones can");
         }
         match self.is_marked {
@@ -90,23 +94,27 @@ impl Rest<'_> {
                 "a sector of zeros stands before entries that are whole; a power cut leaves this in the last write, \
                  which then was not acknowledged, and a disk that has lost a sector leaves it, too",
             ),
-            true if self.was_synced(written, later) => LogEnd::Damaged(
-                "a sector of zeros stands before entries that were written when it had been synced",
+            true if self.may_have_been_synced(written, later) => LogEnd::Damaged(
+                "a sector of zeros stands before entries that may have been written when it had been synced",
             ),
             true => LogEnd::Torn("a sector of the last write is missing"),
         }
     }
 
     /// Does an entry from `later` on say that the unreadable place had been
-    /// synced?
-    fn was_synced(&self, written: &[u8], later: usize) -> bool {
+    /// synced, or is it one that cannot say so?
+    fn may_have_been_synced(&self, written: &[u8], later: usize) -> bool {
         let mut found = Some(later);
         while let Some(at) = found {
             let next = match entry::read(written, at) {
                 Found::Entry { data, .. } => {
                     let end = data.end;
-                    let mark = mark::split(&written[data]);
-                    if mark.is_some_and(|(_, synced)| synced > self.base + self.at as u64) {
+                    let data = &written[data];
+                    let vouches = match mark::split(data) {
+                        Some((_, synced)) => synced > self.base + self.at as u64,
+                        None => !mark::takes_mark(data),
+                    };
+                    if vouches {
                         return true;
                     }
                     end + 1

@@ -120,6 +120,35 @@ pub(super) fn find(bytes: &[u8], from: usize, last: Option<Zxid>) -> Option<usiz
     })
 }
 
+/// Would one other bit in the transaction of this entry make its checksum
+/// right? A power cut does not do that, a disk or memory that fails does.
+pub(super) fn lacks_one_bit(entry: &[u8]) -> bool {
+    const MODULUS: i64 = 65_521;
+    let Some((checksum, _)) = head(entry) else {
+        return false;
+    };
+    let data = &entry[HEAD_BYTES..entry.len() - 1];
+    let found = adler(data);
+    let missing =
+        |shift: u32| ((checksum >> shift & 0xffff) - (found >> shift & 0xffff)).rem_euclid(MODULUS);
+    let (low, high) = (missing(0), missing(16));
+    // A byte counts once in the low half, and as often in the high half as there
+    // are bytes from it to the end.
+    (1..=data.len()).any(|to_end| {
+        let byte = data[data.len() - to_end];
+        let is_explained = |bit: u32| {
+            let change = if byte >> bit & 1 == 0 {
+                1 << bit
+            } else {
+                -(1 << bit)
+            };
+            let weighted = change * (to_end as i64 % MODULUS);
+            i64::rem_euclid(change, MODULUS) == low && weighted.rem_euclid(MODULUS) == high
+        };
+        (0..8).any(is_explained)
+    })
+}
+
 /// Is there an entry whose length alone is damaged? `end` is where the bytes
 /// other than padding end.
 pub(super) fn is_whole_but_for_its_length(bytes: &[u8], offset: usize, end: usize) -> bool {

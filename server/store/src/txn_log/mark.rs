@@ -14,7 +14,8 @@
 //! | 8 | long | all before this offset of the file was durable when the entry was written |
 //!
 //! Two of them, because a sector that is lost where a batch begins takes the
-//! first along.
+//! first along. An entry that cannot have a mark may be the only one of its
+//! batch, so behind a hole it counts as one that vouches.
 //!
 //! The reference ignores what stands behind the digest of a transaction. Where
 //! there is no digest it takes the first bytes for the version of one, which it
@@ -28,10 +29,17 @@ use zk_proto::txn::{Txn, decode_txn};
 /// Bytes of a mark.
 pub(super) const MARK_BYTES: usize = 16;
 const MAGIC: [u8; 8] = *b"ZKSYNCED";
+/// Longest transaction with a mark behind it. The reference reads 2 MiB by
+/// default.
+const TXN_BYTES_MAX: usize = 64 << 10;
 
 /// May a mark stand behind this transaction? A closed session without a list
-/// of paths has no body, and a reader would take the mark for one.
+/// of paths has no body, and a reader would take the mark for one. What is long
+/// might become longer than the reference reads, going by `jute.maxbuffer`.
 pub(super) fn takes_mark(data: &[u8]) -> bool {
+    if data.len() > TXN_BYTES_MAX {
+        return false;
+    }
     match decode_txn(data) {
         Ok((_, txn, _)) => !matches!(txn, Txn::CloseSession(None)),
         Err(_) => false,
