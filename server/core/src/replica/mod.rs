@@ -117,6 +117,7 @@ impl Replica {
             accepted_epoch,
             current_epoch,
         } = recovered;
+        let digest = Some(tree.digest());
         set_config(&mut tree, &config, now);
         let state = ZabState {
             last_zxid,
@@ -125,6 +126,7 @@ impl Replica {
             tail,
             reigns,
             applied: tree.last_zxid(),
+            digest,
         };
         let mut snapshots = Snapshots {
             since: 0,

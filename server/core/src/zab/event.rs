@@ -25,6 +25,8 @@ pub struct ZabState {
     /// Last zxid in the tree; equal to `last_zxid`, because recovery applies
     /// whatever is in the log, as the reference does.
     pub applied: Zxid,
+    /// Digest of that tree; `None` if it is not known.
+    pub digest: Option<u64>,
 }
 
 /// Something that happened. The meaning of each is that of the

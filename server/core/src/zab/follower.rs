@@ -301,7 +301,7 @@ impl Follower {
             return Err(GiveUp("the leader's epoch is older than the accepted one"));
         }
         self.epoch = epoch;
-        if self.is_end_unknown(peer) {
+        if self.is_copy_of_another(peer) {
             peer.needs_tree_in = Some(epoch);
         }
         if epoch > accepted {
@@ -361,21 +361,41 @@ impl Follower {
         Ok(())
     }
 
-    /// Does the leader have a transaction at the end of this server's data that
-    /// this server knows only as part of a tree, which was copied? They may be of
-    /// two histories then, and nothing that both have would show it.
-    fn is_end_unknown(&self, peer: &Peer) -> bool {
+    /// Digest of the leader's tree at the end of this server's data, if
+    /// LEADERINFO tells it.
+    fn told_digest(&self) -> Option<u64> {
+        let told = self.kept.as_deref()?;
+        let known = if told.len() < TXN_HEADER_BYTES {
+            1
+        } else {
+            TXN_HEADER_BYTES + size_of::<Zxid>()
+        };
+        let digest = told.get(known..)?.try_into().ok()?;
+        Some(u64::from_be_bytes(digest))
+    }
+
+    /// Is the tree of this server another one than its leader had at that zxid?
+    /// Where it was copied, the server does not know the transactions that have
+    /// made it, so that nothing else can be compared.
+    fn is_copy_of_another(&self, peer: &Peer) -> bool {
         let end = peer.history.end();
-        let told = self.kept.as_deref().unwrap_or_default();
-        let header = TxnHeader::read(&mut Reader::new(told));
-        header.is_ok_and(|header| header.zxid == end) && peer.history.header(end).is_none()
+        let digests = (self.told_digest(), peer.history.digest(end));
+        let differ = matches!(digests, (Some(told), Some(own)) if told != own);
+        differ && peer.history.header(end).is_none()
     }
 
     /// Does LEADERINFO prove that the leader has all transactions of this server?
-    /// It named one that both have, and how far this leader's go from there.
+    /// It named one that both have, and how far this leader's go from there, or
+    /// their trees are the same.
     fn leader_has_all(&self, peer: &Peer) -> bool {
         let end = peer.history.end();
         if end == Zxid::ZERO || peer.has_copy {
+            return true;
+        }
+        if self
+            .told_digest()
+            .is_some_and(|told| peer.history.digest(end) == Some(told))
+        {
             return true;
         }
         let told = self.kept.as_deref().unwrap_or_default();

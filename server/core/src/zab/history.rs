@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use zk_proto::txn::{TxnDigest, decode_txn};
 use zk_proto::{Epoch, Zxid};
 
 use super::committed_log::{CommittedLog, follows};
@@ -31,6 +32,9 @@ pub(super) struct History {
     committed: CommittedLog,
     /// Of what was delivered.
     reigns: Reigns,
+    /// Zxid and digest of the tree that a start has loaded, while it is part of
+    /// this history.
+    loaded: Option<(Zxid, u64)>,
     to_append: Vec<LogEntry>,
     unsynced: VecDeque<Zxid>,
     saving: VecDeque<Saving>,
@@ -65,6 +69,7 @@ impl History {
             open: VecDeque::new(),
             committed,
             reigns: state.reigns,
+            loaded: state.digest.map(|digest| (state.applied, digest)),
             to_append: Vec::new(),
             unsynced: VecDeque::new(),
             saving: VecDeque::new(),
@@ -125,6 +130,21 @@ impl History {
             .find(|entry| entry.zxid == zxid);
         let in_memory = in_memory.map(header_of);
         in_memory.or_else(|| self.reigns.header(zxid))
+    }
+
+    /// Digest of the tree after the transaction with this zxid, as far as it is
+    /// known.
+    pub(super) fn digest(&self, zxid: Zxid) -> Option<u64> {
+        let all = self.committed.iter().chain(&self.open);
+        let in_memory = all
+            .take_while(|entry| entry.zxid <= zxid)
+            .find(|entry| entry.zxid == zxid)
+            .and_then(|entry| decode_txn(&entry.data).ok()?.2)
+            .filter(|digest| digest.version == TxnDigest::VERSION);
+        let loaded = self.loaded.filter(|(at, _)| *at == zxid);
+        in_memory
+            .map(|digest| digest.tree_digest)
+            .or_else(|| loaded.map(|(_, digest)| digest))
     }
 
     /// Can an entry with this zxid come next?
@@ -230,6 +250,7 @@ impl History {
         self.restart_at(last_zxid);
         self.durable = last_zxid;
         self.reigns.cut_after(last_zxid);
+        self.loaded = self.loaded.filter(|(at, _)| *at <= last_zxid);
         self.committed.reset(tail, last_zxid);
     }
 
@@ -239,6 +260,7 @@ impl History {
         self.flush(fx);
         self.restart_at(zxid);
         self.reigns = Reigns::default();
+        self.loaded = None;
         self.committed.reset(Vec::new(), zxid);
     }
 

@@ -581,8 +581,9 @@ impl Leader {
 
 /// LEADERINFO. After the version stands the header of a transaction that the
 /// learner has as well, going by the end of its log, and the zxid through which
-/// it has then all that this leader has; or one byte if nothing is known. The
-/// reference does not read it.
+/// it has then all that this leader has; or one byte if nothing is known. Behind
+/// either stands the digest of this leader's tree at the end of the learner's
+/// log, if it is known. The reference does not read it.
 pub(super) fn propose_epoch(
     epoch: Epoch,
     link: LinkId,
@@ -599,6 +600,9 @@ pub(super) fn propose_epoch(
         }
         // Too short for a header; it says that this leader is one of ours.
         None => data.push(0),
+    }
+    if let Some(digest) = learner.end.and_then(|end| peer.history.digest(end)) {
+        data.extend_from_slice(&digest.to_be_bytes());
     }
     let start = QuorumPacket::epoch_zxid(epoch);
     let packet = QuorumPacket::new(PacketKind::LeaderInfo, start, Some(data.into()));

@@ -410,6 +410,7 @@ fn an_acknowledgement_counts_for_its_link_only() {
             tail: vec![entry(z(4, 4)), entry(z(4, 5))],
             reigns: Default::default(),
             applied: z(4, 5),
+            digest: None,
         };
         let mut zab = Zab::new(&config(5, 5), state);
         zab.start(Now::default(), &mut Effects::default());

@@ -20,6 +20,7 @@ fn elected() -> Zab {
         tail: Vec::new(),
         reigns: Default::default(),
         applied: z(4, 5),
+        digest: None,
     };
     let mut zab = Zab::new(&config(3, 3), state);
     let mut fx = Effects::default();

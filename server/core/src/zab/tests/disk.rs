@@ -105,6 +105,7 @@ impl Disk {
             current_epoch: self.current,
             tail: self.tail(),
             applied: self.end(),
+            digest: None,
         }
     }
 }

@@ -15,6 +15,7 @@ fn looking(sid: i64, last_zxid: Zxid, current_epoch: i64) -> (Zab, Vec<Output>) 
         tail: Vec::new(),
         reigns: Default::default(),
         applied: last_zxid,
+        digest: None,
     };
     let mut zab = Zab::new(&config(sid, 3), state);
     let mut fx = Effects::default();

@@ -4,10 +4,10 @@
 use zk_proto::quorum::{Notification, PacketKind, QuorumPacket, ServerState};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
-use super::super::{Effects, Problem, Zab, ZabInput, ZabState};
+use super::super::{Effects, Problem, Zab, ZabEvent, ZabInput, ZabState};
 use super::home;
 use super::world::*;
-use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Role};
+use crate::{EpochFile, LinkId, LogEntry, Millis, Now, Output, Role};
 
 /// A transaction of another life of the ensemble: the same zxid at another time.
 fn other(zxid: Zxid) -> LogEntry {
@@ -201,6 +201,42 @@ fn another_history_of_the_leaders_own_epoch_is_noticed() {
     });
 }
 
+/// Server 1 with this state follows server 3, which sends LEADERINFO of epoch 2
+/// with this data, and then perhaps another packet.
+fn following(
+    state: ZabState,
+    leader_info: Vec<u8>,
+    then: Option<QuorumPacket>,
+) -> (Zab, Vec<Output>) {
+    let mut zab = Zab::new(&config(1, 3), state);
+    let mut fx = Effects::default();
+    zab.start(Now::default(), &mut fx);
+    for (from, state) in [(S2, ServerState::Following), (S3, ServerState::Leading)] {
+        let notification = Notification {
+            state,
+            ..looking(S3, z(1, 3), 9, 2)
+        };
+        let vote = ZabInput::Notification {
+            from,
+            origin: home(from),
+            notification,
+        };
+        zab.handle(Now::default(), vote, &mut fx);
+    }
+    let link = LinkId(LinkId::DIALED);
+    let info = QuorumPacket::new(PacketKind::LeaderInfo, z(2, 0), Some(leader_info.into()));
+    let hear = |packet| ZabInput::Packet { link, packet };
+    let inputs = [
+        ZabInput::LinkConnected(link),
+        hear(info),
+        ZabInput::EpochSaved(EpochFile::Accepted, Epoch(2)),
+    ];
+    for input in inputs.into_iter().chain(then.map(hear)) {
+        zab.handle(Now::default(), input, &mut fx);
+    }
+    (zab, fx.outputs)
+}
+
 /// A leader that has not heard where this server's log ends tells it with DIFF
 /// or TRUNC.
 #[test]
@@ -222,36 +258,13 @@ fn what_a_leader_takes_to_be_kept_is_compared() {
             tail,
             reigns: Default::default(),
             applied: z(1, 3),
+            digest: None,
         };
-        let mut zab = Zab::new(&config(1, 3), state);
-        let mut fx = Effects::default();
-        zab.start(Now::default(), &mut fx);
-        for (from, state) in [(S2, ServerState::Following), (S3, ServerState::Leading)] {
-            let notification = Notification {
-                state,
-                ..looking(S3, z(1, 3), 9, 2)
-            };
-            let vote = ZabInput::Notification {
-                from,
-                origin: home(from),
-                notification,
-            };
-            zab.handle(Now::default(), vote, &mut fx);
-        }
-        let link = LinkId(LinkId::DIALED);
-        let hear = |kind, zxid, data| ZabInput::Packet {
-            link,
-            packet: QuorumPacket::new(kind, zxid, data),
-        };
-        let version = Some(vec![0, 1, 0, 0].into());
-        for input in [
-            ZabInput::LinkConnected(link),
-            hear(PacketKind::LeaderInfo, z(2, 0), version),
-            ZabInput::EpochSaved(EpochFile::Accepted, Epoch(2)),
-            hear(kind, z(1, 2), kept.clone()),
-        ] {
-            zab.handle(Now::default(), input, &mut fx);
-        }
+        let (zab, _) = following(
+            state,
+            vec![0, 1, 0, 0],
+            Some(QuorumPacket::new(kind, z(1, 2), kept.clone())),
+        );
         let is_out = zab.problem().is_some_and(|problem| problem.is_final());
         assert_eq!(is_out, parts, "{kind:?} {kept:?}");
         assert_eq!(zab.role() == Role::Following, !parts);
@@ -289,23 +302,78 @@ fn histories_are_compared_again_after_a_truncation() {
 }
 
 /// Its data was copied from a leader, and it has logged nothing since. The new
-/// history has other transactions with the same zxids.
+/// history has another transaction with the same zxid.
 #[test]
-fn a_copied_tree_that_cannot_be_compared_is_replaced() {
-    for (count, is_replaced) in [(3, true), (5, true), (2, false)] {
-        let mut world = reborn(count);
-        world.server(S1).disk.snapshot = (z(1, 3), vec![z(1, 1), z(1, 2), z(1, 3)]);
-        old_data(&mut world, Vec::new(), 1, 1);
-        world.take_trace();
-        world.start(S1);
-        watch(&mut world, 5_000);
-        let is_copied = world.take_trace().iter().any(|line| line.contains("Snap"));
-        assert_eq!(is_copied, is_replaced, "{count} transactions");
-        assert_eq!(
-            world.zab(S1).is_serving(),
-            is_replaced,
-            "{count} transactions"
-        );
+fn a_copied_tree_that_its_leader_never_had_is_replaced() {
+    let header = |digest: Option<u64>| {
+        let mut told = vec![0, 1, 0, 0];
+        told.extend_from_slice(&other(z(1, 3)).data);
+        told.extend(z(1, 3).0.to_be_bytes());
+        told.extend(digest.into_iter().flat_map(u64::to_be_bytes));
+        told
+    };
+    let nothing = |digest: u64| {
+        let mut told = vec![0, 1, 0, 0, 0];
+        told.extend(digest.to_be_bytes());
+        told
+    };
+    for (told, tail, is_replaced) in [
+        (header(Some(7)), Vec::new(), false),
+        (header(Some(8)), Vec::new(), true),
+        (nothing(7), Vec::new(), false),
+        (nothing(8), Vec::new(), true),
+        // A leader of an older version does not tell.
+        (header(None), Vec::new(), false),
+        // Headers are compared where they are known.
+        (header(Some(8)), vec![other(z(1, 3))], false),
+    ] {
+        let state = ZabState {
+            last_zxid: z(1, 3),
+            accepted_epoch: Epoch(1),
+            current_epoch: Epoch(1),
+            tail,
+            reigns: Default::default(),
+            applied: z(1, 3),
+            digest: Some(7),
+        };
+        let (_, outputs) = following(state, told.clone(), None);
+        let asked = outputs.iter().find_map(|output| match output {
+            Output::Send { packet, .. } if packet.known_kind() == Some(PacketKind::AckEpoch) => {
+                Some(packet.zxid)
+            }
+            _ => None,
+        });
+        let want = if is_replaced { Zxid::ZERO } else { z(1, 3) };
+        assert_eq!(asked, Some(want), "{told:?}");
+    }
+}
+
+/// Where the trees are the same, a SNAP takes the place of nothing that its
+/// leader lacks.
+#[test]
+fn the_same_tree_is_not_kept_aside() {
+    for (digest, keeps_old) in [(7, false), (8, true)] {
+        let mut told = vec![0, 1, 0, 0, 0];
+        told.extend(u64::to_be_bytes(digest));
+        let state = ZabState {
+            last_zxid: z(1, 3),
+            accepted_epoch: Epoch(1),
+            current_epoch: Epoch(1),
+            tail: Vec::new(),
+            reigns: Default::default(),
+            applied: z(1, 3),
+            digest: Some(7),
+        };
+        let (mut zab, _) = following(state, told, None);
+        let mut fx = Effects::default();
+        let link = LinkId(LinkId::DIALED);
+        let zxid = z(2, 0);
+        zab.handle(Now::default(), ZabInput::Snap { link, zxid }, &mut fx);
+        let kept = fx.events.iter().find_map(|event| match event {
+            ZabEvent::InstallTree { keeps_old, .. } => Some(*keeps_old),
+            _ => None,
+        });
+        assert_eq!(kept, Some(keeps_old));
     }
 }
 
