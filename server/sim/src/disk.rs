@@ -71,7 +71,9 @@ impl DiskQueue {
         store: &mut Store<MemDisk>,
         broken: Option<Broken>,
     ) -> Result<(), StoreError> {
-        if let (DiskWork::SaveEpoch(file, epoch), Some(Broken::EpochBeforeLog)) = (&work, broken) {
+        if let (DiskWork::SaveEpoch(file, epoch), Some(Broken::EpochBeforeLog)) = (&work, broken)
+            && !self.is_broken
+        {
             store.save_epoch(name(*file), *epoch)?;
         }
         self.works.push_back(work);
