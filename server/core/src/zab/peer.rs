@@ -41,7 +41,8 @@ pub(super) struct Peer {
     /// met, for the first and for the last time in a row.
     pub(super) outdated: Option<(Millis, Millis)>,
     /// The leader of this epoch wanted the log cut where it could not be cut, or
-    /// has a transaction that cannot be compared: it is asked for its whole tree.
+    /// had another tree at the end of what was copied: it is asked for its whole
+    /// tree.
     pub(super) needs_tree_in: Option<Epoch>,
     /// What this server has was copied from a leader in place of what it keeps
     /// aside, and it has not promised yet to have that history.

@@ -201,6 +201,19 @@ fn another_history_of_the_leaders_own_epoch_is_noticed() {
     });
 }
 
+/// Has everything up to the third transaction of epoch 1, these in its log.
+fn at_the_third(tail: Vec<LogEntry>, digest: Option<u64>) -> ZabState {
+    ZabState {
+        last_zxid: z(1, 3),
+        accepted_epoch: Epoch(1),
+        current_epoch: Epoch(1),
+        tail,
+        reigns: Default::default(),
+        applied: z(1, 3),
+        digest,
+    }
+}
+
 /// Server 1 with this state follows server 3, which sends LEADERINFO of epoch 2
 /// with this data, and then perhaps another packet.
 fn following(
@@ -251,15 +264,7 @@ fn what_a_leader_takes_to_be_kept_is_compared() {
         (PacketKind::Diff, None, false),
     ] {
         let tail: Vec<_> = (1..=3).map(|n| other(z(1, n))).collect();
-        let state = ZabState {
-            last_zxid: z(1, 3),
-            accepted_epoch: Epoch(1),
-            current_epoch: Epoch(1),
-            tail,
-            reigns: Default::default(),
-            applied: z(1, 3),
-            digest: None,
-        };
+        let state = at_the_third(tail, None);
         let (zab, _) = following(
             state,
             vec![0, 1, 0, 0],
@@ -327,15 +332,7 @@ fn a_copied_tree_that_its_leader_never_had_is_replaced() {
         // Headers are compared where they are known.
         (header(Some(8)), vec![other(z(1, 3))], false),
     ] {
-        let state = ZabState {
-            last_zxid: z(1, 3),
-            accepted_epoch: Epoch(1),
-            current_epoch: Epoch(1),
-            tail,
-            reigns: Default::default(),
-            applied: z(1, 3),
-            digest: Some(7),
-        };
+        let state = at_the_third(tail, Some(7));
         let (_, outputs) = following(state, told.clone(), None);
         let asked = outputs.iter().find_map(|output| match output {
             Output::Send { packet, .. } if packet.known_kind() == Some(PacketKind::AckEpoch) => {
@@ -355,15 +352,7 @@ fn the_same_tree_is_not_kept_aside() {
     for (digest, keeps_old) in [(7, false), (8, true)] {
         let mut told = vec![0, 1, 0, 0, 0];
         told.extend(u64::to_be_bytes(digest));
-        let state = ZabState {
-            last_zxid: z(1, 3),
-            accepted_epoch: Epoch(1),
-            current_epoch: Epoch(1),
-            tail: Vec::new(),
-            reigns: Default::default(),
-            applied: z(1, 3),
-            digest: Some(7),
-        };
+        let state = at_the_third(Vec::new(), Some(7));
         let (mut zab, _) = following(state, told, None);
         let mut fx = Effects::default();
         let link = LinkId(LinkId::DIALED);
