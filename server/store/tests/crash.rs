@@ -1,26 +1,16 @@
 //! Power cuts and process crashes at each change of the disk: what was
 //! confirmed is there afterwards, what was not may be, nothing else is.
 
+mod random;
+
 use std::path::Path;
 
 use bytes::Bytes;
+use random::Random;
 use zk_proto::client::StatPersisted;
 use zk_proto::snapshot::{NodeRecord, OPEN_ACL_REF, write_acl_table, write_end, write_sessions};
 use zk_proto::{Epoch, Zxid};
 use zk_store::{Disk, EpochName, Loaded, MemDisk, Store, StoreConfig, StoreError};
-
-/// A small generator: the tests must be the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n.max(1)
-    }
-}
 
 fn config() -> StoreConfig {
     StoreConfig {

@@ -1,8 +1,11 @@
 //! A disk writes the sectors of an append in any order. After a power cut the
 //! last batch may have holes, what was synced before it has none.
 
+mod random;
+
 use std::path::Path;
 
+use random::Random;
 use zk_proto::client::OpCode;
 use zk_proto::txn::{SetDataTxn, TXN_HEADER_BYTES, Txn, TxnDigest, TxnHeader, encode_txn};
 use zk_proto::{SessionId, Xid, Zxid};
@@ -10,19 +13,6 @@ use zk_store::{Disk, DiskFile, Loaded, MemDisk, Store, StoreConfig, StoreError};
 
 const LOG: &str = "/data/version-2/log.1";
 const SECTOR_BYTES: usize = 512;
-
-/// A small generator: the tests must be the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n.max(1)
-    }
-}
 
 fn header(zxid: i64, op: OpCode) -> TxnHeader {
     TxnHeader {

@@ -72,11 +72,15 @@ impl Rest<'_> {
             Found::Mismatch { bytes: n } if !has_unwritten_sector(bytes, at..at + n) => {
                 LogEnd::Damaged("the checksum of an entry does not match")
             }
-            _ if entry::is_whole_but_for_its_length(bytes, at, written.len()) => {
+            Found::Entry { .. } | Found::Mismatch { .. } | Found::Other(_)
+                if entry::is_whole_but_for_its_length(bytes, at, written.len()) =>
+            {
                 LogEnd::Damaged("the length of an entry does not match")
             }
             Found::Other(what) => LogEnd::Torn(what),
-            _ => LogEnd::Torn("an entry was written in part"),
+            Found::Entry { .. } | Found::Mismatch { .. } => {
+                LogEnd::Torn("an entry was written in part")
+            }
         }
     }
 
