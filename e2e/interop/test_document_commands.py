@@ -28,6 +28,7 @@ THREE = (
     " ensemble 3 --set clientPortAddress=0.0.0.0"
 )
 STATUS_OF_THREE = "quorate status 127.0.0.1:21811,127.0.0.1:21812,127.0.0.1:21813"
+STATUS_OF_MACHINES = "quorate status zk1.example.org,zk2.example.org,zk3.example.org"
 STATUS = "quorate status 10.0.0.1 10.0.0.2 10.0.0.3:2182"
 CHECKS = [
     "quorate txnlog check version-2/log.*",
@@ -36,7 +37,7 @@ CHECKS = [
 ]
 DUMPS = ["quorate txnlog dump version-2/log.100000001", "quorate snapshot dump version-2/snapshot.100000001.gz"]
 TAKE_OVER = ["zkServer.sh stop", f"cp -a {DATA} {DATA}.before", "quorate server zoo.cfg"]
-HERE = [*ZK_CLI, RELEASE, ALONE, OF_A_FILE, THREE, STATUS_OF_THREE, STATUS, *CHECKS, *DUMPS, *TAKE_OVER]
+HERE = [*ZK_CLI, RELEASE, ALONE, OF_A_FILE, THREE, STATUS_OF_THREE, STATUS_OF_MACHINES, STATUS, *CHECKS, *DUMPS, *TAKE_OVER]
 
 COMPOSE = "docker compose -f deploy/compose/compose.yaml"
 STATUS_OF_COMPOSE = "quorate status 127.0.0.1:2181,127.0.0.1:2182,127.0.0.1:2183"
@@ -65,6 +66,8 @@ NOWHERE = {
         "systemctl daemon-reload",
         "systemctl enable --now quorate",
         "journalctl -u quorate",
+        f"install -d -o zookeeper -g zookeeper -m 0750 {DATA}",
+        f"echo 1 >{DATA}/myid",
     ],
     "replaced data": [f"rm {DATA}/version-2/replaced.*"],
     "Solr": ['ZK_HOST="zk-client.default.svc:2181/solr"'],
@@ -119,6 +122,30 @@ def test_what_compose_starts_is_an_ensemble_that_keeps_its_data():
     assert max(took.values()) < 2 * ELECTION, took
     text = (ROOT / "deploy/compose/compose.yaml").read_text()
     assert ",".join(re.findall(r'ports: \["(\S+):2181"\]', text)) == STATUS_OF_COMPOSE.split()[-1]
+
+
+def test_the_zoo_cfg_of_three_machines_makes_an_ensemble(start, tmp_path):  # noqa: F811
+    section = document("operations").split("## Setting up three servers")[1].split("\n## ")[0]
+    zoo_cfg = re.search(r"^```properties\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[1]
+    ports = free_ports(9)
+    for sid in (1, 2, 3):
+        zoo_cfg, replaced = re.subn(rf"(server\.{sid}=)\S+", rf"\g<1>127.0.0.1:{ports[sid + 2]}:{ports[sid + 5]}", zoo_cfg)
+        assert replaced == 1
+    started = []
+    for sid in (1, 2, 3):
+        home = tmp_path / f"zk{sid}"
+        (home / "data").mkdir(parents=True)
+        (home / "data/myid").write_text(f"{sid}\n")
+        own = zoo_cfg.replace(DATA, str(home / "data")).replace("clientPort=2181", f"clientPort={ports[sid - 1]}")
+        (home / "zoo.cfg").write_text(own + "admin.enableServer=false\n")
+        started.append(start(f"quorate server {home / 'zoo.cfg'}"))
+    for process, output in started:
+        wait_ready(process, output)
+    asked = STATUS_OF_MACHINES
+    for sid in (1, 2, 3):
+        asked = asked.replace(f"zk{sid}.example.org", f"127.0.0.1:{ports[sid - 1]}")
+    rows = finished(asked, tmp_path).splitlines()[1:]
+    assert sorted(row.split()[1] for row in rows) == ["follower", "follower", "leader"]
 
 
 def test_a_dry_run_of_the_release_prints_its_commands():
