@@ -245,14 +245,18 @@ impl FakeCluster {
         }
     }
 
-    /// One look of the operator.
-    fn look(&mut self) -> Step {
-        let desired = Desired {
+    fn desired(&self) -> Desired {
+        Desired {
             replicas: self.pods.len(),
             generation: self.generation,
             paused: self.paused,
             stateful_set_generation: 7,
-        };
+        }
+    }
+
+    /// One look of the operator.
+    fn look(&mut self) -> Step {
+        let desired = self.desired();
         let observation = self.observe();
         if rollout::is_settled(&desired, &observation) {
             self.proven = Some(self.update);
@@ -529,6 +533,31 @@ fn a_restart_that_is_never_let_through_leaves_new_pods_on_the_unproven_revision_
             why: WaitReason::TriedBefore
         }
     );
+}
+
+/// An API server that answers slowly makes every observation old.
+#[test]
+fn new_pods_get_what_works_although_every_observation_is_too_old_to_restart_a_pod() {
+    let mut cluster = FakeCluster::new(3, 0);
+    cluster.change(BAD);
+    assert!(matches!(cluster.look(), Step::Release { .. }));
+    let stale = |cluster: &FakeCluster| {
+        let age = Duration::from_secs(60);
+        let observation = Observation {
+            age,
+            ..cluster.observe()
+        };
+        next_step(&cluster.desired(), &observation)
+    };
+    let why = WaitReason::StaleObservation(Duration::from_secs(60));
+    assert_eq!(stale(&cluster), Step::Wait { why: why.clone() });
+    assert!(matches!(cluster.look(), Step::RestartPod { .. }));
+    assert_eq!(stale(&cluster), Step::Wait { why: why.clone() });
+    cluster.pass_time();
+    assert_eq!(cluster.on(BAD), 1);
+    assert_eq!(stale(&cluster), Step::Protect);
+    cluster.recreation = Recreation::Proven;
+    assert_eq!(stale(&cluster), Step::Wait { why });
 }
 
 #[test]

@@ -52,15 +52,16 @@ pub(super) async fn act(
                 "metadata": { "uid": set.uid, "annotations": { RELEASED_ANNOTATION: note } },
                 "spec": { "updateStrategy": { "type": ON_DELETE, "rollingUpdate": null } },
             });
-            change_stateful_set(client, ensemble, change).await
+            change_stateful_set(client, &ensemble.namespace, &ensemble.name, change).await
         }
         (Step::Protect, Some(set)) => {
-            let strategy = resources::protected_strategy(ensemble.replicas);
-            let change = json!({
-                "metadata": { "uid": set.uid },
-                "spec": { "updateStrategy": strategy },
-            });
-            change_stateful_set(client, ensemble, change).await
+            let ValidatedEnsemble {
+                namespace,
+                name,
+                replicas,
+                ..
+            } = ensemble;
+            protect(client, namespace, name, &set.uid, *replicas).await
         }
         (Step::Done | Step::Wait { .. }, _) | (Step::Release { .. } | Step::Protect, None) => {
             Ok(Outcome::Idle)
@@ -68,21 +69,35 @@ pub(super) async fn act(
     }
 }
 
-/// Changes the StatefulSet that was just applied, and no other of its name.
+/// Lets pods that are created now get the revision that is known to work.
+pub(super) async fn protect(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    replicas: i32,
+) -> Result<Outcome, ReconcileError> {
+    let strategy = resources::protected_strategy(replicas);
+    let change = json!({
+        "metadata": { "uid": uid },
+        "spec": { "updateStrategy": strategy },
+    });
+    change_stateful_set(client, namespace, name, change).await
+}
+
+/// Changes the StatefulSet that was looked at, and no other of its name.
 async fn change_stateful_set(
     client: &Client,
-    ensemble: &ValidatedEnsemble,
+    namespace: &str,
+    name: &str,
     change: Value,
 ) -> Result<Outcome, ReconcileError> {
-    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams {
         field_manager: Some(MANAGED_BY_VALUE.to_owned()),
         ..PatchParams::default()
     };
-    match sets
-        .patch(&ensemble.name, &params, &Patch::Merge(change))
-        .await
-    {
+    match sets.patch(name, &params, &Patch::Merge(change)).await {
         Ok(_) => Ok(Outcome::Changed),
         Err(kube::Error::Api(status)) if status.code == CONFLICT || status.code == NOT_FOUND => {
             Ok(Outcome::Superseded)

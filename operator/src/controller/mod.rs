@@ -16,6 +16,7 @@ mod ownership;
 mod permissions;
 mod pod_facts;
 mod problem;
+mod protect;
 mod reconcile;
 mod silence;
 mod sweep;

@@ -3,8 +3,9 @@
 
 use futures::future;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
@@ -167,6 +168,16 @@ impl Wanted {
         self.is_stateful_set() && found.is_some_and(has_no_revision)
     }
 
+    /// Members need it although the rest of the spec is refused: the disruption budget as it shall be, and of what
+    /// their pods use whatever is gone.
+    fn is_kept(&self, found: Option<&DynamicObject>) -> bool {
+        let is = |resource: ApiResource| self.resource == resource;
+        let is_used = is(ApiResource::erase::<ServiceAccount>(&()))
+            || is(ApiResource::erase::<ConfigMap>(&()))
+            || is(ApiResource::erase::<Service>(&()));
+        is(ApiResource::erase::<PodDisruptionBudget>(&())) || (is_used && found.is_none())
+    }
+
     fn is_stateful_set(&self) -> bool {
         self.resource == ApiResource::erase::<StatefulSet>(&())
     }
@@ -248,7 +259,11 @@ pub(super) async fn apply(
         let api = object.api(client, namespace);
         object.attempt(&api, found.as_ref()).await
     });
-    let tried = future::try_join_all(tries).await?;
+    let tried = future::join_all(tries).await;
+    if tried.iter().any(Result::is_err) {
+        keep(client, namespace, wanted, &found, &tried).await;
+    }
+    let tried = tried.into_iter().collect::<Result<Vec<_>, _>>()?;
 
     let mut applied = Applied {
         stateful_set_generation: 0,
@@ -277,6 +292,36 @@ pub(super) async fn apply(
         }
     }
     Ok(applied)
+}
+
+/// One of the objects would be refused, so the spec is not applied. The members go on living all the same: what keeps
+/// a majority of them, and what a pod needs that has to be made again, is put back where somebody took it away.
+async fn keep(
+    client: &Client,
+    namespace: &str,
+    wanted: &[Wanted],
+    found: &[Option<DynamicObject>],
+    tried: &[Result<Tried, ReconcileError>],
+) {
+    let mut all = wanted.iter().zip(found);
+    if !all.any(|(object, found)| object.is_stateful_set() && found.is_some()) {
+        return;
+    }
+    for ((object, found), tried) in wanted.iter().zip(found).zip(tried) {
+        let (Ok(tried), true) = (tried, object.is_kept(found.as_ref())) else {
+            continue;
+        };
+        if found.as_ref() == Some(&tried.object) {
+            continue;
+        }
+        let api = object.api(client, namespace);
+        let written = object
+            .patch(&api, tried.body.clone(), &field_manager())
+            .await;
+        if let Err(error) = written {
+            tracing::warn!(namespace, object = object.name, error = %error.chain(), "an object that members need is not put back");
+        }
+    }
 }
 
 /// Removes the policy that the operator made before the spec turned it off. One of the same name that belongs to

@@ -329,7 +329,8 @@ async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &Subject)
     }
 }
 
-fn stateful_set_facts(set: &StatefulSet, now: Timestamp) -> StatefulSetFacts {
+/// What the planner needs to know of a StatefulSet.
+pub(super) fn stateful_set_facts(set: &StatefulSet, now: Timestamp) -> StatefulSetFacts {
     let status = set.status.as_ref();
     let update_revision = status
         .and_then(|status| status.update_revision.clone())

@@ -15,7 +15,7 @@ use zk_operator_api::{ConditionType, ProvenRevision, ZookeeperEnsemble, Zookeepe
 use super::act::Outcome;
 use super::observe::{self, Subject};
 use super::watches::Watched;
-use super::{Context, ReconcileError, act, claims, objects};
+use super::{Context, ReconcileError, act, claims, objects, protect};
 use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step, rollout};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
@@ -36,6 +36,10 @@ pub(super) async fn reconcile<A: QuorumAdmin>(
     if result.as_ref().is_err_and(ReconcileError::saw_nothing) {
         let key = (cached.namespace().unwrap_or_default(), cached.name_any());
         context.looks.unseen(&key, PHASE_UNKNOWN);
+    }
+    if let Err(error @ (ReconcileError::Fetch(_) | ReconcileError::Deadline(_))) = &result {
+        let reference = cached.object_ref(&());
+        protect::after_failure(&context.client, &reference, None, error).await;
     }
     context
         .metrics
@@ -89,6 +93,7 @@ async fn look<A: QuorumAdmin>(
     let seen = match observe::observe(client, &context.admin, &context.silence, &subject).await {
         Ok(seen) => seen,
         Err(error) => {
+            protect::after_failure(client, reference, None, &error).await;
             let message = error.chain();
             context.announcer.failure(reference, previous, &error).await;
             let failure = failure(&error, &message);
@@ -103,6 +108,9 @@ async fn look<A: QuorumAdmin>(
         (None, Ok(valid)) => step_once(&valid, fetched, &seen, started, context).await,
         (None, Err(error)) => Err(error),
     };
+    if let Err(error) = &outcome {
+        protect::after_failure(client, reference, Some(observation), error).await;
+    }
     let message = match &outcome {
         Ok(_) => String::new(),
         Err(error) => {
@@ -308,36 +316,47 @@ async fn step_once<A: QuorumAdmin>(
     started: Instant,
     context: &Context<A>,
 ) -> Result<Taken, ReconcileError> {
-    let observation = &seen.observation;
     let client = &context.client;
+    let observation = Observation {
+        age: started.elapsed(),
+        ..seen.observation.clone()
+    };
+    let closes = closes(ensemble, &observation);
+    if closes {
+        let set = observation.stateful_set.as_ref();
+        act::act(client, ensemble, set, &Step::Protect).await?;
+    }
     let resources = resources::build(ensemble);
     let known = fetched.status.as_ref();
     let known = known.and_then(|status| status.proven_revision.as_ref());
     let wanted = objects::wanted(&resources, known);
     let applied = objects::apply(client, ensemble, &wanted).await?;
     if applied.has_new_template && is_applied(fetched) {
-        announce_other_pods(ensemble, fetched, observation, context).await;
+        announce_other_pods(ensemble, fetched, &observation, context).await;
     }
     if resources.network_policy.is_none() {
         objects::remove_network_policy(client, ensemble).await?;
     }
     claims::mark(client, ensemble, &seen.claims).await?;
-    let desired = Desired {
-        replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
-        generation: ensemble.generation,
-        paused: ensemble.paused,
-        stateful_set_generation: applied.stateful_set_generation,
-    };
+    let desired = desired(ensemble, applied.stateful_set_generation);
     let observation = Observation {
         age: started.elapsed(),
-        ..observation.clone()
+        ..observation
     };
-    let step = next_step(&desired, &observation);
+    let step = if closes {
+        Step::Protect
+    } else {
+        next_step(&desired, &observation)
+    };
     let proven = proven_revision(&desired, &observation, applied.template);
 
     log(ensemble, &step, &observation);
     context.metrics.count_step(step.name());
-    let outcome = act::act(client, ensemble, observation.stateful_set.as_ref(), &step).await?;
+    let outcome = if closes {
+        Outcome::Changed
+    } else {
+        act::act(client, ensemble, observation.stateful_set.as_ref(), &step).await?
+    };
     let step = match outcome {
         Outcome::Contested => {
             let template = resources
@@ -375,6 +394,23 @@ async fn step_once<A: QuorumAdmin>(
         foreign: applied.foreign,
         proven,
     })
+}
+
+fn desired(ensemble: &ValidatedEnsemble, stateful_set_generation: i64) -> Desired {
+    Desired {
+        replicas: usize::try_from(ensemble.replicas).expect("a valid size is 1 to 9"),
+        generation: ensemble.generation,
+        paused: ensemble.paused,
+        stateful_set_generation,
+    }
+}
+
+/// The step is to let new pods get the revision that is known to work, which waits for nothing else of the look. What
+/// would be decided is asked of the StatefulSet as its controller has seen it, whatever is applied afterwards.
+fn closes(ensemble: &ValidatedEnsemble, observation: &Observation) -> bool {
+    let set = observation.stateful_set.as_ref();
+    let seen = set.map(|set| set.observed_generation).unwrap_or_default();
+    next_step(&desired(ensemble, seen), observation) == Step::Protect
 }
 
 /// The revision that is known to work now, if the observation shows it. `template` is that of the StatefulSet.

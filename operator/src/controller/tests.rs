@@ -3,6 +3,7 @@
 mod claims;
 mod gone;
 mod members;
+mod protect;
 mod proven;
 mod told;
 

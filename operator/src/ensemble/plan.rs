@@ -133,9 +133,7 @@ pub enum WaitReason {
 /// Chooses the next step from facts alone.
 pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
     if observation.age > OBSERVATION_AGE_MAX {
-        return Step::Wait {
-            why: WaitReason::StaleObservation(observation.age),
-        };
+        return when_stale(observation);
     }
     let current = observation.stateful_set.as_ref().filter(|set| {
         set.observed_generation >= desired.stateful_set_generation
@@ -158,6 +156,17 @@ pub fn next_step(desired: &Desired, observation: &Observation) -> Step {
         step = held_back(step);
     }
     rollout::guard(step, desired, stateful_set, observation)
+}
+
+/// Facts that are old are no ground to restart a pod, but to stop others from getting the wanted revision.
+fn when_stale(observation: &Observation) -> Step {
+    let mut set = observation.stateful_set.iter();
+    if set.any(|set| rollout::is_due_to_close(set, Some(observation))) {
+        return Step::Protect;
+    }
+    Step::Wait {
+        why: WaitReason::StaleObservation(observation.age),
+    }
 }
 
 /// The step, unless it would take a volume away that does not come back, or a server that serves while another

@@ -60,9 +60,7 @@ fn guard_protected(
 }
 
 fn guard_released(step: Step, set: &StatefulSetFacts, observation: &Observation) -> Step {
-    let is_recent = set
-        .released
-        .is_some_and(|release| release.ago < RELEASE_MAX);
+    let is_recent = is_recent(set);
     match &step {
         Step::RestartPod { why, .. } | Step::RestartLeader { why, .. } => match why {
             RestartReason::Unproven => Step::Protect,
@@ -79,17 +77,30 @@ fn guard_released(step: Step, set: &StatefulSetFacts, observation: &Observation)
             }
         },
         Step::Done => Step::Protect,
-        Step::Wait { .. } if is_proven(set, observation) => step,
-        Step::Wait { .. } => {
-            let on_its_way = is_anybody_absent(observation) || !has_updated(set, observation);
-            if on_its_way && is_recent {
-                step
-            } else {
-                Step::Protect
-            }
-        }
+        Step::Wait { .. } if is_due_to_close(set, Some(observation)) => Step::Protect,
+        Step::Wait { .. } => step,
         Step::Release { .. } | Step::Protect => step,
     }
+}
+
+fn is_recent(set: &StatefulSetFacts) -> bool {
+    set.released
+        .is_some_and(|release| release.ago < RELEASE_MAX)
+}
+
+/// New pods get the wanted revision, on which no member is seen to serve. Without an observation none is seen.
+pub fn is_open(set: &StatefulSetFacts, observation: Option<&Observation>) -> bool {
+    set.recreation == Recreation::Wanted
+        && set.current_revision != set.update_revision
+        && !observation.is_some_and(|observation| is_proven(set, observation))
+}
+
+/// The same, and the pod for which that was done is there, or has had its time. Where a restart comes next it may stay
+/// so all the same.
+pub fn is_due_to_close(set: &StatefulSetFacts, observation: Option<&Observation>) -> bool {
+    let on_its_way = observation
+        .is_none_or(|observation| is_anybody_absent(observation) || !has_updated(set, observation));
+    is_open(set, observation) && !(on_its_way && is_recent(set))
 }
 
 /// A pod on the wanted revision that cannot come up goes back to the revision that works, if without it there is
