@@ -29,6 +29,7 @@ fn set(observed_generation: i64, update_revision: &str) -> StatefulSetFacts {
         update_revision: update_revision.to_owned(),
         image: String::new(),
         current_revision: update_revision.to_owned(),
+        current_is_proven: false,
         recreation: Recreation::Proven,
         released: None,
     }

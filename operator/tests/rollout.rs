@@ -6,8 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use zk_operator::ensemble::rollout::{self, RELEASE_MAX, RETRY_AFTER};
 use zk_operator::ensemble::{
-    Answer, Desired, Member, Observation, PodFacts, Recreation, Release, RestartReason, Role,
-    STUCK_TERMINATING, StatefulSetFacts, Step, WaitReason, Zxid, health, next_step,
+    Answer, Desired, Member, NOT_READY_FOR_LONG, Observation, PodFacts, Recreation, Release,
+    RestartReason, Role, STUCK_TERMINATING, StatefulSetFacts, Step, WaitReason, Zxid, health,
+    next_step,
 };
 
 /// A revision of the pod template, and what becomes of a pod that has it.
@@ -235,6 +236,7 @@ impl FakeCluster {
                 update_revision: self.update.name().to_owned(),
                 image: String::new(),
                 current_revision: self.current.name().to_owned(),
+                current_is_proven: self.proven == Some(self.current),
                 recreation: self.recreation,
                 released: released.map(|(at, _, generation)| Release {
                     ago: Duration::from_secs(self.now - at),
@@ -532,6 +534,41 @@ fn a_restart_that_is_never_let_through_leaves_new_pods_on_the_unproven_revision_
         Step::Wait {
             why: WaitReason::TriedBefore
         }
+    );
+}
+
+/// The configuration of the revision that works is gone for minutes, so that its pods do not start; a bad change stands.
+#[test]
+fn pods_of_a_revision_that_works_are_not_given_a_bad_one_for_being_slow() {
+    let slow = |is_proven: bool| {
+        let mut cluster = FakeCluster::new(3, 0);
+        cluster.run(2);
+        cluster.change(BAD);
+        cluster.run(20);
+        assert_eq!(cluster.on(BAD), 1);
+        let mut observation = cluster.observe();
+        observation.stateful_set.as_mut().unwrap().current_is_proven = is_proven;
+        for member in &mut observation.members {
+            member.answer = None;
+            let pod = member.pod.as_mut().unwrap();
+            pod.ready = false;
+            let is_bad = pod.revision == BAD.name();
+            let defect = if is_bad {
+                "CrashLoopBackOff"
+            } else {
+                NOT_READY_FOR_LONG
+            };
+            pod.defect = Some(defect.to_owned());
+        }
+        next_step(&cluster.desired(), &observation)
+    };
+    let why = WaitReason::OutdatedMemberNotServing("zk-0".to_owned());
+    assert_eq!(slow(true), Step::Wait { why });
+    // A first revision that never worked is no reason to stay.
+    assert!(
+        matches!(slow(false), Step::Release { .. }),
+        "{:?}",
+        slow(false)
     );
 }
 

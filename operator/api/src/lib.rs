@@ -31,7 +31,9 @@ pub use spec::{
     ComputeResources, NetworkAccess, OPERATOR_OWNED_KEY_PREFIXES, OPERATOR_OWNED_KEYS, PullPolicy,
     ReclaimPolicy, Storage, ZookeeperEnsemble, ZookeeperEnsembleSpec,
 };
-pub use status::{MemberRole, MemberStatus, ProvenRevision, ZookeeperEnsembleStatus};
+pub use status::{
+    MemberRole, MemberStatus, ProvenConfiguration, ProvenRevision, ZookeeperEnsembleStatus,
+};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,5 +1,7 @@
 //! What the operator observed, never what it was asked for.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -61,6 +63,29 @@ pub struct ProvenRevision {
     /// The pod template, as the StatefulSet had it.
     #[schemars(schema_with = "pod_template")]
     pub template: Value,
+    /// The configuration that its pods need. Absent if it is too long, or if an older operator wrote the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ProvenConfiguration>,
+}
+
+/// The ConfigMap of a revision that is known to work. Should somebody delete it, it is made again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProvenConfiguration {
+    /// Name of the ConfigMap.
+    pub name: String,
+    /// What is in it, by file name.
+    #[schemars(schema_with = "texts")]
+    pub data: BTreeMap<String, String>,
+}
+
+/// A whole, like the pod template.
+fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": { "type": "string" },
+        "x-kubernetes-map-type": "atomic",
+    })
 }
 
 /// A whole: the API server neither checks what is in it nor remembers who wrote which field of it.

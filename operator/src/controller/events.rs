@@ -153,6 +153,16 @@ impl Announcer {
         }
     }
 
+    /// Announces that a StatefulSet is made without the revision that is known to work, because this ConfigMap of it is
+    /// gone.
+    pub(super) async fn lost_configuration(&self, ensemble: &ObjectReference, name: &str) {
+        let message = format!(
+            "the StatefulSet is made with the pod template of the spec, although no member has served on it: the ConfigMap {name} of the revision that is known to work is gone, and what was in it is not known"
+        );
+        self.publish(ensemble, WARNING, "Apply", "ProvenRevisionLost", &message)
+            .await;
+    }
+
     /// Announces that the ensemble is no longer available to clients, or is again.
     pub(super) async fn availability(
         &self,

@@ -17,6 +17,7 @@ mod permissions;
 mod pod_facts;
 mod problem;
 mod protect;
+mod proven;
 mod reconcile;
 mod silence;
 mod sweep;

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use zk_operator_api::ProvenRevision;
 
 use super::ownership::{Ownership, is_controlled_by, ownership};
-use super::{ReconcileError, claims, error, foreign};
-use crate::resources::{MANAGED_BY_VALUE, ON_DELETE, Resources, object_selector};
+use super::{ReconcileError, claims, error, foreign, proven};
+use crate::resources::{self, MANAGED_BY_VALUE, ON_DELETE, Resources, object_selector};
 use crate::validated::ValidatedEnsemble;
 
 /// One object as it shall be.
@@ -34,7 +34,12 @@ pub(super) struct Wanted {
 /// Every object of an ensemble, the StatefulSet last: its pods need all the rest. A StatefulSet that has to be made
 /// begins with the revision that is known to work, and gets the wanted template once its controller has looked at it.
 /// So the controller takes that revision for the current one, as it was before somebody deleted the StatefulSet.
-pub(super) fn wanted(resources: &Resources, proven: Option<&ProvenRevision>) -> Vec<Wanted> {
+/// What that revision needs is kept beside what the spec asks for.
+pub(super) fn wanted(
+    ensemble: &ValidatedEnsemble,
+    resources: &Resources,
+    proven: Option<&ProvenRevision>,
+) -> Vec<Wanted> {
     let Resources {
         service_account,
         config_map,
@@ -50,6 +55,11 @@ pub(super) fn wanted(resources: &Resources, proven: Option<&ProvenRevision>) -> 
         Wanted::new("headless Service", headless_service),
         Wanted::new("client Service", client_service),
     ];
+    let kept = proven.and_then(|proven| proven.configuration.as_ref());
+    if let Some(kept) = kept.filter(|kept| Some(&kept.name) != config_map.metadata.name.as_ref()) {
+        let config_map = resources::proven_config_map(ensemble, kept);
+        wanted.push(Wanted::new("ConfigMap", &config_map));
+    }
     wanted.extend(
         network_policy
             .as_ref()
@@ -117,16 +127,18 @@ impl Wanted {
     }
 
     /// Asks the API server whether it would take the object. Where rules have become stricter since a proven template
-    /// was in use, it may refuse that one; the wanted one must get its chance then.
+    /// was in use, it may refuse that one; the wanted one must get its chance then. `first` is the proven template, if the
+    /// object shall begin with it.
     async fn attempt(
         &self,
         api: &Api<DynamicObject>,
         found: Option<&DynamicObject>,
+        first: Option<&Value>,
     ) -> Result<Tried, ReconcileError> {
         let params = field_manager().dry_run();
         let body = self.request(found);
         let mut refusal = None;
-        if let Some(template) = self.first_template.as_ref().filter(|_| found.is_none()) {
+        if let Some(template) = first {
             let mut first = body.clone();
             first["spec"]["template"] = template.clone();
             match self.patch(api, first.clone(), &params).await {
@@ -176,6 +188,10 @@ impl Wanted {
             || is(ApiResource::erase::<ConfigMap>(&()))
             || is(ApiResource::erase::<Service>(&()));
         is(ApiResource::erase::<PodDisruptionBudget>(&())) || (is_used && found.is_none())
+    }
+
+    fn is_config_map(&self, name: &str) -> bool {
+        self.name == name && self.resource == ApiResource::erase::<ConfigMap>(&())
     }
 
     fn is_stateful_set(&self) -> bool {
@@ -238,6 +254,8 @@ pub(super) struct Applied {
     pub(super) template: Value,
     /// What somebody else has put into the objects.
     pub(super) foreign: Vec<String>,
+    /// The StatefulSet was made, and not with the revision that is known to work: this ConfigMap of it is gone for good.
+    pub(super) lost_configuration: Option<String>,
 }
 
 /// Applies all of `wanted`, or nothing if one of the names is taken or one object would be refused.
@@ -255,9 +273,15 @@ pub(super) async fn apply(
     if wanted.iter().zip(&found).any(is_new) {
         claims::check(client, ensemble).await?;
     }
-    let tries = wanted.iter().zip(&found).map(|(object, found)| async move {
-        let api = object.api(client, namespace);
-        object.attempt(&api, found.as_ref()).await
+    let lost_configuration = lost_configuration(client, ensemble, wanted, &found).await?;
+    let is_lost = lost_configuration.is_some();
+    let tries = wanted.iter().zip(&found).map(|(object, found)| {
+        let first = object.first_template.as_ref();
+        let first = first.filter(|_| found.is_none() && !is_lost);
+        async move {
+            let api = object.api(client, namespace);
+            object.attempt(&api, found.as_ref(), first).await
+        }
     });
     let tried = future::join_all(tries).await;
     if tried.iter().any(Result::is_err) {
@@ -270,6 +294,7 @@ pub(super) async fn apply(
         has_new_template: false,
         template: Value::Null,
         foreign: Vec::new(),
+        lost_configuration,
     };
     for ((object, found), tried) in wanted.iter().zip(found).zip(tried) {
         let has_new_template = object.is_stateful_set()
@@ -292,6 +317,36 @@ pub(super) async fn apply(
         }
     }
     Ok(applied)
+}
+
+/// Name of a ConfigMap without which no pod of the proven revision can start, of a StatefulSet that has to be made. What
+/// an older operator noted does not say what was in it.
+async fn lost_configuration(
+    client: &Client,
+    ensemble: &ValidatedEnsemble,
+    wanted: &[Wanted],
+    found: &[Option<DynamicObject>],
+) -> Result<Option<String>, ReconcileError> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let made = wanted
+        .iter()
+        .zip(found)
+        .filter(|(_, found)| found.is_none());
+    let templates = made.filter_map(|(object, _)| object.first_template.as_ref());
+    for name in templates.flat_map(proven::config_maps) {
+        if wanted.iter().any(|object| object.is_config_map(name)) {
+            continue;
+        }
+        let kept = api.get_opt(name).await;
+        let kept = kept.map_err(|source| ReconcileError::Observe {
+            what: "ConfigMap",
+            source: Box::new(source),
+        })?;
+        if kept.is_none_or(|kept| ownership(&kept.metadata, &ensemble.owner) != Ownership::Ours) {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// One of the objects would be refused, so the spec is not applied. The members go on living all the same: what keeps

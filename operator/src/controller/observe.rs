@@ -35,6 +35,8 @@ pub(super) struct Subject {
     pub(super) uid: String,
     /// Members that there shall be; absent if the spec does not say, then as many as the StatefulSet has.
     pub(super) replicas: Option<i32>,
+    /// Revision that the status keeps as known to work.
+    pub(super) proven_revision: Option<String>,
 }
 
 /// What was seen in one look.
@@ -133,7 +135,12 @@ pub(super) async fn observe<A: QuorumAdmin>(
     }
     let observation = Observation {
         age: started.elapsed(),
-        stateful_set: set.as_ref().map(|set| stateful_set_facts(set, now)),
+        stateful_set: set.as_ref().map(|set| {
+            let mut facts = stateful_set_facts(set, now);
+            let proven = ensemble.proven_revision.as_ref();
+            facts.current_is_proven = proven == Some(&facts.current_revision);
+            facts
+        }),
         members,
     };
     Ok(Seen {
@@ -329,7 +336,7 @@ async fn ask<A: QuorumAdmin>(admin: &A, address: SocketAddr, ensemble: &Subject)
     }
 }
 
-/// What the planner needs to know of a StatefulSet.
+/// What the planner needs to know of a StatefulSet, as far as it says so itself.
 pub(super) fn stateful_set_facts(set: &StatefulSet, now: Timestamp) -> StatefulSetFacts {
     let status = set.status.as_ref();
     let update_revision = status
@@ -343,6 +350,7 @@ pub(super) fn stateful_set_facts(set: &StatefulSet, now: Timestamp) -> StatefulS
         current_revision: status
             .and_then(|status| status.current_revision.clone())
             .unwrap_or_default(),
+        current_is_proven: false,
         recreation: recreation(set),
         released: released(set, &update_revision, now),
         update_revision,

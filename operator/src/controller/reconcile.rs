@@ -14,9 +14,10 @@ use zk_operator_api::{ConditionType, ProvenRevision, ZookeeperEnsemble, Zookeepe
 
 use super::act::Outcome;
 use super::observe::{self, Subject};
+use super::proven::proven_revision;
 use super::watches::Watched;
 use super::{Context, ReconcileError, act, claims, objects, protect};
-use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step, rollout};
+use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
 use crate::resources;
@@ -89,7 +90,7 @@ async fn look<A: QuorumAdmin>(
     };
     admit_absence(fetched, context).await;
     let started = Instant::now();
-    let subject = subject(reference, valid.as_ref().ok());
+    let subject = subject(reference, previous, valid.as_ref().ok());
     let seen = match observe::observe(client, &context.admin, &context.silence, &subject).await {
         Ok(seen) => seen,
         Err(error) => {
@@ -132,8 +133,8 @@ async fn look<A: QuorumAdmin>(
         .await;
     let mut status = status::observed(previous, *generation, observation, told, Timestamp::now());
     if let Ok(taken) = &outcome {
-        if let Some(proven) = &taken.proven {
-            status.proven_revision = Some(proven.clone());
+        if taken.proven.is_some() || taken.forgets {
+            status.proven_revision = taken.proven.clone();
         }
         status::add_foreign(&mut status, &taken.foreign);
         context
@@ -173,8 +174,14 @@ async fn admit_absence<A>(fetched: &Fetched, context: &Context<A>) {
     }
 }
 
-fn subject(reference: &ObjectReference, valid: Option<&ValidatedEnsemble>) -> Subject {
+fn subject(
+    reference: &ObjectReference,
+    status: Option<&ZookeeperEnsembleStatus>,
+    valid: Option<&ValidatedEnsemble>,
+) -> Subject {
+    let proven = status.and_then(|status| status.proven_revision.as_ref());
     Subject {
+        proven_revision: proven.map(|proven| proven.name.clone()),
         namespace: reference.namespace.clone().unwrap_or_default(),
         name: reference.name.clone().unwrap_or_default(),
         uid: reference.uid.clone().unwrap_or_default(),
@@ -329,8 +336,12 @@ async fn step_once<A: QuorumAdmin>(
     let resources = resources::build(ensemble);
     let known = fetched.status.as_ref();
     let known = known.and_then(|status| status.proven_revision.as_ref());
-    let wanted = objects::wanted(&resources, known);
+    let wanted = objects::wanted(ensemble, &resources, known);
     let applied = objects::apply(client, ensemble, &wanted).await?;
+    if let Some(lost) = &applied.lost_configuration {
+        let announcer = &context.announcer;
+        announcer.lost_configuration(&fetched.reference, lost).await;
+    }
     if applied.has_new_template && is_applied(fetched) {
         announce_other_pods(ensemble, fetched, &observation, context).await;
     }
@@ -348,7 +359,8 @@ async fn step_once<A: QuorumAdmin>(
     } else {
         next_step(&desired, &observation)
     };
-    let proven = proven_revision(&desired, &observation, applied.template);
+    let (template, config_map) = (applied.template, &resources.config_map);
+    let proven = proven_revision(&desired, &observation, template, config_map, known);
 
     log(ensemble, &step, &observation);
     context.metrics.count_step(step.name());
@@ -392,6 +404,7 @@ async fn step_once<A: QuorumAdmin>(
         step,
         outcome,
         foreign: applied.foreign,
+        forgets: applied.lost_configuration.is_some(),
         proven,
     })
 }
@@ -413,19 +426,6 @@ fn closes(ensemble: &ValidatedEnsemble, observation: &Observation) -> bool {
     next_step(&desired(ensemble, seen), observation) == Step::Protect
 }
 
-/// The revision that is known to work now, if the observation shows it. `template` is that of the StatefulSet.
-fn proven_revision(
-    desired: &Desired,
-    observation: &Observation,
-    template: Value,
-) -> Option<ProvenRevision> {
-    let set = observation.stateful_set.as_ref()?;
-    rollout::is_settled(desired, observation).then(|| ProvenRevision {
-        name: set.update_revision.clone(),
-        template,
-    })
-}
-
 /// The step of one look, and what came of it.
 struct Taken {
     /// As people are told of it.
@@ -433,6 +433,8 @@ struct Taken {
     outcome: Outcome,
     /// What somebody else has put into the objects.
     foreign: Vec<String>,
+    /// The revision that was known to work cannot be had any more.
+    forgets: bool,
     /// Revision of which this look has shown that it works.
     proven: Option<ProvenRevision>,
 }

@@ -29,6 +29,9 @@ pub struct StatefulSetFacts {
     pub image: String,
     /// Revision that every pod had, and was ready on, when that was last so; at the beginning the first.
     pub current_revision: String,
+    /// The status of the ensemble keeps the current revision as one that every pod had while a member served on it.
+    /// Otherwise it may merely be the first one.
+    pub current_is_proven: bool,
     /// Which of the two a pod gets that is created now.
     pub recreation: Recreation,
     /// When pods were last let in on the update revision; absent if that was never so for this revision.

@@ -80,7 +80,7 @@ fn among_present(
             });
         }
     }
-    if let Some(step) = restart_defective(&outdated) {
+    if let Some(step) = restart_defective(&outdated, is_known_as_bad(set, &current)) {
         return step;
     }
     // Once it is started again it takes part in elections, and with a history that is not that of the majority.
@@ -111,11 +111,21 @@ fn among_present(
 
 type Present<'a> = (&'a Member, &'a PodFacts);
 
-/// A pod that cannot come up takes nothing away when it goes, and it cannot help while it stays.
-fn restart_defective(outdated: &[Present<'_>]) -> Option<Step> {
+/// A pod cannot come up on the wanted revision, while the one that pods fall back to is known to work.
+fn is_known_as_bad(set: &StatefulSetFacts, current: &[Present<'_>]) -> bool {
+    set.current_is_proven
+        && current
+            .iter()
+            .any(|(member, pod)| pod.has_definite_defect() && !member.has_serving_role())
+}
+
+/// A pod that cannot come up takes nothing away when it goes, and it cannot help while it stays. One that merely takes
+/// long, as when its configuration was gone for a while, is not exchanged for one on a revision that is known as bad.
+fn restart_defective(outdated: &[Present<'_>], wanted_is_bad: bool) -> Option<Step> {
     outdated
         .iter()
         .rev()
+        .filter(|(_, pod)| !wanted_is_bad || pod.has_definite_defect())
         .filter(|(member, _)| !member.has_serving_role() && !member.is_out_of_service())
         .find_map(|(member, pod)| {
             let defect = pod.defect.clone()?;

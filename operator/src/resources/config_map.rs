@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use sha2::{Digest, Sha256};
+use zk_operator_api::ProvenConfiguration;
 
 use super::{
     ADMIN_PORT, CLIENT_PORT, ELECTION_PORT, METRICS_PORT, QUORUM_PORT, metadata, names, pod_name,
@@ -14,13 +15,28 @@ use crate::validated::ValidatedEnsemble;
 use crate::zoo_cfg_keys;
 
 pub(super) fn build(ensemble: &ValidatedEnsemble, zoo_cfg: &str) -> ConfigMap {
+    let data = BTreeMap::from([(ZOO_CFG_KEY.to_owned(), zoo_cfg.to_owned())]);
+    config_map(
+        ensemble,
+        names::config_map(&ensemble.name, &hash(zoo_cfg)),
+        data,
+    )
+}
+
+/// The ConfigMap of a revision that is known to work, as it was.
+pub fn proven_config_map(ensemble: &ValidatedEnsemble, kept: &ProvenConfiguration) -> ConfigMap {
+    config_map(ensemble, kept.name.clone(), kept.data.clone())
+}
+
+fn config_map(
+    ensemble: &ValidatedEnsemble,
+    name: String,
+    data: BTreeMap<String, String>,
+) -> ConfigMap {
     ConfigMap {
-        metadata: metadata(ensemble, names::config_map(&ensemble.name, &hash(zoo_cfg))),
+        metadata: metadata(ensemble, name),
         immutable: Some(true),
-        data: Some(BTreeMap::from([(
-            ZOO_CFG_KEY.to_owned(),
-            zoo_cfg.to_owned(),
-        )])),
+        data: Some(data),
         ..ConfigMap::default()
     }
 }

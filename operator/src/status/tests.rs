@@ -40,6 +40,7 @@ fn observation(roles: &[Option<Role>]) -> Observation {
             update_revision: "one".to_owned(),
             image: "quorate/quorate:test".to_owned(),
             current_revision: "one".to_owned(),
+            current_is_proven: false,
             recreation: Recreation::Proven,
             released: None,
         }),

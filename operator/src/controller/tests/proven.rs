@@ -128,6 +128,78 @@ async fn a_proven_template_that_no_stateful_set_may_have_any_more_keeps_none_fro
     assert_eq!(condition(&api.status(), "Reconciled").1, "Applied");
 }
 
+/// Every object but pods and claims is deleted while a bad change stands, or the ConfigMaps alone.
+#[tokio::test]
+async fn the_configuration_of_the_kept_revision_is_made_again_like_its_template() {
+    for with_set in [true, false] {
+        let api = proven_and_then_changed_for_the_worse().await;
+        let old = config_map();
+        let before = api.objects.lock().unwrap().clone();
+        api.seen.lock().unwrap().clear();
+        api.objects.lock().unwrap().retain(|name, _| {
+            name.starts_with("/persistent") || !(with_set || name.starts_with("/configmaps"))
+        });
+        api.reconcile().await.unwrap();
+        let made = api.objects.lock().unwrap()[&old].clone();
+        assert_eq!(made["data"], before[&old]["data"]);
+        assert!(
+            made["data"]["zoo.cfg"]
+                .as_str()
+                .unwrap()
+                .contains("server.3=")
+        );
+        assert_eq!(made["immutable"], true);
+        assert_eq!(configurations(&api).len(), 2);
+        if with_set {
+            let works = api.status()["provenRevision"]["template"].clone();
+            assert_eq!(template(&api), works);
+        }
+        let written = api.lines();
+        let at = |line: &str| written.iter().position(|seen| *seen == line);
+        assert!(at(&format!("patch {old}")).is_some(), "{written:?}");
+        assert!(
+            !with_set || at(&format!("patch {old}")) < at(WRITE),
+            "{written:?}"
+        );
+    }
+}
+
+/// An operator before this one kept the template alone.
+#[tokio::test]
+async fn a_template_whose_configuration_is_gone_for_good_is_not_used_and_that_is_told() {
+    for is_gone in [true, false] {
+        let api = proven_and_then_changed_for_the_worse().await;
+        let wanted = template(&api);
+        let works = {
+            let mut ensemble = api.ensemble.lock().unwrap();
+            let proven = ensemble["status"]["provenRevision"]
+                .as_object_mut()
+                .unwrap();
+            proven.remove("configuration").unwrap();
+            proven["template"].clone()
+        };
+        if is_gone {
+            api.objects.lock().unwrap().remove(&config_map());
+        }
+        delete_set(&api);
+        api.reconcile().await.unwrap();
+        assert_eq!(template(&api), if is_gone { wanted } else { works.clone() });
+        let events = api.events_of("ProvenRevisionLost");
+        assert_eq!(events.len(), usize::from(is_gone));
+        let kept = api.status()["provenRevision"]["template"].clone();
+        assert_eq!(kept, if is_gone { Value::Null } else { works });
+        if is_gone {
+            let name = config_map();
+            let name = name.trim_start_matches("/configmaps ");
+            assert!(
+                events[0]["note"].as_str().unwrap().contains(name),
+                "{events:?}"
+            );
+            assert_eq!(events[0]["type"], "Warning");
+        }
+    }
+}
+
 /// The pods of the revision that the status still names may have to be made again.
 #[tokio::test]
 async fn the_configuration_of_the_kept_revision_goes_after_the_status_names_another() {
