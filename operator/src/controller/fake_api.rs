@@ -57,6 +57,8 @@ impl Seen {
 pub(super) struct FakeApi {
     pub(super) ensemble: Arc<Mutex<Value>>,
     pub(super) pods: Arc<Mutex<Vec<Value>>>,
+    /// Pods that are made just after the pods of an ensemble were listed.
+    pub(super) late_pods: Arc<Mutex<Vec<Value>>>,
     /// What was applied, by kind and name, such as `/configmaps zk-config`.
     pub(super) objects: Arc<Mutex<BTreeMap<String, Value>>>,
     pub(super) refusals: Arc<Mutex<BTreeMap<String, u16>>>,
@@ -77,6 +79,7 @@ impl FakeApi {
         let api = Self {
             ensemble: Arc::default(),
             pods: Arc::default(),
+            late_pods: Arc::default(),
             objects: Arc::default(),
             refusals: Arc::default(),
             words: Arc::default(),
@@ -201,10 +204,15 @@ impl FakeApi {
                     json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }),
                 )
             }
-            ("list", "/pods") => (
-                200,
-                json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": *self.pods.lock().unwrap() }),
-            ),
+            ("list", "/pods") => {
+                let mut pods = self.pods.lock().unwrap();
+                let listed = pods.clone();
+                pods.append(&mut self.late_pods.lock().unwrap());
+                (
+                    200,
+                    json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": listed }),
+                )
+            }
             ("list", "events.k8s.io/events") => (
                 200,
                 json!({ "kind": "EventList", "apiVersion": "events.k8s.io/v1", "metadata": {}, "items": *self.events.lock().unwrap() }),

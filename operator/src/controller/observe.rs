@@ -193,8 +193,9 @@ async fn why_unbound(
     Some(format!("its claim {name}: {}", newest.note.as_deref()?))
 }
 
-/// What is wrong with a pod that has a member's name and is none, as after its labels were changed by hand. Not to
-/// know must not stop the look.
+/// What is wrong with a pod that has a member's name and is none, as after its labels were changed by hand. Nothing
+/// is, where a StatefulSet of this name made it: it came, or its StatefulSet did, after this look read them. Not to know
+/// must not stop the look.
 async fn stray_pod(pods: &Api<Pod>, ensemble: &Subject, name: &str) -> Option<String> {
     let params = ListParams::default().fields(&format!("metadata.name={name}"));
     let found = match pods.list(&params).await {
@@ -215,6 +216,9 @@ async fn stray_pod(pods: &Api<Pod>, ensemble: &Subject, name: &str) -> Option<St
             label.is_some_and(|(key, value)| pod.labels().get(key).is_none_or(|is| is != value))
         })
         .collect();
+    if missing.is_empty() && is_made_by_set(&pod, &ensemble.name) {
+        return None;
+    }
     let namespace = &ensemble.namespace;
     Some(if missing.is_empty() {
         format!(
@@ -272,6 +276,16 @@ fn failed(what: &'static str, source: kube::Error) -> ReconcileError {
 fn is_member(pod: &Pod, ensemble: &str, ordinal: i32, set_uid: Option<&str>) -> bool {
     member_of_pod(ensemble, &pod.name_any()) == Some(ordinal)
         && set_uid.is_some_and(|uid| is_controlled_by(&pod.metadata, uid))
+}
+
+/// A StatefulSet of this name made the pod, be it the one that is there or one that was deleted or is new.
+fn is_made_by_set(pod: &Pod, name: &str) -> bool {
+    let mut references = pod.metadata.owner_references.iter().flatten();
+    references.any(|reference| {
+        reference.controller == Some(true)
+            && reference.kind == "StatefulSet"
+            && reference.name == name
+    })
 }
 
 fn admin_address(pod: &Pod) -> Option<SocketAddr> {

@@ -137,6 +137,24 @@ async fn a_pod_whose_labels_were_taken_away_is_named_with_the_label() {
 }
 
 #[tokio::test]
+async fn a_pod_that_is_made_during_a_look_is_no_stray_one() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    {
+        let mut late = api.pods.lock().unwrap().pop().unwrap();
+        late["metadata"]["labels"]["app.kubernetes.io/name"] = json!("zookeeper");
+        late["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("quorate-operator");
+        late["metadata"]["labels"]["app.kubernetes.io/instance"] = json!("zk");
+        api.late_pods.lock().unwrap().push(late);
+    }
+    api.reconcile().await.unwrap();
+    assert_eq!(api.pods.lock().unwrap().len(), 3);
+    assert_eq!(api.status()["members"][2]["role"], "unknown");
+    assert_eq!(api.status()["members"][2]["problem"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_storage_class_that_is_not_there_is_named_in_the_row() {
     let api = FakeApi::new();
     *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
