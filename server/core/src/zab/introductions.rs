@@ -116,15 +116,17 @@ impl Leader {
         let older = older.map(|older| &self.learners[&older]);
         // One from elsewhere is no obstacle for one from the voter's host.
         let older = older.filter(|it| it.origin.is_listed || !learner.origin.is_listed);
-        if older.is_some_and(|it| it.is_answering(now.mono, peer.config.tick_ms)) {
-            return None;
-        }
+        let claimed = learner.claimed.1;
+        let free_at = older.map_or(claimed, |it| {
+            it.replaceable_at(claimed, peer.config.tick_ms)
+        });
         let since = older.map_or(Turn::NONE, |it| it.introduced);
         let proof = peer.heard.proof(sid, learner.origin, since, now.mono)?;
         let wait_ms = peer.config.tick_ms / 2;
         if proof.place == Place::Host {
             let is_first = learner.claimed.0 < proof.turn;
-            return Some((proof.at + if is_first { wait_ms } else { 0 }, proof));
+            let at = proof.at + if is_first { wait_ms } else { 0 };
+            return Some((at.max(free_at), proof));
         }
         let is_kept = older.is_some_and(|it| it.origin.is_listed);
         let is_doubtful = |it: &Learner| {
@@ -138,7 +140,8 @@ impl Leader {
         if is_kept || self.find(is_doubtful).is_some() {
             return None;
         }
-        Some((proof.at.max(learner.claimed.1) + wait_ms, proof))
+        let at = proof.at.max(claimed) + wait_ms;
+        Some((at.max(free_at), proof))
     }
 
     fn introduced(

@@ -97,9 +97,17 @@ impl Learner {
         is_it && self.stage == Stage::Claimed
     }
 
-    /// Does it answer? One that serves is pinged every half tick.
-    pub(super) fn is_answering(&self, now: Millis, tick_ms: u64) -> bool {
-        self.stage == Stage::Serving && now - self.heard < tick_ms
+    /// From when on another link that claims to be the same voter since
+    /// `claimed` may take the place of this one, as long as nothing more comes
+    /// on it. One that serves is pinged every half tick: it gets a whole tick
+    /// to answer after the claim, so that a leader which stood still does not
+    /// take its own pause for silence; or it has been silent for longer than
+    /// such a pause would explain.
+    pub(super) fn replaceable_at(&self, claimed: Millis, tick_ms: u64) -> Millis {
+        if self.stage != Stage::Serving {
+            return claimed;
+        }
+        (self.heard.max(claimed) + tick_ms).min(self.heard + 2 * tick_ms)
     }
 
     /// Until when it has to say something, if it is its turn.

@@ -166,6 +166,37 @@ fn a_living_link_is_not_replaced_by_a_strangers() {
     }
 }
 
+/// The leader stood still for a second and a half, and what the follower has
+/// said in the meantime waits behind the claim.
+#[test]
+fn a_leader_that_stood_still_gives_no_living_link_up() {
+    let mut world = World::established(3);
+    world.wait_ms(TICK_MS * 3 / 4);
+    world.settle();
+    world.take_trace();
+    let notification = looking(S1, z(1, 0), 1, 1);
+    let said = ZabInput::Notification {
+        from: S1,
+        origin: home(S1),
+        notification,
+    };
+    world.input(S3, said);
+    world.adopt(Sid(99), S3, STRANGE);
+    world.input(S3, ZabInput::LinkAccepted(STRANGE, home(S1)));
+    world.now.mono = world.now.mono + TICK_MS * 3 / 2;
+    let packet = follower_info(S1, 1);
+    let link = STRANGE;
+    world.input(S3, ZabInput::Packet { link, packet });
+    for _ in 0..20 {
+        world.settle();
+        world.wait();
+    }
+    let trace = world.take_trace();
+    let told = between(&trace, 3, 99);
+    assert!(told.is_empty(), "it was believed: {told:?}");
+    assert_eq!((world.leader(), world.zab(S3).learners()), (S3, 2));
+}
+
 /// The old link is half open: its end at the leader does not know that the
 /// follower is gone.
 #[test]
