@@ -54,7 +54,7 @@ struct Changed {
     /// `None` when the data is still that of the tree.
     data: Option<Option<Bytes>>,
     /// `None` when the list is still that of the tree.
-    acl: Option<Vec<Acl>>,
+    acl: Option<Arc<[Acl]>>,
     digest: u64,
 }
 
@@ -223,7 +223,7 @@ impl Edit<'_> {
             Changed {
                 seen,
                 data: Some(data),
-                acl: Some(acl),
+                acl: Some(acl.into()),
                 digest,
             },
         );
@@ -262,7 +262,7 @@ impl Edit<'_> {
         self.change(path, seen, None);
         let changed = self.pending.changes.get_mut(path);
         if let Some(Some(changed)) = changed.map(|change| &mut change.znode) {
-            changed.acl = Some(acl);
+            changed.acl = Some(acl.into());
         }
     }
 
