@@ -110,6 +110,59 @@ fn the_longest_path_with_limits_counts_alone() {
     assert_eq!(used(&leader, "/a/b"), "count=2,bytes=2");
 }
 
+/// Each of them makes every server count the whole subtree.
+#[test]
+fn large_subtrees_are_counted_only_now_and_then() {
+    let mut leader = Leader::new();
+    leader.run(OpCode::Create, create("/a", 0));
+    for n in 0..9_999 {
+        leader.run(OpCode::Create, create(&format!("/a/{n}"), 0));
+    }
+    leader.run(OpCode::Create, create("/zookeeper/quota/a", 0));
+    let stats = "/zookeeper/quota/a/zookeeper_stats";
+    let throttled = ErrorCode::ThrottledOp.code();
+    let again = |leader: &mut Leader| -> usize {
+        let mut is_throttled = |_: &usize| {
+            let error = leader.error(OpCode::Create, create(stats, 0));
+            leader.apply_all();
+            if error == 0 {
+                leader.run(OpCode::Delete, delete(stats, -1));
+            }
+            error == throttled
+        };
+        (0..300).position(|n| is_throttled(&n)).unwrap()
+    };
+    assert_eq!(again(&mut leader), 200, "two million znodes");
+    leader.time_ms += 49;
+    assert_eq!(again(&mut leader), 1, "what is left pays for one");
+    leader.time_ms += 50;
+    assert_eq!(again(&mut leader), 1);
+    leader.time_ms += 1_000_000_000;
+    assert_eq!(again(&mut leader), 200, "no more than at first");
+    // Nobody else is kept out.
+    leader.run(OpCode::Create, create("/b", 0));
+    let error = leader.error(OpCode::Create, create("/zookeeper/quota/a/b", 0));
+    assert_eq!(error, 0);
+    leader.apply_all();
+}
+
+#[test]
+fn quotas_inside_quotas_are_counted_alike_when_they_are_loaded() {
+    let mut leader = Leader::new();
+    for path in ["/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/x", "/ab"] {
+        leader.run(OpCode::Create, create_data(path, path.as_bytes()));
+    }
+    for path in ["/a/b", "/a", "/a/b/c/d", "/ab", "/a/b/none"] {
+        limit(&mut leader, path, "count=1,bytes=1");
+    }
+    let all = ["/a", "/a/b", "/a/b/c/d", "/ab", "/a/b/none"];
+    let before = all.map(|path| used(&leader, path));
+    assert_eq!(before[0], "count=5,bytes=24");
+    assert_eq!(before[1], "count=3,bytes=18");
+    leader.tree = Tree::from_image(&leader.tree.image(), leader.tree.last_zxid()).unwrap();
+    assert_eq!(all.map(|path| used(&leader, path)), before);
+}
+
 #[test]
 fn loading_counts_again() {
     let mut leader = Leader::new();

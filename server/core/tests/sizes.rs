@@ -13,7 +13,7 @@ use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
 use server::{Follower, ONE};
 
-use leader::{Leader, create, create_with, multi, set_acl};
+use leader::{Leader, create, create_with, delete, multi, set_acl};
 
 const LIMIT: usize = 4096;
 
@@ -106,6 +106,72 @@ fn a_request_that_would_grow_too_long_is_refused() {
     assert_eq!(error, refused);
     leader.apply_all();
     assert!(leader.tree.znode("/two").is_none() && leader.tree.znode("/m0").is_some());
+}
+
+/// A request of some bytes becomes a transaction of a megabyte, and many of
+/// them may wait for the disk.
+#[test]
+fn requests_that_grow_wait_for_each_other() {
+    let mut leader = Leader::with(AuthConfig::default(), ZnodeConfig::default());
+    for n in 0..50 {
+        let user = format!("{n}{}", "u".repeat(400));
+        leader.ids.push(id("digest", &user));
+    }
+    let grows = |n: usize| {
+        let create = |m| {
+            (
+                OpCode::Create,
+                create_with(&format!("/{n}-{m}"), 0, own_ids()),
+            )
+        };
+        multi(&(0..40).map(create).collect::<Vec<_>>())
+    };
+    let is_throttled = |entry: &LogEntry| match decode_txn(&entry.data).unwrap().1 {
+        Txn::Multi(txns) => txns.contains(&Txn::Error(ErrorCode::ThrottledOp.code())),
+        other => panic!("{other:?}"),
+    };
+    let mut outstanding = 0;
+    let taken = (0..100).position(|n| {
+        let entry = leader.propose(OpCode::Multi, grows(n));
+        outstanding += entry.data.len();
+        is_throttled(&entry)
+    });
+    assert!(taken.is_some_and(|taken| taken > 10), "{taken:?}");
+    assert!(outstanding < 36 << 20, "{outstanding}");
+    // Who does not grow goes on, and so do all when those are applied.
+    assert_eq!(leader.error(OpCode::Create, create("/short", 0)), 0);
+    leader.apply_all();
+    let entry = leader.propose(OpCode::Multi, grows(1_000));
+    assert!(!is_throttled(&entry));
+}
+
+/// Every operation of a batch looks at the whole list of its znode.
+#[test]
+fn long_lists_are_looked_at_only_so_often() {
+    let mut leader = Leader::with(AuthConfig::default(), ZnodeConfig::default());
+    let list = |entries: i32| -> Option<Vec<Acl>> {
+        let entry = |n| Acl {
+            perms: n << 5 | 31,
+            id: id("ip", "127.0.0.0/8"),
+        };
+        Some((0..entries).map(entry).collect())
+    };
+    leader.ids.push(id("ip", "127.0.0.1"));
+    leader.run(OpCode::Create, create_with("/short", 0, list(2)));
+    leader.run(OpCode::Create, create_with("/long", 0, list(10_000)));
+    let check = |path: &str| (OpCode::Check, delete(path, -1));
+    let throttled = Txn::Error(ErrorCode::ThrottledOp.code());
+    let mut run = |path: &str, count: usize| {
+        let ops: Vec<_> = (0..count).map(|_| check(path)).collect();
+        let entry = leader.propose(OpCode::Multi, multi(&ops));
+        match decode_txn(&entry.data).unwrap().1 {
+            Txn::Multi(txns) => txns.iter().position(|txn| *txn == throttled),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(run("/long", 100), None);
+    assert_eq!(run("/long", 1_000), Some(100), "two million entries");
+    assert_eq!(run("/short", 500), None, "a few are free");
 }
 
 #[test]

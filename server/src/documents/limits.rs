@@ -43,6 +43,12 @@ const FIGURES: &[(&str, &str, &str, &str)] = &[
         "MULTI_READ_BYTES_MAX",
     ),
     (
+        "lists of children that one multiRead measures",
+        "16 MiB",
+        "core/src/request/read/znodes.rs",
+        "MULTI_READ_BYTES_MAX",
+    ),
+    (
         "watch events that the client does not read",
         "64 MiB",
         "src/net/connection.rs",
@@ -95,6 +101,24 @@ const FIGURES: &[(&str, &str, &str, &str)] = &[
         "64 MiB",
         "src/net/client.rs",
         "OUTSTANDING_BYTES_MAX",
+    ),
+    (
+        "entries of access lists that writes look at, beyond 1,000 of each request",
+        "2,000,000",
+        "core/src/request/prep/budget.rs",
+        "LOOKED_AT_MAX",
+    ),
+    (
+        "znodes that are counted when `zookeeper_stats` of a quota is created",
+        "2,000,000",
+        "core/src/request/prep/budget.rs",
+        "COUNTED_MAX",
+    ),
+    (
+        "bytes by which outstanding writes grow (ids in the place of `auth`)",
+        "32 MiB",
+        "core/src/request/prep/budget.rs",
+        "GROWN_BYTES_MAX",
     ),
     (
         "watch events handed out at once",

@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.work.ending = Some(Ended::Unanswerable);
             }
         }
-        1 + (bytes + answered) / UNIT_BYTES
+        1 + (bytes + answered) / UNIT_BYTES + self.client.looked_at() / UNIT_ENTRIES
     }
 
     /// Counts what was taken, and hands the writes to the driver.
@@ -451,3 +451,6 @@ const ROOM_PAUSE: Duration = Duration::from_millis(5);
 const UNITS_UNCHECKED: usize = 32;
 /// So many bytes of request and reply are a unit.
 const UNIT_BYTES: usize = 1024;
+/// So many entries of access lists, or ephemerals, that a read looks at are a
+/// unit.
+const UNIT_ENTRIES: usize = 16;

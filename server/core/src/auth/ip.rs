@@ -18,22 +18,14 @@ pub(super) fn is_valid(network: &str) -> bool {
     Network::parse(network).is_some()
 }
 
-/// Is the address within `network`? The two kinds of addresses never match
-/// each other.
-pub(super) fn matches(address: &str, network: &str) -> bool {
-    let (Some(address), Some(network)) = (Address::parse(address), Network::parse(network)) else {
-        return false;
-    };
-    address.bits == network.address.bits
-        && (address.value ^ network.address.value)
-            .checked_shr(address.bits - network.leading)
-            .unwrap_or(0)
-            == 0
+/// The address that this text means, as [`text`] writes it or otherwise.
+pub(super) fn address(text: &str) -> Option<Address> {
+    Address::parse(text)
 }
 
 /// An address of 32 or 128 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Address {
+pub(super) struct Address {
     value: u128,
     bits: u32,
 }
@@ -58,6 +50,18 @@ impl Network {
 }
 
 impl Address {
+    /// Is it within `network`? The two kinds of addresses never match each
+    /// other.
+    pub(super) fn is_in(self, network: &str) -> bool {
+        Network::parse(network).is_some_and(|network| {
+            self.bits == network.address.bits
+                && (self.value ^ network.address.value)
+                    .checked_shr(self.bits - network.leading)
+                    .unwrap_or(0)
+                    == 0
+        })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         if text.contains(':') {
             v6(text).map(|value| Self { value, bits: 128 })

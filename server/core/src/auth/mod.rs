@@ -9,6 +9,7 @@ mod ids;
 mod ip;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use thiserror::Error;
@@ -139,19 +140,30 @@ impl AuthConfig {
     #[must_use]
     pub fn allows(&self, acl: &[Acl], ids: &[Id], wanted: i32) -> bool {
         let grants = || acl.iter().filter(|entry| entry.perms & wanted != 0);
-        self.skip_acl
+        if self.skip_acl
             || acl.is_empty()
             || grants().any(|entry| is_anyone(&entry.id))
             || ids.iter().any(|id| id.scheme == SUPER)
-            || grants().any(|entry| {
-                self.provider(&entry.id.scheme).is_some_and(|provider| {
-                    let of_scheme = ids.iter().filter(|id| id.scheme == entry.id.scheme);
-                    of_scheme.into_iter().any(|id| match provider {
-                        Provider::Ip => ip::matches(&id.id, &entry.id.id),
-                        Provider::Digest => id.id == entry.id.id,
-                    })
-                })
-            })
+        {
+            return true;
+        }
+        // Of a connection with many ids, those of digest are found by their
+        // text: a list may be long as well.
+        let of = |scheme| ids.iter().filter(move |id| id.scheme == scheme);
+        let digests: Option<BTreeSet<&str>> =
+            (ids.len() > FEW_IDS).then(|| of(DIGEST).map(|id| &*id.id).collect());
+        let mut addresses: Option<Vec<ip::Address>> = None;
+        grants().any(|entry| match self.provider(&entry.id.scheme) {
+            Some(Provider::Ip) => addresses
+                .get_or_insert_with(|| of(IP).filter_map(|id| ip::address(&id.id)).collect())
+                .iter()
+                .any(|address| address.is_in(&entry.id.id)),
+            Some(Provider::Digest) => match &digests {
+                Some(digests) => digests.contains(&*entry.id.id),
+                None => of(DIGEST).any(|id| id.id == entry.id.id),
+            },
+            None => false,
+        })
     }
 
     /// May a connection with these ids send requests? If not, the answer is
@@ -223,6 +235,8 @@ fn new_id(scheme: &str, id: String) -> Id {
     Id { scheme, id }
 }
 
+/// Ids that are compared one by one.
+const FEW_IDS: usize = 16;
 const IP: &str = "ip";
 const DIGEST: &str = "digest";
 const SUPER: &str = "super";

@@ -205,7 +205,8 @@ fn networks() {
         ("10.1.2.3", "::/0", false),
         ("10.1.2.3", "::ffff:10.1.2.3", false),
     ] {
-        assert_eq!(ip::matches(address, network), want, "{address} {network}");
+        let is_in = ip::address(address).is_some_and(|it| it.is_in(network));
+        assert_eq!(is_in, want, "{address} {network}");
     }
 }
 
@@ -313,6 +314,33 @@ fn how_ids_are_shown() {
     ] {
         assert_eq!(auth.user_name(&whole), user);
         assert_eq!(redacted(&whole).id, hidden);
+    }
+}
+
+/// A connection with many ids is judged as one with few.
+#[test]
+fn many_ids_are_compared_like_few() {
+    let auth = AuthConfig::default();
+    let entry = |perms, scheme: &str, id: &str| Acl {
+        perms,
+        id: new_id(scheme, id.to_owned()),
+    };
+    let list = [
+        entry(1, "ip", "10.0.0.0/8"),
+        entry(2, "digest", "bob:hash"),
+        entry(4, "sasl", "bob"),
+    ];
+    let mut ids = vec![
+        new_id("ip", "10.1.2.3".to_owned()),
+        new_id("digest", "bob:hash".to_owned()),
+        new_id("sasl", "bob".to_owned()),
+    ];
+    for more in [0, FEW_IDS, 2 * FEW_IDS] {
+        ids.extend((0..more).map(|n| new_id("digest", format!("user{n}:hash"))));
+        let allows = |perms| auth.allows(&list, &ids, perms);
+        assert_eq!([1, 2, 4, 8].map(allows), [true, true, false, false]);
+        let others = &ids[3..];
+        assert!(!auth.allows(&list, others, 31), "{more}");
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Client {
     conn: ConnId,
     remote: IpAddr,
     ids: Arc<[Id]>,
+    looked_at: u32,
 }
 
 impl Client {
@@ -42,7 +43,12 @@ impl Client {
     /// connections of one address can share it.
     #[must_use]
     pub const fn with_ids(conn: ConnId, remote: IpAddr, ids: Arc<[Id]>) -> Self {
-        Self { conn, remote, ids }
+        Self {
+            conn,
+            remote,
+            ids,
+            looked_at: 0,
+        }
     }
 
     /// What a connection from this address is by itself.
@@ -55,6 +61,17 @@ impl Client {
     #[must_use]
     pub const fn conn(&self) -> ConnId {
         self.conn
+    }
+
+    /// Entries of access lists, and ephemerals, that its last read has looked
+    /// at.
+    #[must_use]
+    pub const fn looked_at(&self) -> usize {
+        self.looked_at as usize
+    }
+
+    pub(super) fn has_looked_at(&mut self, entries: usize) {
+        self.looked_at = u32::try_from(entries).unwrap_or(u32::MAX);
     }
 
     /// What it has proved to be.

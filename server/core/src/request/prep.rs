@@ -3,6 +3,7 @@
 //! order, against the tree and the changes that are still outstanding; what
 //! comes out is applied by every server without further questions.
 
+mod budget;
 mod create;
 mod lists;
 mod quota;
@@ -20,6 +21,7 @@ use zk_proto::jute::Reader;
 use zk_proto::txn::{SetAclTxn, SetDataTxn, Txn, TxnDigest, TxnHeader, encode_txn};
 use zk_proto::{Epoch, SessionId, Xid, Zxid};
 
+use self::budget::Budget;
 use self::quota::QuotaLog;
 pub use self::quota::Refused;
 use super::pending::{Edit, Pending, Seen};
@@ -55,6 +57,7 @@ pub struct Prep {
     auth: Arc<AuthConfig>,
     config: ZnodeConfig,
     quota_log: QuotaLog,
+    budget: Budget,
     scratch: Vec<u8>,
     /// What short transactions share. They are kept and forgotten in order.
     chunk: BytesMut,
@@ -73,6 +76,7 @@ impl Prep {
             auth,
             config,
             quota_log: QuotaLog::default(),
+            budget: Budget::default(),
             scratch: Vec::new(),
             chunk: BytesMut::new(),
         }
@@ -102,16 +106,21 @@ impl Prep {
         let zxid = self.next_zxid();
         self.last = zxid;
         let edit = self.pending.edit(tree, zxid);
+        let room = self.config.txn_bytes_max;
         let mut run = Run {
             auth: &self.auth,
             config: &self.config,
             quota_log: &mut self.quota_log,
+            budget: &mut self.budget,
             edit,
             request,
             zxid,
-            room: self.config.txn_bytes_max,
+            room,
+            looked_at: 0,
         };
         let prepared = run.txn();
+        let grown = (room - run.room).saturating_sub(request.body.len());
+        run.budget.grown(zxid, grown);
         let mut edit = run.edit;
         let txn = prepared.unwrap_or_else(|error| {
             edit.roll_back();
@@ -143,6 +152,7 @@ impl Prep {
     /// The tree now holds everything up to `zxid`.
     pub fn applied(&mut self, zxid: Zxid) {
         self.pending.applied(zxid);
+        self.budget.applied(zxid);
     }
 }
 
@@ -151,11 +161,14 @@ struct Run<'r, 'p> {
     auth: &'p AuthConfig,
     config: &'p ZnodeConfig,
     quota_log: &'p mut QuotaLog,
+    budget: &'p mut Budget,
     edit: Edit<'p>,
     request: &'r WriteRequest<'r>,
     zxid: Zxid,
     /// Bytes that the lists of the transaction may still take.
     room: usize,
+    /// Entries of lists that were looked at.
+    looked_at: usize,
 }
 
 impl<'r> Run<'r, '_> {
@@ -274,7 +287,7 @@ impl<'r> Run<'r, '_> {
         }))
     }
 
-    fn check(&self, check: CheckVersionRequest<'r>) -> Prepared<'r> {
+    fn check(&mut self, check: CheckVersionRequest<'r>) -> Prepared<'r> {
         self.request.session_check?;
         path::validate(&check.path).map_err(|_| ErrorCode::BadArguments)?;
         let znode = self.edit.see(&check.path).ok_or(ErrorCode::NoNode)?;

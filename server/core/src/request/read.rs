@@ -4,6 +4,7 @@
 mod watches;
 mod znodes;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -149,6 +150,7 @@ impl ReadGuard<'_> {
             conn: client.conn(),
             ids: client.ids(),
             xid,
+            looked_at: Cell::new(0),
         };
         let body = &mut body;
         let served = match op {
@@ -176,7 +178,7 @@ impl ReadGuard<'_> {
                 return ReadOutcome::Close;
             }
         };
-        match served {
+        let outcome = match served {
             Ok(()) => ReadOutcome::Answered,
             Err(Refusal::Error(error)) => {
                 frame(out, read.header(error), |_| {});
@@ -189,7 +191,10 @@ impl ReadGuard<'_> {
                 );
                 ReadOutcome::Close
             }
-        }
+        };
+        let looked_at = read.looked_at.get();
+        client.has_looked_at(looked_at);
+        outcome
     }
 }
 
@@ -201,6 +206,8 @@ struct Read<'a> {
     conn: ConnId,
     ids: &'a [Id],
     xid: Xid,
+    /// Entries of access lists, and ephemerals.
+    looked_at: Cell<usize>,
 }
 
 enum Refusal {
@@ -232,6 +239,7 @@ impl<'a> Read<'a> {
 
     /// May the client do any of these to the znode?
     fn permit(&self, node: &ZnodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
+        self.looked_at.update(|entries| entries + node.acl().len());
         if self.auth.allows(node.acl(), self.ids, wanted) {
             Ok(())
         } else {

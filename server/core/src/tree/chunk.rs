@@ -8,7 +8,7 @@ use super::record::{Base, Data, INLINE_BYTES_MAX, Record};
 
 /// Where a znode is kept; a number below 2^32 that is used again after the
 /// znode has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SlotId(pub(super) u32);
 
 impl SlotId {

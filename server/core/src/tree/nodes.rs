@@ -145,22 +145,29 @@ impl Nodes {
     /// Number of znodes below one, by walking all of them: some ns for each,
     /// without memory.
     pub(super) fn count_below(&self, top: SlotId) -> usize {
+        let mut count = 0;
+        self.visit(top, |_| {
+            count += 1;
+            true
+        });
+        count - 1
+    }
+
+    /// Visits the znode `top` and those below it, each parent before its
+    /// children. Where `visit` returns false, what is below is left out.
+    pub(super) fn visit(&self, top: SlotId, mut visit: impl FnMut(SlotId) -> bool) {
         let slots = self.slots();
-        let (mut at, mut count) = (top, 0);
+        let mut at = top;
         loop {
-            let Family {
-                first,
-                count: below,
-            } = slots.family(at);
-            count += below as usize;
-            if first != SlotId::NONE {
+            let first = slots.family(at).first;
+            if visit(at) && first != SlotId::NONE {
                 at = first;
                 continue;
             }
             // Back up to the nearest one that has a next sibling.
             loop {
                 if at == top {
-                    return count;
+                    return;
                 }
                 let Slot { next, parent, .. } = *slots.slot(at);
                 if next != SlotId::NONE {

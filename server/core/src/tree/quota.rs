@@ -8,11 +8,14 @@
 //! alike. Nothing below `/zookeeper` counts for the digest.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chunk::SlotId;
 use super::data_tree::Tree;
 use super::path;
 use super::stats_track::{StatsTrack, Unreadable};
+use super::znode::ZnodeRef;
 
 /// The paths that have limits.
 #[derive(Debug, Default)]
@@ -88,7 +91,9 @@ impl Tree {
     }
 
     /// Limits and use by the first name of the path. A quota whose znodes
-    /// cannot be read is left out.
+    /// cannot be read is left out, and so are names of more than
+    /// [`NAMESPACE_BYTES_MAX`] bytes and more than [`NAMESPACES_MAX`] names: who
+    /// reads this wants it short.
     #[must_use]
     pub fn quotas_by_namespace(&self) -> BTreeMap<String, QuotaTotals> {
         let mut totals: BTreeMap<String, QuotaTotals> = BTreeMap::new();
@@ -97,11 +102,16 @@ impl Tree {
             let (Some(limits), Some(used)) = (read(LIMITS), read(STATS)) else {
                 continue;
             };
+            let name = path::namespace(over);
+            let is_shown = totals.contains_key(name) || totals.len() < NAMESPACES_MAX;
+            if name.len() > NAMESPACE_BYTES_MAX || !is_shown {
+                continue;
+            }
             let limit = |soft, hard| match limits.get(hard) {
                 hard if hard > -1 => hard,
                 _ => limits.get(soft),
             };
-            let of = totals.entry(path::namespace(over).to_owned()).or_default();
+            let of = totals.entry(name.to_owned()).or_default();
             of.count_limit += limit(StatsTrack::COUNT, StatsTrack::COUNT_HARD_LIMIT);
             of.bytes_limit += limit(StatsTrack::BYTES, StatsTrack::BYTE_HARD_LIMIT);
             of.count += used.get(StatsTrack::COUNT);
@@ -171,10 +181,21 @@ impl Tree {
                 found.push(path::parent(&path)[QUOTA.len()..].to_owned());
             }
         }
+        // What lies deepest comes first, so that no znode is looked at twice.
+        found.sort_by_key(|path| Reverse(path.len()));
+        let mut known = BTreeMap::new();
         for path in found {
-            self.recount(&path);
+            self.recount(&path, &mut known);
             self.quotas.add(&path);
         }
+    }
+
+    /// The top of the subtree that has to be counted when a znode is created
+    /// at `path`; `None` unless it is one that says what a subtree uses.
+    pub(crate) fn counted_for(&self, path: &str) -> Option<ZnodeRef<'_>> {
+        let of = path::parent(path).strip_prefix(QUOTA)?;
+        let is_stats = path::name(path) == STATS;
+        is_stats.then(|| self.znode(of)).flatten()
     }
 
     /// A znode was added.
@@ -183,7 +204,7 @@ impl Tree {
         if let Some(of) = parent.strip_prefix(QUOTA) {
             match path::name(path) {
                 LIMITS => self.quotas.add(of),
-                STATS => self.recount(of),
+                STATS => self.recount(of, &mut BTreeMap::new()),
                 _ => {}
             }
         }
@@ -220,24 +241,48 @@ impl Tree {
         self.rewrite(&stats, used.text().as_bytes());
     }
 
-    /// Counts the subtree at `path`, itself included.
-    fn recount(&mut self, path: &str) {
+    /// Counts the subtree at `path`, itself included. `known` has what was
+    /// counted before, by the top of each subtree, and gets this one, too.
+    fn recount(&mut self, path: &str, known: &mut BTreeMap<SlotId, Use>) {
         let stats = beside(path, STATS);
         if self.znode(&stats).is_none() {
             return;
         }
-        let (mut count, mut bytes) = (0, 0);
-        let mut open = vec![path.to_owned()];
-        while let Some(path) = open.pop() {
-            let Some(znode) = self.znode(&path) else {
-                continue;
-            };
-            count += 1;
-            bytes += signed(znode.data().map_or(0, <[u8]>::len));
-            open.extend(znode.children().map(|name| format!("{path}/{name}")));
+        let mut all = Use::default();
+        if let Some(top) = self.nodes.find(path) {
+            let slots = self.nodes.slots();
+            self.nodes.visit(top, |id| {
+                if let Some(part) = known.get(&id) {
+                    all.add(*part);
+                    return false;
+                }
+                let bytes = slots.znode(id).1.data.map_or(0, <[u8]>::len);
+                all.add(Use {
+                    count: 1,
+                    bytes: signed(bytes),
+                });
+                true
+            });
+            known.insert(top, all);
         }
-        let used = StatsTrack::usage(count, bytes).text();
+        let used = StatsTrack::usage(all.count, all.bytes).text();
         self.rewrite(&stats, used.as_bytes());
+    }
+}
+
+/// What a subtree uses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    /// Number of znodes.
+    count: i64,
+    /// Bytes of their data.
+    bytes: i64,
+}
+
+impl Use {
+    const fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.bytes += other.bytes;
     }
 }
 
@@ -264,6 +309,10 @@ fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// Bytes of a first name of a path that is shown with its quotas.
+pub(crate) const NAMESPACE_BYTES_MAX: usize = 128;
+/// Number of such names.
+pub(crate) const NAMESPACES_MAX: usize = 200;
 const ZOOKEEPER: &str = "/zookeeper";
 const QUOTA: &str = "/zookeeper/quota";
 const LIMITS: &str = "zookeeper_limits";

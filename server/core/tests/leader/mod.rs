@@ -27,6 +27,8 @@ pub(crate) struct Leader {
     pub(crate) unapplied: Vec<LogEntry>,
     /// Who asks.
     pub(crate) ids: Vec<Id>,
+    /// Wall clock in ms.
+    pub(crate) time_ms: i64,
 }
 
 impl Leader {
@@ -46,6 +48,7 @@ impl Leader {
             prep,
             unapplied: Vec::new(),
             ids: Vec::new(),
+            time_ms: 1_700_000_000_000,
         }
     }
 
@@ -62,7 +65,7 @@ impl Leader {
             body: &Bytes::from(body),
             ids: &self.ids,
             session_check: check,
-            time_ms: 1_700_000_000_000,
+            time_ms: self.time_ms,
         };
         let entry = self.prep.prepare(&self.tree, &request);
         self.unapplied.push(entry.clone());

@@ -80,6 +80,10 @@ impl<'r> Run<'r, '_> {
         }
         let bytes = create.data.map_or(0, |data| data.len() as i64);
         self.ask_quota(&path, 1, bytes)?;
+        if let Some(top) = self.edit.tree().counted_for(&path) {
+            let cost = || 1 + top.descendant_count();
+            self.budget.count(self.request.time_ms, cost)?;
+        }
         let (zxid, time_ms) = (self.zxid, self.request.time_ms);
         parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
         parent.stat.pzxid = zxid;

@@ -9,8 +9,11 @@ use super::Run;
 
 impl Run<'_, '_> {
     /// Does the list of this znode, which is there, grant it?
-    pub(super) fn permit(&self, path: &str, wanted: i32) -> Result<(), ErrorCode> {
+    pub(super) fn permit(&mut self, path: &str, wanted: i32) -> Result<(), ErrorCode> {
         let list = self.edit.acl(path);
+        let now_ms = self.request.time_ms;
+        self.budget.look(now_ms, self.looked_at, list.len())?;
+        self.looked_at += list.len();
         if self.auth.allows(list, self.request.ids, wanted) {
             Ok(())
         } else {
@@ -24,7 +27,8 @@ impl Run<'_, '_> {
     ///
     /// Ids in the place of a short entry may be long, and a batch may have many
     /// such entries. A request that grows beyond the longest transaction so is
-    /// refused as soon as it does.
+    /// refused as soon as it does, and one that would grow while much of what
+    /// others have grown by is outstanding has to come again.
     pub(super) fn fix_up(&mut self, acl: Option<Vec<Acl>>) -> Result<Vec<Acl>, ErrorCode> {
         let mut unique: Vec<Acl> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -82,7 +86,13 @@ impl Run<'_, '_> {
         let bytes = ENTRY_BYTES + id.scheme.len() + id.id.len();
         let left = self.room.checked_sub(bytes);
         self.room = left.ok_or(ErrorCode::MarshallingError)?;
-        Ok(())
+        let taken = self.config.txn_bytes_max - self.room;
+        let grown = taken.saturating_sub(self.request.body.len());
+        if self.budget.may_grow(grown) {
+            Ok(())
+        } else {
+            Err(ErrorCode::ThrottledOp)
+        }
     }
 }
 

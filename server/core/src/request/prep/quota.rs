@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use zk_proto::client::ErrorCode;
 
 use super::Run;
-use crate::tree::{QuotaVerdict, path};
+use crate::tree::{NAMESPACE_BYTES_MAX, NAMESPACES_MAX, QuotaVerdict, path};
 
 /// When the last line about a quota went to the log, and what was refused.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Refused {
     fn count(&mut self, namespace: &str) {
         if let Some(count) = self.0.get_mut(namespace) {
             *count += 1;
-        } else if self.0.len() < NAMESPACES_MAX {
+        } else if self.0.len() < NAMESPACES_MAX && namespace.len() <= NAMESPACE_BYTES_MAX {
             self.0.insert(namespace.to_owned(), 1);
         }
     }
@@ -103,8 +103,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// Bound of [`Refused`].
-const NAMESPACES_MAX: usize = 1000;
 /// Pause between two lines of the log.
 const PAUSE_MS: i64 = 10_000;
 

@@ -116,7 +116,10 @@ impl Read<'_> {
         };
         let session = self.watches.lock().session(self.conn).unwrap_or_default();
         let ephemerals = self.tree.ephemerals(session);
+        let mut seen = 0;
+        let ephemerals = ephemerals.inspect(|_| seen += 1);
         let paths: Vec<_> = ephemerals.filter(|path| path.starts_with(prefix)).collect();
+        self.looked_at.update(|entries| entries + seen);
         self.reply(out, |out| {
             write_children(out, paths.len(), paths.into_iter());
         });
@@ -126,7 +129,9 @@ impl Read<'_> {
     /// Each operation succeeds or fails by itself. One whose result would make
     /// the reply longer than [`MULTI_READ_BYTES_MAX`] fails with
     /// MarshallingError, so that a client can ask for it again on its own; the
-    /// reference builds replies of any length.
+    /// reference builds replies of any length. How long a list of children is
+    /// shows only when all of them are looked at, so lists are measured up to
+    /// the same number of bytes, and the lists after them fail, too.
     pub(super) fn multi_read(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
         let mut again = body.clone();
         let ops = match read_multi_read(body) {
@@ -141,10 +146,12 @@ impl Read<'_> {
         };
         self.reply(out, |out| {
             let start = out.len();
+            let mut measured = 0;
             for op in ops {
-                let room = (start + MULTI_READ_BYTES_MAX).saturating_sub(out.len());
+                let left = (start + MULTI_READ_BYTES_MAX).saturating_sub(out.len());
                 let is_first = out.len() == start;
-                self.one_of_multi(&op, if is_first { usize::MAX } else { room }, out);
+                let room = if is_first { usize::MAX } else { left };
+                self.one_of_multi(&op, room, &mut measured, out);
             }
             MultiHeader::END.write(out);
         });
@@ -160,8 +167,9 @@ impl Read<'_> {
     }
 
     /// Appends the result of one operation, of at most `room` bytes unless it
-    /// is an error.
-    fn one_of_multi(&self, op: &ReadOp<'_>, room: usize, out: &mut Vec<u8>) {
+    /// is an error. `measured` is what the lists of children took so far,
+    /// whether they were sent or not.
+    fn one_of_multi(&self, op: &ReadOp<'_>, room: usize, measured: &mut usize, out: &mut Vec<u8>) {
         let (code, path) = match op {
             ReadOp::GetData(path) => (OpCode::GetData, path),
             ReadOp::GetChildren(path) => (OpCode::GetChildren, path),
@@ -169,7 +177,12 @@ impl Read<'_> {
         let node = self.readable(path).and_then(|node| {
             let bytes = match op {
                 ReadOp::GetData(_) => node.data().map_or(0, <[u8]>::len),
-                ReadOp::GetChildren(_) => children_bytes(&node),
+                ReadOp::GetChildren(_) if *measured > MULTI_READ_BYTES_MAX => usize::MAX,
+                ReadOp::GetChildren(_) => {
+                    let bytes = children_bytes(&node);
+                    *measured += bytes;
+                    bytes
+                }
             };
             if bytes > room {
                 return Err(ErrorCode::MarshallingError);

@@ -197,6 +197,82 @@ fn a_batch_of_reads_fails_one_by_one_and_leaves_no_watch() {
 }
 
 #[test]
+fn the_entries_and_ephemerals_that_a_read_looks_at_are_counted() {
+    let view = view_with_acls();
+    let mut client = client();
+    let mut looked_at = |op, body: &[u8]| {
+        serve_as(&view, &mut client, op, body);
+        client.looked_at()
+    };
+    assert_eq!(looked_at(OpCode::GetData, &path_watch("/a", false)), 3);
+    assert_eq!(looked_at(OpCode::WhoAmI, b""), 0);
+    let two = batch(&[
+        (OpCode::GetData.code(), "/a"),
+        (OpCode::GetChildren.code(), "/b"),
+    ]);
+    assert_eq!(looked_at(OpCode::MultiRead, &two), 5);
+}
+
+/// A list that does not fit has to be measured all the same.
+#[test]
+fn what_multi_read_measures_is_bounded() {
+    let mut image = Vec::new();
+    write_sessions(&mut image, [].into_iter());
+    write_acl_table(&mut image, [].into_iter());
+    let mut put = |path: &str| {
+        let node = NodeRecord {
+            path: path.into(),
+            data: None,
+            acl_ref: OPEN_ACL_REF,
+            stat: StatPersisted::default(),
+        };
+        node.write(&mut image);
+    };
+    for path in ["", "/many", "/few", "/few/one"] {
+        put(path);
+    }
+    let long = "x".repeat(100_000);
+    for n in 100..200 {
+        put(&format!("/many/{n}{long}"));
+    }
+    write_end(&mut image);
+    let tree = Tree::from_image(&image, Zxid(0x55)).unwrap();
+    let view = SharedView::new(tree, Arc::default(), 1);
+    let list = OpCode::GetChildren.code();
+    // Ten megabytes are sent, ten more do not fit, and then it is enough.
+    let ops = [
+        (list, "/many"),
+        (list, "/few"),
+        (list, "/many"),
+        (list, "/few"),
+    ];
+    let (outcome, out) = serve(&view, OpCode::MultiRead, &batch(&ops));
+    assert_eq!(outcome, ReadOutcome::Answered);
+    let (header, body) = reply(&out);
+    assert_eq!(header, ok_header());
+    let mut reader = Reader::new(body);
+    let mut counts = Vec::new();
+    loop {
+        let MultiHeader { op, done, err } = MultiHeader::read(&mut reader).unwrap();
+        if done {
+            break;
+        }
+        if op == list {
+            let count = reader.i32().unwrap();
+            for _ in 0..count {
+                reader.str().unwrap();
+            }
+            counts.push(count);
+        } else {
+            assert_eq!(err, ErrorCode::MarshallingError.code());
+            assert_eq!(reader.i32().unwrap(), err);
+            counts.push(-1);
+        }
+    }
+    assert_eq!(counts, [100, 1, -1, -1]);
+}
+
+#[test]
 fn a_reply_to_multi_read_is_bounded_before_it_is_built() {
     const BIG: usize = 1 << 20;
     let mut image = Vec::new();
