@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use zk_core::tree::{Tree, TreeError, TreeLoader};
 use zk_core::{LogEntry, RebuildError, Recovered, Seam, SeamCheck};
-use zk_proto::Zxid;
+use zk_proto::{Epoch, Zxid};
 use zk_store::{
     ImageSink, Loaded, RealDisk, Store, StoreConfig, StoreError, VERSION_DIR, zxid_in_name,
 };
@@ -41,6 +41,18 @@ pub(crate) enum LoadError {
         /// The `dataDir` that would find it.
         wanted: PathBuf,
     },
+    /// Without them the start would go back to the last snapshot.
+    #[error(
+        "{found} holds data, but {empty}, where it is looked for, holds none; move the log.* and \
+         snapshot.* files there, or away if this server is to do without them",
+        found = .found.display(), empty = .empty.display()
+    )]
+    Above {
+        /// Where data is looked for.
+        empty: PathBuf,
+        /// The directory above, where there is some.
+        found: PathBuf,
+    },
     #[error("cannot start a thread that loads the data")]
     Thread(#[source] std::io::Error),
 }
@@ -67,17 +79,34 @@ pub(crate) fn load(
             log_bytes_max: config.storage.log_size_limit_bytes,
         },
     )?;
+    let logs = config.data_log_dir.join(VERSION_DIR);
+    let had_logs = holds(&logs, is_log);
     let recovered = recover(&mut store, config.commit_log_count, metrics)?;
     metrics.load_time.record_time(start.elapsed(), 1);
     let zxid = recovered.last_zxid;
+    if recovered.current_epoch > Epoch(0) && !had_logs {
+        tracing::warn!(
+            %zxid,
+            dir = %logs.display(),
+            "no transaction log, so the tree is that of the newest snapshot; expected after a copy from a \
+             leader or out of a backup; otherwise set dataLogDir to where the log.* files are, and start again"
+        );
+    }
     tracing::info!(%zxid, elapsed_ms = start.elapsed().as_millis(), "data loaded");
     Ok((store, recovered))
 }
 
 /// Refuses to start empty where `dataDir` is one level too high or too low:
 /// other distributions keep `data/version-2` in the directory that they name.
+/// And where logs were moved to `dataLogDir` itself.
 fn look_elsewhere(data_dir: &Path, log_dir: &Path) -> Result<(), LoadError> {
     let empty = data_dir.join(VERSION_DIR);
+    if log_dir != data_dir && holds_data(log_dir) && !holds_data(&log_dir.join(VERSION_DIR)) {
+        return Err(LoadError::Above {
+            empty: log_dir.join(VERSION_DIR),
+            found: log_dir.to_owned(),
+        });
+    }
     if holds_data(&empty) || holds_data(&log_dir.join(VERSION_DIR)) {
         return Ok(());
     }
@@ -105,10 +134,19 @@ fn look_elsewhere(data_dir: &Path, log_dir: &Path) -> Result<(), LoadError> {
 
 /// Is there a log or a snapshot?
 fn holds_data(dir: &Path) -> bool {
+    holds(dir, |name| zxid_in_name(name).is_some())
+}
+
+/// Does the directory have a file with such a name?
+fn holds(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> bool {
     let names = fs::read_dir(dir).into_iter().flatten().flatten();
     names
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .any(|name| zxid_in_name(&name).is_some())
+        .any(|name| is_wanted(&name))
+}
+
+fn is_log(name: &str) -> bool {
+    name.starts_with("log.") && zxid_in_name(name).is_some()
 }
 
 /// Loads what the store holds.
@@ -381,6 +419,25 @@ mod tests {
         assert!(look_elsewhere(root.path(), &data).is_ok());
         fs::write(root.path().join("version-2/snapshot.0"), b"").unwrap();
         assert_eq!(look(root.path()), Ok(()));
+    }
+
+    #[test]
+    fn logs_in_the_log_directory_itself_are_not_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, logs) = (root.path().join("data"), root.path().join("logs"));
+        start(&data).unwrap();
+        fs::create_dir(&logs).unwrap();
+        assert!(look_elsewhere(&data, &logs).is_ok());
+        fs::write(logs.join("log.1"), b"").unwrap();
+        let said = look_elsewhere(&data, &logs).unwrap_err().to_string();
+        let there = logs.join("version-2");
+        assert!(
+            said.contains(&format!("but {},", there.display())),
+            "{said}"
+        );
+        fs::create_dir(&there).unwrap();
+        fs::rename(logs.join("log.1"), there.join("log.1")).unwrap();
+        assert!(look_elsewhere(&data, &logs).is_ok());
     }
 
     #[test]
