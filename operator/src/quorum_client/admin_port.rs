@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Body as _, Bytes};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode, http};
@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time;
 
-use super::report::{self, Words, parse_ready};
+use super::picked::Picked;
+use super::report::{self, Monitor, Words, parse_ready};
 use super::{AskError, QuorumAdmin, Report};
 use crate::ensemble::{Answer, Role};
 
@@ -74,8 +75,7 @@ async fn ask(server: SocketAddr, patience: Duration) -> Result<Report, AskError>
             })
         }
         Role::Leader | Role::Follower | Role::Standalone => {
-            let monitor = get(server, "/commands/monitor").await?;
-            let monitor = monitor.read(|body| report::parse_monitor(body, role))?;
+            let monitor = ask_monitor(server, role).await?;
             Ok(Report::from(Answer {
                 synced_followers: monitor.synced_followers,
                 digest_mismatches: monitor.digest_mismatches,
@@ -85,31 +85,63 @@ async fn ask(server: SocketAddr, patience: Duration) -> Result<Report, AskError>
     }
 }
 
+/// Whoever makes znodes with quotas makes this answer longer, so it is not kept as a whole.
+async fn ask_monitor(server: SocketAddr, role: Role) -> Result<Monitor, AskError> {
+    let path = "/commands/monitor";
+    let mut picked = Picked::new(report::monitor_fields(role));
+    let status = exchange(server, path, MONITOR_BYTES_MAX, |bytes| picked.read(bytes)).await?;
+    read(path, status, || report::read_monitor(picked, role))
+}
+
 /// What came back for one path.
 struct Page {
     path: &'static str,
     status: StatusCode,
-    body: Bytes,
+    body: Vec<u8>,
 }
 
 impl Page {
-    /// Reads the body. A command says in its body what is wrong, whatever its status code; only if the body is none
-    /// that a command gives, the code is what people need to know.
     fn read<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, AskError>) -> Result<T, AskError> {
-        parse(&self.body).map_err(|error| {
-            if self.status.is_success() {
-                error
-            } else {
-                AskError::Refused {
-                    path: self.path,
-                    status: self.status.as_u16(),
-                }
-            }
-        })
+        read(self.path, self.status, || parse(&self.body))
     }
 }
 
+/// Reads a body. A command says in its body what is wrong, whatever its status code; only if the body is none that
+/// a command gives, the code is what people need to know.
+fn read<T>(
+    path: &'static str,
+    status: StatusCode,
+    parse: impl FnOnce() -> Result<T, AskError>,
+) -> Result<T, AskError> {
+    parse().map_err(|error| {
+        if status.is_success() {
+            error
+        } else {
+            AskError::Refused {
+                path,
+                status: status.as_u16(),
+            }
+        }
+    })
+}
+
 async fn get(server: SocketAddr, path: &'static str) -> Result<Page, AskError> {
+    let mut body = Vec::new();
+    let status = exchange(server, path, ANSWER_BYTES_MAX, |bytes| {
+        body.extend_from_slice(bytes);
+        false
+    })
+    .await?;
+    Ok(Page { path, status, body })
+}
+
+/// Asks for `path` and hands on the body piece by piece, until its end or until `take` says that it has enough.
+async fn exchange(
+    server: SocketAddr,
+    path: &'static str,
+    max: u64,
+    mut take: impl FnMut(&[u8]) -> bool + Send,
+) -> Result<StatusCode, AskError> {
     let stream = TcpStream::connect(server).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path)
@@ -122,19 +154,24 @@ async fn get(server: SocketAddr, path: &'static str) -> Result<Page, AskError> {
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let collected = body.collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                AskError::TooLong(ANSWER_BYTES_MAX)
-            } else {
-                AskError::Io(std::io::Error::other(error))
+        let mut body = response.into_body();
+        let announced = body.size_hint().exact();
+        let mut length: u64 = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame?;
+            let Some(bytes) = frame.data_ref() else {
+                continue;
+            };
+            length = length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            if length > max {
+                let size = announced.unwrap_or(length);
+                return Err(AskError::TooLong { path, size, max });
             }
-        })?;
-        Ok(Page {
-            path,
-            status,
-            body: collected.to_bytes(),
-        })
+            if take(bytes) {
+                break;
+            }
+        }
+        Ok(status)
     };
     tokio::pin!(exchange);
     // The connection is driven here and ends with this function, so that none outlives its question.
@@ -149,8 +186,10 @@ async fn get(server: SocketAddr, path: &'static str) -> Result<Page, AskError> {
 
 /// All members are asked at the same time, so this bounds the observation too.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
-/// `monitor` of a server with every metric stays below 64 KiB.
-const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// For the answers that are kept as a whole, which are far below.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// `monitor` of a server with every metric stays below 64 KiB, but each quota adds its path several times.
+const MONITOR_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -172,20 +211,22 @@ mod tests {
     }
 
     /// A server that answers each command with the text given for it.
-    async fn server(server_stats: String, monitor: &'static str) -> SocketAddr {
+    async fn server(server_stats: String, monitor: String) -> SocketAddr {
         let router = Router::new()
             .route(
                 "/commands/server_stats",
                 get(move || async { server_stats }),
             )
-            .route("/commands/monitor", get(move || async move { monitor }));
+            .route("/commands/monitor", get(move || async { monitor }));
         serve(router).await
     }
 
+    const LEADER: &str = r#"{"server_stats":{"server_state":"leader","last_processed_zxid":8589934593},"error":null}"#;
+
     #[tokio::test]
     async fn a_leader_is_asked_how_many_followers_are_synchronized() {
-        let stats = r#"{"server_stats":{"server_state":"leader","last_processed_zxid":8589934593},"error":null}"#;
-        let address = server(stats.to_owned(), r#"{"synced_followers":4.0,"error":null}"#).await;
+        let monitor = r#"{"synced_followers":4.0,"error":null}"#;
+        let address = server(LEADER.to_owned(), monitor.to_owned()).await;
         assert_eq!(
             AdminPort::default().ask(address).await.unwrap().answer,
             Answer {
@@ -286,11 +327,37 @@ mod tests {
 
     #[tokio::test]
     async fn an_endless_answer_is_cut_off() {
-        let address = server("x".repeat(ANSWER_BYTES_MAX + 1), "").await;
-        assert!(matches!(
-            AdminPort::default().ask(address).await,
-            Err(AskError::TooLong(_))
-        ));
+        let address = server("x".repeat(65_537), String::new()).await;
+        let error = AdminPort::default().ask(address).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "its admin port answers /commands/server_stats with 65537 bytes, and the operator reads at most 65536"
+        );
+        assert!(error.answers());
+    }
+
+    /// Every quota has lines of its own in `monitor`, with the path of its znode.
+    #[tokio::test]
+    async fn a_leader_with_many_long_quotas_is_still_known() {
+        let quotas: String = (0..50)
+            .map(|number| format!(r#""quota_count_limit_{number}{}":1,"#, "q".repeat(40_000)))
+            .collect();
+        let monitor = format!(r#"{{{quotas}"synced_followers":2,"error":null}}"#);
+        let asked = AdminPort::default()
+            .ask(server(LEADER.to_owned(), monitor).await)
+            .await;
+        assert_eq!(asked.unwrap().answer.synced_followers, Some(2));
+        let endless = format!("{{{}", quotas.repeat(3));
+        let size = endless.len();
+        let asked = AdminPort::default()
+            .ask(server(LEADER.to_owned(), endless).await)
+            .await;
+        assert_eq!(
+            asked.unwrap_err().to_string(),
+            format!(
+                "its admin port answers /commands/monitor with {size} bytes, and the operator reads at most 4194304"
+            )
+        );
     }
 
     #[tokio::test]

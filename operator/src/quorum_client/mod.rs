@@ -2,6 +2,7 @@
 //! and be tested against any server that speaks them.
 
 mod admin_port;
+mod picked;
 mod report;
 
 use std::future::Future;
@@ -53,8 +54,17 @@ pub enum AskError {
     #[error("no answer within {0} ms")]
     Timeout(u128),
     /// An answer longer than any that a server gives.
-    #[error("its admin port answers more than {0} bytes")]
-    TooLong(usize),
+    #[error(
+        "its admin port answers {path} with {size} bytes, and the operator reads at most {max}"
+    )]
+    TooLong {
+        /// What was asked for.
+        path: &'static str,
+        /// Length of the answer in bytes, as far as it is known.
+        size: u64,
+        /// Bytes that are read of such an answer.
+        max: u64,
+    },
     /// An answer of HTTP that none of the server's commands gives.
     #[error("its admin port answers HTTP {status} to {path}")]
     Refused {
@@ -78,7 +88,7 @@ impl AskError {
     pub fn answers(&self) -> bool {
         match self {
             Self::Io(_) | Self::Http(_) | Self::Timeout(_) => false,
-            Self::TooLong(_) | Self::Refused { .. } | Self::Malformed { .. } => true,
+            Self::TooLong { .. } | Self::Refused { .. } | Self::Malformed { .. } => true,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::AskError;
+use super::picked::Picked;
 use crate::ensemble::{Role, Zxid};
 
 /// Role and last zxid from the answer to `server_stats`.
@@ -36,13 +37,21 @@ pub(super) struct Monitor {
     pub(super) digest_mismatches: u64,
 }
 
-/// Reads the answer of a server with this role to `monitor`.
-pub(super) fn parse_monitor(body: &[u8], role: Role) -> Result<Monitor, AskError> {
+/// Fields of the answer to `monitor` that matter of a server with this role.
+pub(super) fn monitor_fields(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Leader => &["digest_mismatches_count", "synced_followers"],
+        Role::Follower | Role::Standalone | Role::Looking => &["digest_mismatches_count"],
+    }
+}
+
+/// Reads [`monitor_fields`] of the answer of a server with this role to `monitor`.
+pub(super) fn read_monitor(picked: Picked, role: Role) -> Result<Monitor, AskError> {
     let malformed = |field| AskError::Malformed {
         command: "monitor",
         field,
     };
-    let answer: Value = serde_json::from_slice(body).map_err(|_error| malformed("JSON"))?;
+    let answer = picked.fields().ok_or_else(|| malformed("JSON"))?;
     let synced_followers = match role {
         Role::Leader => {
             let count = whole_number(&answer["synced_followers"]);
@@ -131,6 +140,12 @@ const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requ
 mod tests {
     use super::*;
 
+    fn monitor(text: &str, role: Role) -> Result<Monitor, AskError> {
+        let mut picked = Picked::new(monitor_fields(role));
+        picked.read(text.as_bytes());
+        read_monitor(picked, role)
+    }
+
     const LEADER: &str = r#"{
   "version" : "3.9.4-7246445ec281f3dbf53dc54e970c914f39713903, built on 2025-08-19 19:53 UTC",
   "read_only" : false,
@@ -189,7 +204,7 @@ mod tests {
     fn synced_followers_are_read_from_monitor() {
         let parse = |value: &str| {
             let text = format!("{{\"synced_followers\":{value}}}");
-            parse_monitor(text.as_bytes(), Role::Leader)
+            monitor(&text, Role::Leader)
         };
         for value in ["2", "2.0", "\"2\"", "\"2.0\""] {
             assert_eq!(parse(value).unwrap().synced_followers, Some(2), "{value}");
@@ -197,12 +212,12 @@ mod tests {
         for value in ["\"many\"", "\"\"", "2.5", "-1", "null", "\"NaN\""] {
             assert!(parse(value).is_err(), "{value}");
         }
-        assert!(parse_monitor(br#"{"server_state":"leader"}"#, Role::Leader).is_err());
+        assert!(monitor(r#"{"server_state":"leader"}"#, Role::Leader).is_err());
     }
 
     #[test]
     fn digest_mismatches_are_read_from_every_role_and_may_be_absent() {
-        let parse = |text: &str| parse_monitor(text.as_bytes(), Role::Follower).unwrap();
+        let parse = |text: &str| monitor(text, Role::Follower).unwrap();
         let counted = parse(r#"{"digest_mismatches_count":18.0}"#);
         assert_eq!(
             (counted.digest_mismatches, counted.synced_followers),
