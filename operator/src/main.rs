@@ -131,7 +131,7 @@ async fn run_until_stopped(arguments: RunArguments) -> anyhow::Result<()> {
         }
         () = http::serve(listener, metrics, looks) => {}
         () = async { stop.await; tokio::time::sleep(STOP_MAX).await } => {
-            tracing::warn!("operator stopped in the middle of a look: the API server does not answer");
+            tracing::warn!("operator stopped in the middle of a look: it took too long");
         }
     }
     Ok(())

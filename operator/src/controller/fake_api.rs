@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
@@ -171,7 +171,10 @@ impl FakeApi {
                 }
                 (code, refusal)
             }
-            None => self.stored(&seen, body),
+            None => {
+                let (code, answer) = self.stored(&seen, body);
+                (code, page_of(answer, &seen.query))
+            }
         };
         Response::builder()
             .status(StatusCode::from_u16(code).unwrap())
@@ -424,16 +427,29 @@ impl FakeApi {
 
     /// A look by an operator with this default image.
     pub(super) async fn reconcile_by(&self, default_image: &str) -> Result<Action, ReconcileError> {
-        let context = Context::new(
+        self.reconcile_in(Arc::new(self.context(default_image)))
+            .await
+    }
+
+    /// What one operator with this default image knows.
+    pub(super) fn context(&self, default_image: &str) -> Context<FakeAdmin> {
+        Context::new(
             self.client(),
-            FakeAdmin(self.says.lock().unwrap().clone()),
+            FakeAdmin(Arc::clone(&self.says)),
             default_image.to_owned(),
             Metrics::new(),
             self.looks.clone(),
-        );
+        )
+    }
+
+    /// A look by the operator that knows this.
+    pub(super) async fn reconcile_in(
+        &self,
+        context: Arc<Context<FakeAdmin>>,
+    ) -> Result<Action, ReconcileError> {
         let cached: Watched =
             serde_json::from_value(serde_json::to_value(sample("zk", 3)).unwrap()).unwrap();
-        reconcile::reconcile(Arc::new(cached), Arc::new(context)).await
+        reconcile::reconcile(Arc::new(cached), context).await
     }
 }
 
@@ -454,6 +470,25 @@ fn kind_and_name(path: &str) -> (String, Option<String>) {
         ),
         _ => panic!("unexpected path {path}"),
     }
+}
+
+/// The page of a list that the query asks for; anything else as it is.
+fn page_of(mut answer: Value, query: &str) -> Value {
+    let number = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let value = pairs.find(|(found, _)| *found == name)?.1;
+        value.parse::<usize>().ok()
+    };
+    if let (Some(items), Some(limit)) = (answer["items"].as_array(), number("limit")) {
+        let start = number("continue").unwrap_or(0);
+        let end = items.len().min(start + limit);
+        let (page, is_last) = (items[start..end].to_vec(), end == items.len());
+        answer["items"] = json!(page);
+        if !is_last {
+            answer["metadata"]["continue"] = json!(end.to_string());
+        }
+    }
+    answer
 }
 
 fn refusal_of(code: u16) -> Value {
@@ -502,7 +537,7 @@ pub(super) fn pod(ordinal: u8, revision: &str) -> Value {
 }
 
 /// The server at 10.0.0.2 leads, and each says what it was told to say instead.
-struct FakeAdmin(BTreeMap<i32, Says>);
+pub(super) struct FakeAdmin(Arc<Mutex<BTreeMap<i32, Says>>>);
 
 /// What a server says instead of serving.
 #[derive(Clone, Debug)]
@@ -513,6 +548,8 @@ pub(super) enum Says {
     Unreachable(&'static str),
     /// Its port answers with this status code.
     Status(u16),
+    /// Its port takes the question and never answers.
+    Nothing,
 }
 
 impl QuorumAdmin for FakeAdmin {
@@ -533,24 +570,29 @@ impl QuorumAdmin for FakeAdmin {
             zxid: Zxid::default(),
             ..serving.answer
         };
-        match self.0.get(&ordinal) {
+        let says = self.0.lock().unwrap().get(&ordinal).cloned();
+        match says {
             None => Ok(serving),
             Some(Says::OutOfService(problem)) => Ok(Report {
                 answer: Answer {
                     out_of_service: true,
                     ..looking
                 },
-                problem: Some((*problem).to_owned()),
+                problem: Some(problem.to_owned()),
                 unreachable: Vec::new(),
             }),
             Some(Says::Unreachable(server)) => Ok(Report {
-                unreachable: vec![(*server).to_owned()],
+                unreachable: vec![server.to_owned()],
                 ..Report::from(looking)
             }),
             Some(Says::Status(status)) => Err(AskError::Refused {
                 path: "/commands/server_stats",
-                status: *status,
+                status,
             }),
+            Some(Says::Nothing) => {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Err(AskError::Timeout(2000))
+            }
         }
     }
 }

@@ -23,8 +23,10 @@ mod silence;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watches;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -40,6 +42,7 @@ use crate::quorum_client::QuorumAdmin;
 use error_policy::Failures;
 use events::Announcer;
 use silence::Silence;
+use turns::Turns;
 
 /// What every reconcile needs.
 pub struct Context<A> {
@@ -53,6 +56,7 @@ pub struct Context<A> {
     announcer: Announcer,
     failures: Failures,
     silence: Silence,
+    turns: Turns,
 }
 
 impl<A> std::fmt::Debug for Context<A> {
@@ -83,6 +87,7 @@ impl<A: QuorumAdmin> Context<A> {
             announcer,
             failures: Failures::default(),
             silence: Silence::default(),
+            turns: Turns::default(),
         }
     }
 }
@@ -106,8 +111,12 @@ pub async fn run<A: QuorumAdmin>(context: Context<A>, watches: Client, namespace
         .run(reconcile::reconcile, error_policy::error_policy, context)
         // Errors of a reconcile are logged by the error policy, those of a watch where it begins again.
         .for_each(|_result| std::future::ready(()));
+    let keep = |uids: &HashSet<String>| {
+        shared.failures.keep(uids);
+        shared.turns.keep(uids);
+    };
     tokio::select! {
         () = reconciles => {}
-        () = sweep::sweep(client, namespace, &shared.looks, &shared.failures) => {}
+        () = sweep::sweep(client, namespace, &shared.looks, &keep) => {}
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Seen {
     pub(super) observation: Observation,
     /// The claims of the members.
     pub(super) claims: Vec<Claim>,
+    /// For how long the members kept the look waiting for their answers.
+    pub(super) waited: Duration,
 }
 
 /// Looks at everything that the planner needs to know of `ensemble`.
@@ -106,7 +108,9 @@ pub(super) async fn observe<A: QuorumAdmin>(
             }
         }
     });
+    let asking = tokio::time::Instant::now();
     let mut members = future::join_all(members).await;
+    let waited = asking.elapsed();
     if let Some(uid) = set_uid.filter(|_| members.iter().any(|member| member.pod.is_none())) {
         let events = events_about(client, ensemble, "StatefulSet", &ensemble.name, uid).await;
         for member in members.iter_mut().filter(|member| member.pod.is_none()) {
@@ -146,6 +150,7 @@ pub(super) async fn observe<A: QuorumAdmin>(
     Ok(Seen {
         observation,
         claims,
+        waited,
     })
 }
 

@@ -16,7 +16,7 @@ use super::act::Outcome;
 use super::observe::{self, Subject};
 use super::proven::proven_revision;
 use super::watches::Watched;
-use super::{Context, ReconcileError, act, claims, objects, protect};
+use super::{Context, ReconcileError, act, claims, objects, protect, turns};
 use crate::ensemble::{Desired, Observation, Step, WaitReason, next_step};
 use crate::looks::Seen;
 use crate::quorum_client::QuorumAdmin;
@@ -29,8 +29,12 @@ pub(super) async fn reconcile<A: QuorumAdmin>(
     cached: Arc<Watched>,
     context: Arc<Context<A>>,
 ) -> Result<Action, ReconcileError> {
+    let uid = cached.metadata.uid.as_deref().unwrap_or_default();
+    let turn = context.turns.take(uid).await;
     let started = Instant::now();
-    let look = tokio::time::timeout(LOOK_TIMEOUT, reconcile_fresh(&cached, &context));
+    // Many may wait for their turn: what a look needs is allocated when it begins.
+    let look = Box::pin(reconcile_fresh(&cached, &context));
+    let look = tokio::time::timeout(LOOK_TIMEOUT, look);
     let result = look
         .await
         .unwrap_or(Err(ReconcileError::Deadline(LOOK_TIMEOUT.as_secs())));
@@ -45,6 +49,7 @@ pub(super) async fn reconcile<A: QuorumAdmin>(
     context
         .metrics
         .observe_reconcile(result.is_ok(), started.elapsed());
+    drop(turn);
     result
 }
 
@@ -103,6 +108,7 @@ async fn look<A: QuorumAdmin>(
             return Err(error);
         }
     };
+    let kept_waiting = context.turns.looked(&subject.uid, seen.waited);
     let observation = &seen.observation;
     let outcome = match (deletion, valid) {
         (Some(deletion), _) => Err(deletion.failure(Timestamp::now())),
@@ -148,7 +154,7 @@ async fn look<A: QuorumAdmin>(
         .availability(reference, previous, &status)
         .await;
     tell(fetched, &status, context).await?;
-    outcome.map(|taken| requeue(&taken.step, taken.outcome))
+    outcome.map(|taken| requeue(&taken.step, taken.outcome, kept_waiting))
 }
 
 /// Says of a status that nobody has kept up to date for long that it is unknown, before a look that may take its time.
@@ -576,7 +582,8 @@ async fn write_status(
     }
 }
 
-fn requeue(step: &Step, outcome: Outcome) -> Action {
+/// `kept_waiting` is the number of looks in a row at which members did not answer at once.
+fn requeue(step: &Step, outcome: Outcome, kept_waiting: u32) -> Action {
     Action::requeue(match (step, outcome) {
         (_, Outcome::Superseded) | (Step::Release { .. } | Step::Protect, _) => LOOK_AGAIN_SOON,
         (
@@ -586,7 +593,7 @@ fn requeue(step: &Step, outcome: Outcome) -> Action {
             },
             _,
         ) => LOOK_AGAIN_SETTLED,
-        _ => LOOK_AGAIN_UNSETTLED,
+        _ => turns::longer(LOOK_AGAIN_UNSETTLED, kept_waiting, LOOK_AGAIN_SETTLED),
     })
 }
 

@@ -11,15 +11,14 @@ use zk_operator_api::ZookeeperEnsemble;
 
 use super::clients::REQUEST_TIMEOUT;
 use super::error;
-use super::error_policy::Failures;
 use crate::looks::Looks;
 
-/// Runs until it is dropped.
+/// Runs until it is dropped. `keep` is told the uids of all ensembles that there are.
 pub(super) async fn sweep(
     client: Client,
     namespace: Option<&str>,
     looks: &Looks,
-    failures: &Failures,
+    keep: &(dyn Fn(&HashSet<String>) + Sync),
 ) {
     let api: Api<PartialObjectMeta<ZookeeperEnsemble>> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
@@ -31,7 +30,7 @@ pub(super) async fn sweep(
         match tokio::time::timeout(LIST_TIMEOUT, list).await {
             Ok(Ok(list)) => {
                 let uids: HashSet<String> = list.iter().filter_map(|it| it.uid()).collect();
-                failures.keep(&uids);
+                keep(&uids);
                 let keys = list
                     .into_iter()
                     .map(|it| (it.namespace().unwrap_or_default(), it.name_any()));

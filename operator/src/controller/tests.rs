@@ -5,6 +5,7 @@ mod gone;
 mod members;
 mod protect;
 mod proven;
+mod slow;
 mod told;
 
 use std::time::{Duration, Instant};

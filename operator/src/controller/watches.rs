@@ -36,7 +36,7 @@ pub(super) fn controller(client: &Client, namespace: Option<&str>) -> Controller
     let changed = without_errors(ensembles)
         .predicate_filter(predicates::generation, PredicateConfig::default());
     Controller::for_stream(changed, reader)
-        .with_config(Config::default().concurrency(RECONCILES_AT_ONCE_MAX))
+        .with_config(Config::default().concurrency(WITHOUT_BOUND))
         .owns_stream(ours::<ServiceAccount>(client, namespace))
         .owns_stream(ours::<ConfigMap>(client, namespace))
         .owns_stream(ours::<Service>(client, namespace))
@@ -124,8 +124,8 @@ fn ensemble_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Watched>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
-/// Ensembles that are worked on at the same time.
-const RECONCILES_AT_ONCE_MAX: u16 = 8;
+/// The library takes those that wait in no order. Each reconcile waits for its turn itself (`turns.rs`).
+const WITHOUT_BOUND: u16 = 0;
 /// A watch that does not work is begun again every few seconds.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(300);
 

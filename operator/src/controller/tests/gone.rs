@@ -1,5 +1,6 @@
 //! Nothing is kept of an ensemble that is gone.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::controller::error_policy::Failures;
@@ -21,7 +22,8 @@ async fn what_is_remembered_of_ensembles_goes_when_they_are_listed_no_more() {
         let key = ("default".to_owned(), name.to_owned());
         api.looks.finished(key, Seen::default(), Instant::now());
     }
-    let listing = sweep::sweep(api.client(), Some("default"), &api.looks, &failures);
+    let keep = |uids: &HashSet<String>| failures.keep(uids);
+    let listing = sweep::sweep(api.client(), Some("default"), &api.looks, &keep);
     let endless = tokio::time::timeout(Duration::from_secs(5), listing).await;
     assert!(endless.is_err());
     assert!(failures.is_new("gone", "SpecInvalid", 1));
@@ -41,7 +43,8 @@ async fn nothing_is_forgotten_while_the_ensembles_cannot_be_listed() {
     let api = FakeApi::new().refuse("list quorate.dev/zookeeperensembles", 500);
     let failures = Failures::default();
     failures.count("here", "SpecInvalid", 1);
-    let listing = sweep::sweep(api.client(), Some("default"), &api.looks, &failures);
+    let keep = |uids: &HashSet<String>| failures.keep(uids);
+    let listing = sweep::sweep(api.client(), Some("default"), &api.looks, &keep);
     let endless = tokio::time::timeout(Duration::from_secs(5), listing).await;
     assert!(endless.is_err());
     assert!(!failures.is_new("here", "SpecInvalid", 1));
