@@ -116,6 +116,8 @@ struct Scene {
     operator: Child,
     /// Method and path of each request, without those of watches.
     requests: Arc<Mutex<Vec<String>>>,
+    /// Those of them that ask for all objects at once, or for more of them than their metadata.
+    greedy: Arc<Mutex<Vec<String>>>,
     /// Reads what the operator writes until it ends; absent once that was asked for.
     lines: Option<JoinHandle<Vec<String>>>,
 }
@@ -133,8 +135,9 @@ type Answer = fn(&Method, &str) -> (StatusCode, Value);
 impl Scene {
     /// `name` is that of the kubeconfig. Watches are never answered, everything else by `answer`.
     fn new(name: &str, answer: Answer, change: impl FnOnce(&mut Command)) -> Self {
-        let requests = Arc::default();
-        let server = format!("http://{}", serve(answer, Arc::clone(&requests)));
+        let (requests, greedy) = (Arc::default(), Arc::default());
+        let address = serve(answer, Arc::clone(&requests), Arc::clone(&greedy));
+        let server = format!("http://{address}");
         let mut command = operator();
         command.env("KUBECONFIG", kubeconfig(name, &server));
         change(&mut command);
@@ -144,6 +147,7 @@ impl Scene {
         Self {
             operator,
             requests,
+            greedy,
             lines: Some(lines),
         }
     }
@@ -171,18 +175,30 @@ impl Scene {
 }
 
 /// Serves in a thread of its own until the test ends; returns the address.
-fn serve(answer: Answer, requests: Arc<Mutex<Vec<String>>>) -> std::net::SocketAddr {
+fn serve(
+    answer: Answer,
+    requests: Arc<Mutex<Vec<String>>>,
+    greedy: Arc<Mutex<Vec<String>>>,
+) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
     let handle = move |request: Request| {
-        let requests = Arc::clone(&requests);
+        let (requests, greedy) = (Arc::clone(&requests), Arc::clone(&greedy));
         async move {
             let (method, uri) = (request.method(), request.uri());
             if uri.query().unwrap_or_default().contains("watch=true") {
                 return std::future::pending::<Response>().await;
             }
             let line = format!("{method} {}", uri.path());
+            let accept = request.headers().get("accept");
+            let accept = accept.map(|accept| accept.to_str().unwrap());
+            let is_bounded = uri.query().unwrap_or_default().contains("limit=");
+            if !is_bounded
+                || !accept.is_some_and(|accept| accept.contains("PartialObjectMetadataList"))
+            {
+                greedy.lock().unwrap().push(line.clone());
+            }
             requests.lock().unwrap().push(line);
             let (code, body) = answer(method, uri.path());
             (code, Json(body)).into_response()
@@ -323,7 +339,10 @@ fn one_namespace_is_looked_at_if_it_is_named_and_all_if_none_is() {
             scene.wait_for(request, 1);
         }
         let requests = scene.requests.lock().unwrap().clone();
+        let greedy = scene.greedy.lock().unwrap().clone();
         scene.end();
         assert_eq!(BTreeSet::from_iter(requests), wanted);
+        // One object may have a megabyte of labels.
+        assert_eq!(greedy, Vec::<String>::new());
     }
 }

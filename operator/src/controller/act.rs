@@ -12,7 +12,7 @@ use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::ReconcileError;
+use super::{ReconcileError, pages};
 use crate::ensemble::{StatefulSetFacts, Step, Target};
 use crate::resources::{self, MANAGED_BY_VALUE, ON_DELETE, RELEASED_ANNOTATION};
 use crate::validated::ValidatedEnsemble;
@@ -150,13 +150,6 @@ pub(super) async fn other_budgets(
     labels: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let api: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), &ensemble.namespace);
-    let budgets = match api.list(&ListParams::default()).await {
-        Ok(budgets) => budgets.items,
-        Err(error) => {
-            tracing::debug!(namespace = %ensemble.namespace, ensemble = %ensemble.name, %error, "PodDisruptionBudgets not read");
-            return Vec::new();
-        }
-    };
     let selects = |budget: &PodDisruptionBudget| {
         let spec = budget.spec.as_ref();
         let selector = spec.and_then(|spec| spec.selector.as_ref());
@@ -165,10 +158,15 @@ pub(super) async fn other_budgets(
             wanted.all(|(key, value)| labels.get(key) == Some(value))
         })
     };
-    let others = budgets
-        .iter()
-        .filter(|budget| budget.name_any() != ensemble.name && selects(budget));
-    others.map(ResourceExt::name_any).collect()
+    let is_other =
+        |budget: &PodDisruptionBudget| budget.name_any() != ensemble.name && selects(budget);
+    match pages::list(&api, &ListParams::default(), is_other).await {
+        Ok(others) => others.iter().map(ResourceExt::name_any).collect(),
+        Err(error) => {
+            tracing::debug!(namespace = %ensemble.namespace, ensemble = %ensemble.name, %error, "PodDisruptionBudgets not read");
+            Vec::new()
+        }
+    }
 }
 
 /// `kube` has this request, too, but spells the field with the preconditions so that Kubernetes ignores it.

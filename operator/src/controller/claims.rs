@@ -9,9 +9,9 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use zk_operator_api::ReclaimPolicy;
 
-use super::ReconcileError;
 use super::objects::field_manager;
 use super::observe::Subject;
+use super::{ReconcileError, pages};
 use crate::resources::{
     ENSEMBLE_ANNOTATION, VOTERS_ANNOTATION, claim_annotations, claim_name, claim_selector,
     has_claim_labels, member_of_claim,
@@ -141,15 +141,15 @@ async fn list(
     params: &ListParams,
 ) -> Result<Vec<Claim>, ReconcileError> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
-    let listed = api.list(params).await;
+    let ordinal = |claim: &PersistentVolumeClaim| member_of_claim(ensemble, &claim.name_any());
+    let listed = pages::list(&api, params, |claim| ordinal(claim).is_some()).await;
     let listed = listed.map_err(|source| ReconcileError::Observe {
         what: "PersistentVolumeClaims",
         source: Box::new(source),
     })?;
-    let named = listed.into_iter().filter_map(|claim| {
-        let ordinal = member_of_claim(ensemble, &claim.name_any())?;
-        Some((ordinal, claim))
-    });
+    let named = listed
+        .into_iter()
+        .filter_map(|claim| Some((ordinal(&claim)?, claim)));
     let mut claims: Vec<_> = named.collect();
     claims.sort_by_key(|(ordinal, _)| *ordinal);
     Ok(claims)

@@ -13,6 +13,7 @@ mod foreign;
 mod objects;
 mod observe;
 mod ownership;
+mod pages;
 mod permissions;
 mod pod_facts;
 mod problem;

@@ -10,13 +10,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
 };
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 use zk_operator_api::ProvenRevision;
 
 use super::ownership::{Ownership, is_controlled_by, ownership};
-use super::{ReconcileError, claims, error, foreign, proven};
+use super::{ReconcileError, claims, error, foreign, pages, proven};
 use crate::resources::{self, MANAGED_BY_VALUE, ON_DELETE, Resources, object_selector};
 use crate::validated::ValidatedEnsemble;
 
@@ -415,14 +416,16 @@ pub(super) async fn collect_config_maps(
     ensemble: &ValidatedEnsemble,
     current: &ConfigMap,
 ) -> Result<(), ReconcileError> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &ensemble.namespace);
+    let api: Api<PartialObjectMeta<ConfigMap>> =
+        Api::namespaced(client.clone(), &ensemble.namespace);
     let selected = ListParams::default().labels(&object_selector(&ensemble.name));
     let failed = |source| ReconcileError::Collect(Box::new(source));
-    for found in api.list(&selected).await.map_err(failed)? {
+    let outdated = pages::pick(&api, &selected, |found| {
         let is_current = found.metadata.name == current.metadata.name;
-        if is_current || ownership(&found.metadata, &ensemble.owner) != Ownership::Ours {
-            continue;
-        }
+        let is_ours = ownership(&found.metadata, &ensemble.owner) == Ownership::Ours;
+        (is_ours && !is_current).then_some(found)
+    });
+    for found in outdated.await.map_err(failed)? {
         let exactly_this = DeleteParams::default().preconditions(Preconditions {
             uid: found.metadata.uid.clone(),
             resource_version: found.metadata.resource_version.clone(),

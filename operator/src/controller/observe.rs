@@ -16,6 +16,7 @@ use super::ReconcileError;
 use super::claim_risk::{Whose, claim_risk, runs_since};
 use super::claims::{self, Claim};
 use super::ownership::is_controlled_by;
+use super::pages;
 use super::pod_facts::{not_ready_for, pod_facts};
 use super::problem::{UNSCHEDULABLE, problem};
 use super::silence::Silence;
@@ -69,13 +70,12 @@ pub(super) async fn observe<A: QuorumAdmin>(
     let replicas = ensemble.replicas.unwrap_or(in_set);
     let pods_api: Api<Pod> = Api::namespaced(client.clone(), &ensemble.namespace);
     let selected = ListParams::default().labels(&pod_selector(&ensemble.name));
-    let pods = pods_api
-        .list(&selected)
-        .await
-        .map_err(|source| failed("pods", source))?
-        .items;
-
     let set_uid = set.as_ref().and_then(|set| set.metadata.uid.as_deref());
+    let of_set = |pod: &Pod| set_uid.is_some_and(|uid| is_controlled_by(&pod.metadata, uid));
+    let pods = pages::list(&pods_api, &selected, of_set)
+        .await
+        .map_err(|source| failed("pods", source))?;
+
     let now = Timestamp::now();
     let pod_of = |ordinal: i32| {
         pods.iter()

@@ -249,9 +249,16 @@ async fn fetch(client: &Client, cached: &Watched) -> Result<Option<Fetched>, Rec
     let is_going = |object: &DynamicObject| {
         object.metadata.deletion_timestamp.is_some() && object.finalizers().is_empty()
     };
-    let Some(object) = stored.filter(|object| !is_going(object)) else {
+    let Some(mut object) = stored.filter(|object| !is_going(object)) else {
         return Ok(None);
     };
+    // Nobody asks for them, and there may be a megabyte of them.
+    let metadata = &mut object.metadata;
+    (
+        metadata.labels,
+        metadata.annotations,
+        metadata.managed_fields,
+    ) = (None, None, None);
     let deletion = object.metadata.deletion_timestamp.as_ref();
     let deletion = deletion.map(|time| Deletion {
         since: time.0,

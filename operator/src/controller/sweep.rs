@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt as _};
 use zk_operator_api::ZookeeperEnsemble;
 
 use super::clients::REQUEST_TIMEOUT;
-use super::error;
+use super::{error, pages};
 use crate::looks::Looks;
 
 /// Runs until it is dropped. `keep` is told the uids of all ensembles that there are.
@@ -26,14 +26,14 @@ pub(super) async fn sweep(
     };
     let everything = ListParams::default();
     loop {
-        let list = api.list(&everything);
+        let list = pages::pick(&api, &everything, |it| {
+            let key = (it.namespace().unwrap_or_default(), it.name_any());
+            Some((key, it.uid()))
+        });
         match tokio::time::timeout(LIST_TIMEOUT, list).await {
             Ok(Ok(list)) => {
-                let uids: HashSet<String> = list.iter().filter_map(|it| it.uid()).collect();
-                keep(&uids);
-                let keys = list
-                    .into_iter()
-                    .map(|it| (it.namespace().unwrap_or_default(), it.name_any()));
+                let (keys, uids): (Vec<_>, Vec<_>) = list.into_iter().unzip();
+                keep(&uids.into_iter().flatten().collect());
                 looks.listed(keys, Instant::now());
             }
             Ok(Err(error)) => looks.not_listed(error::text(&error), Instant::now()),

@@ -3,6 +3,7 @@
 mod claims;
 mod gone;
 mod members;
+mod pages;
 mod protect;
 mod proven;
 mod slow;

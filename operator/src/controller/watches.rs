@@ -19,6 +19,7 @@ use zk_operator_api::ZookeeperEnsemble;
 
 use super::clients::{WATCH_SECONDS, WatchBackoff};
 use super::error;
+use super::pages::PAGE_OBJECTS;
 
 use crate::resources::{INSTANCE_LABEL, MANAGED_BY_LABEL, MANAGED_BY_VALUE};
 
@@ -30,6 +31,7 @@ pub(super) fn controller(client: &Client, namespace: Option<&str>) -> Controller
     let (reader, writer) = reflector::store();
     let ensembles = watcher(api::<Watched>(client, namespace), config())
         .backoff(WatchBackoff::default())
+        .modify(without_ballast)
         .reflect(writer)
         .applied_objects();
     // The status is written by the operator itself; only a new generation is news.
@@ -64,6 +66,7 @@ where
     without_errors(
         watcher(api::<PartialObjectMeta<K>>(client, namespace), labelled)
             .backoff(WatchBackoff::default())
+            .modify(without_ballast)
             .touched_objects(),
     )
 }
@@ -104,8 +107,20 @@ fn cause(error: &watcher::Error) -> String {
     }
 }
 
+/// Drops the metadata that nobody asks for, of which an object may have a megabyte.
+fn without_ballast<K>(object: &mut PartialObjectMeta<K>) {
+    let metadata = &mut object.metadata;
+    metadata.annotations = None;
+    metadata.managed_fields = None;
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|name, _| name == INSTANCE_LABEL);
+    }
+}
+
 fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
+    watcher::Config::default()
+        .timeout(WATCH_SECONDS)
+        .page_size(PAGE_OBJECTS)
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -139,6 +154,33 @@ mod tests {
         assert!(is_due(None, start));
         assert!(!is_due(Some(start), start + Duration::from_secs(299)));
         assert!(is_due(Some(start), start + Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn of_the_metadata_only_what_is_asked_for_is_kept() {
+        let mut pod = PartialObjectMeta::<Pod>::default();
+        pod.metadata.namespace = Some("shop".to_owned());
+        pod.metadata.uid = Some("u".to_owned());
+        pod.metadata.generation = Some(3);
+        pod.metadata.owner_references = Some(Vec::new());
+        let expected = {
+            let mut expected = pod.clone();
+            expected
+                .labels_mut()
+                .insert(INSTANCE_LABEL.to_owned(), "zk".to_owned());
+            expected
+        };
+        pod.metadata.managed_fields = Some(Vec::new());
+        for number in 0..100 {
+            let (name, value) = (format!("ballast-{number}"), "x".repeat(60));
+            pod.annotations_mut().insert(name.clone(), value.clone());
+            pod.labels_mut().insert(name, value);
+        }
+        pod.labels_mut()
+            .insert(INSTANCE_LABEL.to_owned(), "zk".to_owned());
+        without_ballast(&mut pod);
+        assert_eq!(pod.metadata, expected.metadata);
+        assert_eq!(ensemble_of(&pod), Some(ObjectRef::new("zk").within("shop")));
     }
 
     #[test]
