@@ -15,6 +15,7 @@ mod observe;
 mod ownership;
 mod pages;
 mod permissions;
+mod pod_events;
 mod pod_facts;
 mod problem;
 mod protect;

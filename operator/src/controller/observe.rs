@@ -17,6 +17,7 @@ use super::claim_risk::{Whose, claim_risk, runs_since};
 use super::claims::{self, Claim};
 use super::ownership::is_controlled_by;
 use super::pages;
+use super::pod_events::{has_not_started, newest_warning};
 use super::pod_facts::{not_ready_for, pod_facts};
 use super::problem::{UNSCHEDULABLE, problem};
 use super::silence::Silence;
@@ -116,6 +117,14 @@ pub(super) async fn observe<A: QuorumAdmin>(
         for member in members.iter_mut().filter(|member| member.pod.is_none()) {
             let stray = stray_pod(&pods_api, ensemble, &member.name).await;
             member.problem = stray.or_else(|| why_no_pod(&events, &member.name, now));
+        }
+    }
+    for member in members.iter_mut().filter(|member| member.problem.is_none()) {
+        if let Some(pod) = pod_of(member.ordinal).filter(|pod| has_not_started(pod, now))
+            && let Some(uid) = pod.metadata.uid.as_deref()
+        {
+            let events = events_about(client, ensemble, "Pod", &member.name, uid).await;
+            member.problem = newest_warning(&events, now);
         }
     }
     let asked = Instant::now();
@@ -259,7 +268,8 @@ fn why_no_pod(events: &[Event], pod: &str, now: Timestamp) -> Option<String> {
     (is_recent && has_reason(newest, FAILED_CREATE)).then(|| format!("{FAILED_CREATE}: {note}"))
 }
 
-fn last_seen(event: &Event) -> Timestamp {
+/// When Kubernetes last made or repeated this Event.
+pub(super) fn last_seen(event: &Event) -> Timestamp {
     let series = event
         .series
         .as_ref()
@@ -413,4 +423,4 @@ const SUCCESSFUL_CREATE: &str = "SuccessfulCreate";
 /// The StatefulSet controller repeats an Event instead of making many, a few for each member.
 const EVENTS_MAX: u32 = 200;
 /// It tries again within this time, and an older Event speaks of something that has passed.
-const EVENT_AGE_MAX: SignedDuration = SignedDuration::from_mins(20);
+pub(super) const EVENT_AGE_MAX: SignedDuration = SignedDuration::from_mins(20);

@@ -81,15 +81,18 @@ fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
 /// Label in which the StatefulSet controller records the revision.
 const REVISION_LABEL: &str = "controller-revision-hash";
 /// Reasons of a waiting container that a change of the pod template can cure.
-const HOPELESS_REASONS: [&str; 8] = [
+const HOPELESS_REASONS: [&str; 11] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
     "CreateContainerError",
     "ErrImageNeverPull",
     "ErrImagePull",
+    "ImageInspectError",
     "ImagePullBackOff",
     "InvalidImageName",
+    "RegistryUnavailable",
     "RunContainerError",
+    "SignatureValidationFailed",
 ];
 /// A kubelet that is there reports the end of a pod within seconds.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -143,6 +146,18 @@ mod tests {
 
     #[test]
     fn what_a_new_template_can_cure_is_a_defect() {
+        // The errors of the kubelet's image manager, all of them.
+        for reason in [
+            "ErrImageNeverPull",
+            "ErrImagePull",
+            "ImageInspectError",
+            "ImagePullBackOff",
+            "InvalidImageName",
+            "RegistryUnavailable",
+            "SignatureValidationFailed",
+        ] {
+            assert_eq!(facts(waiting(reason)).defect.as_deref(), Some(reason));
+        }
         for reason in HOPELESS_REASONS {
             assert_eq!(facts(waiting(reason)).defect.as_deref(), Some(reason));
         }

@@ -108,7 +108,8 @@ fn without_time(line: &str) -> &str {
     }
 }
 
-fn with_message(reason: &str, message: Option<&str>) -> String {
+/// The reason, and the first line of the message where there is one.
+pub(super) fn with_message(reason: &str, message: Option<&str>) -> String {
     let first_line = message.and_then(|message| message.lines().next());
     match first_line.map(str::trim).filter(|line| !line.is_empty()) {
         Some(line) => format!("{reason}: {line}"),

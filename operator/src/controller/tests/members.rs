@@ -179,3 +179,61 @@ async fn a_storage_class_that_is_not_there_is_named_in_the_row() {
         "Unschedulable: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.; its claim data-zk-0: storageclass.storage.k8s.io \"fast\" not found"
     );
 }
+
+#[tokio::test]
+async fn a_pod_whose_containers_do_not_start_is_told_by_the_newest_warning_of_the_kubelet() {
+    let api = FakeApi::new();
+    *api.pods.lock().unwrap() = (0..3).map(|ordinal| pod(ordinal, "zk-new")).collect();
+    api.settle().await;
+    let creating = |since: &str| {
+        json!({
+            "phase": "Pending",
+            "conditions": [{ "type": "Ready", "status": "False", "lastTransitionTime": since }],
+            "containerStatuses": [{
+                "name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "ContainerCreating" } },
+            }],
+        })
+    };
+    let event = |type_: &str, reason: &str, note: &str, uid: &str, ago: i64| {
+        let time = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(ago);
+        json!({
+            "metadata": { "name": reason }, "type": type_, "reason": reason, "note": note,
+            "deprecatedLastTimestamp": time.to_string(),
+            "regarding": { "kind": "Pod", "name": "zk-0", "uid": uid },
+        })
+    };
+    *api.events.lock().unwrap() = vec![
+        event(
+            "Warning",
+            "FailedMount",
+            "configmap \"a\" not found",
+            "uid-0",
+            60,
+        ),
+        event(
+            "Warning",
+            "FailedAttachVolume",
+            "Multi-Attach error",
+            "uid-0",
+            20,
+        ),
+        event("Normal", "Scheduled", "assigned", "uid-0", 10),
+        event("Warning", "FailedMount", "of a former pod", "uid-9", 5),
+    ];
+    let problem = || api.status()["members"][0]["problem"].clone();
+    api.pods.lock().unwrap()[0]["status"] = creating("2026-01-01T00:00:00Z");
+    api.reconcile().await.unwrap();
+    assert_eq!(problem(), "FailedAttachVolume: Multi-Attach error");
+    // What is an hour old has passed.
+    let old = event("Warning", "FailedMount", "long ago", "uid-0", 3600);
+    *api.events.lock().unwrap() = vec![old];
+    api.reconcile().await.unwrap();
+    assert_eq!(problem(), "NotReadyForLong");
+    // It may take a moment.
+    api.pods.lock().unwrap()[0]["status"] = creating(&jiff::Timestamp::now().to_string());
+    api.seen.lock().unwrap().clear();
+    api.reconcile().await.unwrap();
+    assert_eq!(problem(), Value::Null);
+    assert!(api.find("list events").is_none());
+}
