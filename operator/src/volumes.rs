@@ -167,16 +167,69 @@ fn difference(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts], former: usize
         })
         .collect();
     text.push_str(&listed.join(", "));
-    if former > 1 {
-        write!(text, "; they come from {former} different ensembles")
-            .expect("writing to a String cannot fail");
-    }
+    let replicas = ensemble.replicas;
     write!(
         text,
-        ". An ensemble of {} needs none of them, or all {} of one ensemble of {}; with others it could lose what they hold. Create it with the former number of members, or, only if their data is of no use any more, delete these claims",
-        ensemble.replicas, ensemble.replicas, ensemble.replicas
+        ". An ensemble of {replicas} needs none of them, or all {replicas} of one ensemble of {replicas}; with others it could lose what they hold. {}. Delete none of these claims before you know that their data is of no use any more or is kept elsewhere: they may be the only copy",
+        way_out(ensemble, claims, former),
     )
     .expect("writing to a String cannot fail");
+    text
+}
+
+/// What a person can do to use what the claims hold.
+fn way_out(ensemble: &ValidatedEnsemble, claims: &[ClaimFacts], former: usize) -> String {
+    let replicas = ensemble.replicas;
+    if former > 1 {
+        return format!(
+            "They come from {former} different ensembles: only the claims of one of them can be used, with the others out of the way"
+        );
+    }
+    let numbers: BTreeSet<Option<i32>> = claims.iter().map(|claim| claim.voters).collect();
+    let former_replicas = match (numbers.len(), numbers.first()) {
+        (1, Some(Some(voters))) => *voters,
+        (_, Some(_) | None) => {
+            return "They do not agree on the number of members that the former ensemble had: see to their annotations quorate.dev/voters".to_owned();
+        }
+    };
+    let name = |ordinal: i32| claim_name(&ensemble.name, ordinal);
+    let found: BTreeSet<i32> = claims.iter().map(|claim| claim.ordinal).collect();
+    let excess: Vec<String> = found
+        .iter()
+        .filter(|ordinal| **ordinal >= former_replicas)
+        .map(|ordinal| name(*ordinal))
+        .collect();
+    if !excess.is_empty() {
+        return format!(
+            "No member of an ensemble of {former_replicas} has {}: find out where they come from",
+            excess.join(", ")
+        );
+    }
+    let missing: Vec<String> = (0..former_replicas)
+        .filter(|ordinal| !found.contains(ordinal))
+        .map(name)
+        .collect();
+    let mut text = String::new();
+    if former_replicas != replicas {
+        write!(
+            text,
+            "Create the ensemble with the former number of members, spec.replicas: {former_replicas}"
+        )
+        .expect("writing to a String cannot fail");
+    }
+    if !missing.is_empty() {
+        let start = if text.is_empty() {
+            "Bring"
+        } else {
+            ", and bring"
+        };
+        write!(
+            text,
+            "{start} the missing volumes back under their claims: {}. If they are lost, see \"Some of the volumes are lost\" in docs/operator.md: without a majority of the volumes, writes that were acknowledged may be missing",
+            missing.join(", "),
+        )
+        .expect("writing to a String cannot fail");
+    }
     text
 }
 
@@ -231,11 +284,56 @@ mod tests {
             (3, kept("old", &[0, 1, 2, 3, 4], 5)),
             (5, kept("old", &[0, 1, 2], 3)),
             (3, kept("old", &[0, 1, 2], 5)),
+            (3, kept("old", &[1], 3)),
         ] {
             let text = unfit(replicas, &claims);
-            assert!(text.contains("data-zk-0 (of "), "{text}");
-            assert!(text.contains("Create it with the former number"), "{text}");
+            assert!(text.contains(" (of "), "{text}");
+            let voters = claims[0].voters.unwrap();
+            let way_out = if claims.iter().any(|claim| claim.ordinal >= voters) {
+                "find out where they come from".to_owned()
+            } else if voters == replicas {
+                "Bring the missing volumes back".to_owned()
+            } else {
+                format!(
+                    "Create the ensemble with the former number of members, spec.replicas: {voters}"
+                )
+            };
+            assert!(text.contains(&way_out), "{text}");
+            assert!(text.ends_with("they may be the only copy"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_way_out_fits_what_is_there() {
+        let minority = unfit(3, &kept("old", &[1], 3));
+        assert!(
+            minority.contains(
+                "Bring the missing volumes back under their claims: data-zk-0, data-zk-2"
+            ),
+            "{minority}"
+        );
+        assert!(
+            !minority.contains("former number of members,"),
+            "{minority}"
+        );
+        let of_five = unfit(3, &kept("old", &[0, 1, 2], 5));
+        assert!(
+            of_five.contains("spec.replicas: 5, and bring the missing volumes back under their claims: data-zk-3, data-zk-4"),
+            "{of_five}"
+        );
+        let complete = unfit(3, &kept("old", &[0, 1, 2, 3, 4], 5));
+        assert!(
+            complete.contains("spec.replicas: 5. Delete none"),
+            "{complete}"
+        );
+        let excess = unfit(3, &kept("old", &[0, 1, 2, 3], 3));
+        assert!(
+            excess.contains("No member of an ensemble of 3 has data-zk-3"),
+            "{excess}"
+        );
+        let mut unsure = kept("old", &[0, 1, 2], 3);
+        unsure[1].voters = None;
+        assert!(unfit(3, &unsure).contains("quorate.dev/voters"));
     }
 
     #[test]
@@ -282,7 +380,7 @@ mod tests {
         }
         // Less than a majority may have missed what was acknowledged.
         let text = unfit(3, &kept("old", &[1], 3));
-        assert!(text.contains("needs none of them"), "{text}");
+        assert!(text.contains("acknowledged may be missing"), "{text}");
     }
 
     #[test]
