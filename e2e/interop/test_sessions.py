@@ -85,3 +85,27 @@ def test_a_late_transaction_answers_no_newer_connection(ensemble, leader, at):
         newer.sync()
         assert newer.exists("/a") is not None
         newer.drop()
+
+
+def test_a_connection_that_its_session_has_left_is_closed_when_it_is_silent(ensemble):
+    settings = {**TICK, "nio.sessionlessCnxnTimeout": "1000"}
+    with ensemble({1: "quorate", 2: "java", 3: "quorate"}, settings=settings) as three:
+        moves = {(here, there): three[here].connect(2000) for here, there in [(1, 2), (1, 3), (2, 1)]}
+        newer = {}
+        for (here, there), older in moves.items():
+            newer[here, there] = wire.Connection(three[there].ports["client"])
+            newer[here, there].connect(2000, session=older.session, passwd=older.passwd)
+        open_since = time.monotonic()
+        left = dict(moves)
+        while left:
+            waited = time.monotonic() - open_since
+            assert waited < 20, f"still open: {sorted(left)}"
+            for move, connection in newer.items():
+                connection.ping()
+                if move in left and left[move].closed_by_server(0.01):
+                    del left[move]
+                    assert waited > 1.5, f"{move} is closed too early"
+            time.sleep(0.2)
+        for connection in newer.values():
+            connection.sync()
+            connection.close_session()

@@ -3,7 +3,7 @@
 mod support;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::*;
 use tempfile::TempDir;
@@ -118,6 +118,54 @@ async fn reconnect(address: std::net::SocketAddr, client: &Client) -> Client {
         sleep(Duration::from_millis(50)).await;
     }
     panic!("no new leader");
+}
+
+/// The clients of the older connections are gone, and no network has told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_silent_connection_of_a_session_that_has_moved_is_closed() {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let ports = free_ports::<3>();
+    let servers = ensemble(&ports).await;
+    let leader = leader_of(&servers).await;
+    let mut order: Vec<_> = servers.keys().copied().collect();
+    order.sort_by_key(|sid| *sid == leader);
+    let address = |nth: usize| servers[&order[nth]].server.client_address;
+    let (mut older, mut newer) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    // From a follower to the other one and to the leader.
+    for to in [1, 2] {
+        let request = zk_proto::client::ConnectRequest {
+            timeout_ms: TIMEOUT.as_millis() as i32,
+            ..connect_request()
+        };
+        let first = Client::attach(address(0), request.clone()).await.unwrap();
+        let request = zk_proto::client::ConnectRequest {
+            session_id: first.session,
+            password: first.password.clone(),
+            ..request
+        };
+        newer.push(Client::attach(address(to), request).await.unwrap());
+        older.push(first);
+    }
+    let closed = tokio::spawn(async move {
+        for client in &mut older {
+            client.assert_closed().await;
+        }
+    });
+    while !closed.is_finished() {
+        assert!(begun.elapsed() < PATIENCE, "an older connection stays open");
+        for client in &mut newer {
+            assert_eq!(client.call(-2, OpCode::Ping, &[]).await.header.err, 0);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    closed.await.unwrap();
+    assert!(begun.elapsed() > TIMEOUT, "they were closed too early");
+    for client in &mut newer {
+        let body = path_watch("/", false);
+        let reply = client.call(1, OpCode::Exists, &body).await;
+        assert_eq!(reply.header.err, 0, "the session lives on");
+    }
 }
 
 async fn leader_of(servers: &std::collections::BTreeMap<Sid, Running>) -> Sid {

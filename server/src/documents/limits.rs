@@ -25,6 +25,12 @@ const FIGURES: &[(&str, &str, &str, &str)] = &[
         "INBOX_BYTES_MAX",
     ),
     (
+        "silence on a connection",
+        "2",
+        "src/driver/clients.rs",
+        "GRACE_TICKS",
+    ),
+    (
         "writes without a reply",
         "10,000",
         "src/net/client.rs",

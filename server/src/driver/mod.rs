@@ -1,9 +1,10 @@
 //! The one task that owns the [`Replica`]: takes whatever has arrived, steps
 //! through it, performs what comes out, and sleeps until the next deadline.
 
+mod clients;
 mod counts;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use zk_core::{ConnId, EpochFile, Input, LinkId, Millis, Output, Replica, Role};
 use zk_proto::quorum::{PacketKind, QuorumPacket};
 use zk_proto::{Epoch, Sid};
 
+use self::clients::{Clients, Heard};
 use crate::clock::Clock;
 use crate::disk_thread::{Disk, DiskOp};
 use crate::failure::Failure;
 use crate::inbox::{Event, Inbox};
 use crate::metrics::Metrics;
-use crate::net::{Backlog, ConnStats, Farewell, LinkOutbox, Mesh, QuorumPort};
+use crate::net::{Backlog, Farewell, LinkOutbox, Mesh, QuorumPort};
 use crate::probe::role_name;
 
 /// When the driver has last ended a batch or begun one that may be long.
@@ -69,9 +71,7 @@ pub(crate) struct DriverParts {
 /// Runs a replica until it halts.
 pub(crate) struct Driver {
     parts: DriverParts,
-    /// No table that grows by doubling: at many connections each of its sizes
-    /// would leave large pages behind.
-    clients: BTreeMap<ConnId, Client>,
+    clients: Clients,
     links: HashMap<LinkId, Link>,
     outputs: Vec<Output>,
     wakers: Vec<Waker>,
@@ -93,11 +93,6 @@ pub(crate) struct Driver {
     is_stopping: bool,
 }
 
-struct Client {
-    stats: Arc<ConnStats>,
-    reported: Millis,
-}
-
 struct Link {
     outbox: Arc<LinkOutbox>,
     packets: Vec<u8>,
@@ -110,8 +105,8 @@ impl Driver {
         parts.metrics.looking.add(u64::from(has_peers));
         Self {
             unavailable_since: has_peers.then(Instant::now),
+            clients: Clients::new(parts.tick_ms),
             parts,
-            clients: BTreeMap::new(),
             links: HashMap::new(),
             outputs: Vec::new(),
             wakers: Vec::new(),
@@ -194,11 +189,7 @@ impl Driver {
                     request,
                     ids,
                 } => {
-                    let client = Client {
-                        stats,
-                        reported: now.mono,
-                    };
-                    self.clients.insert(conn, client);
+                    self.clients.insert(conn, stats, now.mono);
                     Input::ClientConnect { conn, request, ids }
                 }
                 Event::Vote { from } => {
@@ -243,7 +234,7 @@ impl Driver {
                 }
             };
             match &input {
-                Input::ClientClosed(conn) => drop(self.clients.remove(conn)),
+                Input::ClientClosed(conn) => drop(self.clients.remove(*conn)),
                 Input::LinkClosed(link) => drop(self.links.remove(link)),
                 Input::Packet { packet, .. } => {
                     self.count(packet, now.wall_ms);
@@ -357,12 +348,12 @@ impl Driver {
             Output::ToClient(message) => {
                 let conn = message.conn;
                 let close = message.close;
-                if let Some(client) = self.clients.get(&conn) {
+                if let Some(stats) = self.clients.get(conn) {
                     self.delivered += message.frames.len();
-                    self.wakers.extend(client.stats.mailbox.deliver(message));
+                    self.wakers.extend(stats.mailbox.deliver(message));
                 }
                 if close {
-                    self.clients.remove(&conn);
+                    self.clients.remove(conn);
                 }
             }
             Output::SessionOpened {
@@ -371,10 +362,8 @@ impl Driver {
                 timeout_ms,
                 frame,
             } => {
-                if let Some(client) = self.clients.get(&conn) {
-                    client.stats.opened(session, timeout_ms);
-                    self.wakers.extend(client.stats.mailbox.opened(frame));
-                }
+                let woken = self.clients.opened(conn, session, timeout_ms, frame);
+                self.wakers.extend(woken);
             }
             Output::SessionRefused { conn, frame } => self.part(conn, frame, Farewell::Refused),
             Output::CloseClient { conn, reason } => {
@@ -398,9 +387,8 @@ impl Driver {
     }
 
     fn part(&mut self, conn: ConnId, frame: Vec<u8>, farewell: Farewell) {
-        if let Some(client) = self.clients.remove(&conn) {
-            self.wakers
-                .extend(client.stats.mailbox.close(frame, farewell));
+        if let Some(stats) = self.clients.remove(conn) {
+            self.wakers.extend(stats.mailbox.close(frame, farewell));
         }
     }
 
@@ -439,18 +427,13 @@ impl Driver {
         }
     }
 
-    /// Reports the sessions that were heard of since they were last reported.
+    /// Reports the sessions that were heard of since they were last reported,
+    /// and closes the connections that have been silent for too long.
     fn touch(&mut self, now: Millis) {
         self.touched = now;
-        let mut touched = Vec::new();
-        for client in self.clients.values_mut() {
-            let at = client.stats.mailbox.last_active(now);
-            if let Some(session) = client.stats.session()
-                && at > client.reported
-            {
-                client.reported = at;
-                touched.push((session, at));
-            }
+        let Heard { touched, silent } = self.clients.hear(now);
+        for conn in silent {
+            self.part(conn, Vec::new(), Farewell::Silent);
         }
         if !touched.is_empty() {
             let now = zk_core::Now {
@@ -509,9 +492,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        for (_, client) in std::mem::take(&mut self.clients) {
+        for stats in self.clients.take_all() {
             self.wakers
-                .extend(client.stats.mailbox.close(Vec::new(), Farewell::Shutdown));
+                .extend(stats.mailbox.close(Vec::new(), Farewell::Shutdown));
         }
         for (_, link) in self.links.drain() {
             link.outbox.close("this server ends");

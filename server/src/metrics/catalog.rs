@@ -203,8 +203,8 @@ catalog! {
         |f| Some(int(f.metrics().response_bytes.sum() as usize));
     revalidate_count Counter "Sessions that followers have asked this leader about." =
         |f| count(&f.metrics().revalidations);
-    sessionless_connections_expired Counter "Client connections without a connect request in time." =
-        |f| count(&f.metrics().connections_without_session_expired);
+    sessionless_connections_expired Counter "Client connections that were closed because nothing was heard on them: no connect request in time, or nothing for longer than their session's timeout." =
+        |f| count(&f.metrics().silent_connections_expired);
     snap_count Counter "Synchronizations of learners by a whole tree." = |f| count(&f.metrics().snapshots_sent);
     snapshottime Summary "Time to write a snapshot, ms." = |f| summary(&f.metrics().snapshots, 1000.0);
     stale_requests_dropped Counter "Requests that waited for their turn when their connection ended." =

@@ -153,7 +153,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Has the client of a connection that ends had enough time to take what
     /// is left for it?
     fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(Ended::ByServer(Farewell::Reason(_) | Farewell::Backlog)) = self.work.ending {
+        if let Some(Ended::ByServer(Farewell::Reason(_) | Farewell::Silent | Farewell::Backlog)) =
+            self.work.ending
+        {
             return true;
         }
         let farewell = &mut self.work.farewell;

@@ -51,7 +51,7 @@ impl Early {
         match self {
             Self::Command => {}
             Self::Silent => {
-                metrics.connections_without_session_expired.add(1);
+                metrics.silent_connections_expired.add(1);
                 closed(remote, None, "no connect request in time");
             }
             Self::Closed(error) => {
@@ -84,6 +84,11 @@ impl Ended {
                 let reason = "the client has seen a newer zxid than this server has; \
                     it needs a server that is up to date";
                 tracing::warn!(%remote, reason, "client connection refused");
+            }
+            Self::ByServer(Farewell::Silent) => {
+                metrics.silent_connections_expired.add(1);
+                let reason = "silent for longer than its session's timeout";
+                tracing::debug!(%remote, reason, "client connection closed");
             }
             Self::ByServer(reason) => {
                 tracing::debug!(%remote, ?reason, "client connection closed");

@@ -52,6 +52,9 @@ pub(crate) enum Farewell {
     Answered,
     /// Without a reply.
     Reason(CloseReason),
+    /// At once: nothing was heard of the client for longer than its session's
+    /// timeout.
+    Silent,
     /// At once: too many bytes wait for all clients together.
     Backlog,
     /// The process stops.

@@ -200,6 +200,16 @@ impl ConnStats {
         add(&self.sent, frames);
     }
 
+    /// The session's timeout, ms; 0 before there is one.
+    pub(crate) fn timeout_ms(&self) -> i32 {
+        self.timeout_ms.load(Ordering::Relaxed)
+    }
+
+    /// Does a request wait for its reply?
+    pub(crate) fn awaits_reply(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > 0
+    }
+
     /// So many requests wait for their reply.
     pub(crate) fn queued(&self, requests: u32) {
         self.queued.store(requests, Ordering::Relaxed);
@@ -271,7 +281,7 @@ impl ConnStats {
             remote: self.remote,
             established_ms: self.established_ms,
             session: SessionId(self.session.load(Ordering::Relaxed)),
-            timeout_ms: self.timeout_ms.load(Ordering::Relaxed),
+            timeout_ms: self.timeout_ms(),
             queued: self.queued.load(Ordering::Relaxed),
             received: number(&numbers.received),
             sent: number(&numbers.sent),

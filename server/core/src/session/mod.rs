@@ -4,4 +4,5 @@
 mod running;
 mod tracker;
 
+pub use running::Running;
 pub use tracker::{Owner, SessionTracker};

@@ -15,7 +15,7 @@ pub(super) fn pause_ms_min(tick_ms: u64) -> u64 {
 /// Time in which this server runs. When no step came for the length of a
 /// pause, it was stopped, starved or held up, and that time does not count.
 #[derive(Debug, Default)]
-pub(super) struct Running {
+pub struct Running {
     last_step: Millis,
     /// All that does not count, ms.
     skipped_ms: u64,
@@ -26,7 +26,8 @@ pub(super) struct Running {
 
 impl Running {
     /// Running from this moment on.
-    pub(super) fn from(now: Millis) -> Self {
+    #[must_use]
+    pub fn from(now: Millis) -> Self {
         Self {
             last_step: now,
             ..Self::default()
@@ -38,8 +39,9 @@ impl Running {
         self.last_step
     }
 
-    /// The server takes a step.
-    pub(super) fn step(&mut self, now: Millis, tick_ms: u64) {
+    /// The server takes a step. To be called at least every half tick: a gap of a
+    /// tick, and of 100 ms with shorter ticks, is a pause.
+    pub fn step(&mut self, now: Millis, tick_ms: u64) {
         let gap = now - self.last_step;
         self.last_step = now;
         if gap >= pause_ms_min(tick_ms) {
@@ -50,12 +52,14 @@ impl Running {
     }
 
     /// The running time of the last step.
-    pub(super) fn now(&self) -> Millis {
+    #[must_use]
+    pub fn now(&self) -> Millis {
         self.at(self.last_step)
     }
 
     /// The running time at this moment, which may be a while ago.
-    pub(super) fn at(&self, at: Millis) -> Millis {
+    #[must_use]
+    pub fn at(&self, at: Millis) -> Millis {
         let skipped = if at < self.resumed {
             self.skipped_before_ms
         } else {
