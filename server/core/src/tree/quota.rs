@@ -92,7 +92,7 @@ impl Tree {
 
     /// Limits and use by the first name of the path. A quota whose znodes
     /// cannot be read is left out, and so are names of more than
-    /// [`NAMESPACE_BYTES_MAX`] bytes and more than [`NAMESPACES_MAX`] names: who
+    /// 128 bytes and more than 200 names: who
     /// reads this wants it short.
     #[must_use]
     pub fn quotas_by_namespace(&self) -> BTreeMap<String, QuotaTotals> {
