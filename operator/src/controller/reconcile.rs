@@ -600,7 +600,9 @@ fn requeue(step: &Step, outcome: Outcome, kept_waiting: u32) -> Action {
             },
             _,
         ) => LOOK_AGAIN_SETTLED,
-        _ => turns::longer(LOOK_AGAIN_UNSETTLED, kept_waiting, LOOK_AGAIN_SETTLED),
+        (Step::Wait { .. } | Step::RestartPod { .. } | Step::RestartLeader { .. }, _) => {
+            turns::longer(LOOK_AGAIN_UNSETTLED, kept_waiting, LOOK_AGAIN_SETTLED)
+        }
     })
 }
 
