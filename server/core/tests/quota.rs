@@ -9,6 +9,7 @@ use zk_core::config::ZnodeConfig;
 use zk_core::request::Reply;
 use zk_core::tree::Tree;
 use zk_proto::client::{Acl, CreateRequest, ErrorCode, MultiResult, OpCode};
+use zk_proto::txn::{Txn, decode_txn};
 
 fn text(leader: &Leader, path: &str) -> String {
     let data = leader.tree.znode(path).unwrap().data().unwrap();
@@ -139,11 +140,40 @@ fn large_subtrees_are_counted_only_now_and_then() {
     assert_eq!(again(&mut leader), 1);
     leader.time_ms += 1_000_000_000;
     assert_eq!(again(&mut leader), 200, "no more than at first");
+    // A clock that is set back keeps nobody out for longer.
+    leader.time_ms -= 900_000_000;
+    assert_eq!(again(&mut leader), 0);
+    leader.time_ms += 10_000;
+    assert_eq!(again(&mut leader), 200);
     // Nobody else is kept out.
     leader.run(OpCode::Create, create("/b", 0));
     let error = leader.error(OpCode::Create, create("/zookeeper/quota/a/b", 0));
     assert_eq!(error, 0);
     leader.apply_all();
+}
+
+/// A subtree that stands in the same batch is counted when that is applied.
+#[test]
+fn znodes_that_are_outstanding_cost_as_much() {
+    let mut leader = Leader::new();
+    let stats = "/zookeeper/quota/a/zookeeper_stats";
+    let mut ops = vec![
+        (OpCode::Create, create("/zookeeper/quota/a", 0)),
+        (OpCode::Create, create("/a", 0)),
+    ];
+    let znodes = (0..9_998).map(|n| (OpCode::Create, create(&format!("/a/{n}"), 0)));
+    ops.extend(znodes);
+    for _ in 0..300 {
+        ops.push((OpCode::Create, create(stats, 0)));
+        ops.push((OpCode::Delete, delete(stats, -1)));
+    }
+    let entry = leader.propose(OpCode::Multi, multi(&ops));
+    let Txn::Multi(txns) = decode_txn(&entry.data).unwrap().1 else {
+        panic!("a batch");
+    };
+    let throttled = Txn::Error(ErrorCode::ThrottledOp.code());
+    let at = txns.iter().position(|txn| *txn == throttled).unwrap();
+    assert!((10_390..10_410).contains(&at), "{at}: two hundred counts");
 }
 
 #[test]

@@ -55,6 +55,12 @@ const FIGURES: &[(&str, &str, &str, &str)] = &[
         "MULTI_READ_BYTES_MAX",
     ),
     (
+        "entries of access lists that one multiRead looks at",
+        "200,000",
+        "core/src/request/read/znodes.rs",
+        "MULTI_READ_ENTRIES_MAX",
+    ),
+    (
         "watch events that the client does not read",
         "64 MiB",
         "src/net/connection.rs",

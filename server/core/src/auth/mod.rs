@@ -147,11 +147,10 @@ impl AuthConfig {
         {
             return true;
         }
-        // Of a connection with many ids, those of digest are found by their
-        // text: a list may be long as well.
+        // Where both are many, those of digest are found by their text.
         let of = |scheme| ids.iter().filter(move |id| id.scheme == scheme);
         let digests: Option<BTreeSet<&str>> =
-            (ids.len() > FEW_IDS).then(|| of(DIGEST).map(|id| &*id.id).collect());
+            (acl.len().min(ids.len()) > FEW).then(|| of(DIGEST).map(|id| &*id.id).collect());
         let mut addresses: Option<Vec<ip::Address>> = None;
         grants().any(|entry| match self.provider(&entry.id.scheme) {
             Some(Provider::Ip) => addresses
@@ -164,6 +163,13 @@ impl AuthConfig {
             },
             None => false,
         })
+    }
+
+    /// How much work it is to ask [`Self::allows`], in entries that are
+    /// compared with a few ids.
+    #[must_use]
+    pub const fn cost(acl: &[Acl], ids: &[Id]) -> usize {
+        acl.len() * (1 + ids.len() / FEW)
     }
 
     /// May a connection with these ids send requests? If not, the answer is
@@ -235,8 +241,8 @@ fn new_id(scheme: &str, id: String) -> Id {
     Id { scheme, id }
 }
 
-/// Ids that are compared one by one.
-const FEW_IDS: usize = 16;
+/// Entries, or ids, that are compared one by one.
+const FEW: usize = 16;
 const IP: &str = "ip";
 const DIGEST: &str = "digest";
 const SUPER: &str = "super";

@@ -335,13 +335,18 @@ fn many_ids_are_compared_like_few() {
         new_id("digest", "bob:hash".to_owned()),
         new_id("sasl", "bob".to_owned()),
     ];
-    for more in [0, FEW_IDS, 2 * FEW_IDS] {
+    let mut list = list.to_vec();
+    for more in [0, FEW, 2 * FEW] {
         ids.extend((0..more).map(|n| new_id("digest", format!("user{n}:hash"))));
+        list.extend((0..more).map(|n| entry(8, "digest", &format!("other{n}:hash"))));
         let allows = |perms| auth.allows(&list, &ids, perms);
         assert_eq!([1, 2, 4, 8].map(allows), [true, true, false, false]);
         let others = &ids[3..];
         assert!(!auth.allows(&list, others, 31), "{more}");
     }
+    let costs = [1, FEW, 10 * FEW]
+        .map(|ids_len| AuthConfig::cost(&list[..2], &vec![ids[0].clone(); ids_len]));
+    assert_eq!(costs, [2, 4, 22]);
 }
 
 #[test]

@@ -158,6 +158,11 @@ impl Edit<'_> {
         self.pending.digest
     }
 
+    /// Number of paths whose changes the tree does not have yet.
+    pub(super) fn outstanding(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The tree without what is outstanding.
     pub(super) const fn tree(&self) -> &Tree {
         self.tree

@@ -128,6 +128,7 @@ impl ReadGuard<'_> {
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
         let mut body = Reader::new(body);
+        client.has_looked_at(0);
         let op = OpCode::from_code(op);
         match op {
             Some(OpCode::Auth) => {
@@ -239,7 +240,8 @@ impl<'a> Read<'a> {
 
     /// May the client do any of these to the znode?
     fn permit(&self, node: &ZnodeRef<'_>, wanted: i32) -> Result<(), ErrorCode> {
-        self.looked_at.update(|entries| entries + node.acl().len());
+        let cost = AuthConfig::cost(node.acl(), self.ids);
+        self.looked_at.update(|entries| entries + cost);
         if self.auth.allows(node.acl(), self.ids, wanted) {
             Ok(())
         } else {

@@ -33,5 +33,5 @@ pub use digest_log::DigestLog;
 pub use image::{TreeError, TreeLoader};
 pub use owner::Owner;
 pub use quota::QuotaTotals;
-pub(crate) use quota::{NAMESPACE_BYTES_MAX, NAMESPACES_MAX, QuotaVerdict};
+pub(crate) use quota::{NAMESPACE_BYTES_MAX, NAMESPACES_MAX, QuotaVerdict, quota_of_stats};
 pub use znode::ZnodeRef;

@@ -15,7 +15,6 @@ use super::chunk::SlotId;
 use super::data_tree::Tree;
 use super::path;
 use super::stats_track::{StatsTrack, Unreadable};
-use super::znode::ZnodeRef;
 
 /// The paths that have limits.
 #[derive(Debug, Default)]
@@ -190,14 +189,6 @@ impl Tree {
         }
     }
 
-    /// The top of the subtree that has to be counted when a znode is created
-    /// at `path`; `None` unless it is one that says what a subtree uses.
-    pub(crate) fn counted_for(&self, path: &str) -> Option<ZnodeRef<'_>> {
-        let of = path::parent(path).strip_prefix(QUOTA)?;
-        let is_stats = path::name(path) == STATS;
-        is_stats.then(|| self.znode(of)).flatten()
-    }
-
     /// A znode was added.
     pub(super) fn count_created(&mut self, path: &str, bytes: usize) {
         let parent = path::parent(path);
@@ -284,6 +275,13 @@ impl Use {
         self.count += other.count;
         self.bytes += other.bytes;
     }
+}
+
+/// The top of the subtree that every server counts when a znode is created at
+/// `path`; `None` unless it is one that says what a subtree uses.
+pub(crate) fn quota_of_stats(path: &str) -> Option<&str> {
+    let of = path::parent(path).strip_prefix(QUOTA)?;
+    (path::name(path) == STATS).then_some(of)
 }
 
 /// The znode of this name that belongs to the quota of `path`.

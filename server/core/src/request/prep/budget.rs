@@ -44,7 +44,9 @@ impl Pool {
 
     /// Pays if there is anything left. Only then is `cost` asked for.
     fn pay(&mut self, now_ms: i64, cost: impl FnOnce() -> usize) -> Result<(), ErrorCode> {
-        let passed = now_ms.saturating_sub(self.used_at).max(0);
+        // A clock that was set back must not stop the refilling.
+        self.used_at = self.used_at.min(now_ms);
+        let passed = now_ms.saturating_sub(self.used_at);
         let more = passed.saturating_mul(self.per_ms);
         let left = self.left.saturating_add(more).min(self.max);
         if left <= 0 {
@@ -69,8 +71,8 @@ impl Default for Budget {
 
 impl Budget {
     /// Pays for counting a subtree, which every server does while it applies
-    /// the transaction. `cost` is the number of its znodes, and finding that
-    /// out is as much work as counting.
+    /// the transaction. `cost` is the number of its znodes, with those that are
+    /// only outstanding, and finding that out is as much work as counting.
     ///
     /// # Errors
     /// ThrottledOp when much was counted in the last seconds.

@@ -8,7 +8,7 @@ use zk_proto::client::{
 use zk_proto::txn::{CreateTxn, Txn};
 
 use super::{Prepared, Run, is_ephemeral, parent_of};
-use crate::tree::{Owner, path};
+use crate::tree::{Owner, path, quota_of_stats};
 
 impl<'r> Run<'r, '_> {
     /// create, create2 and createContainer.
@@ -80,8 +80,10 @@ impl<'r> Run<'r, '_> {
         }
         let bytes = create.data.map_or(0, |data| data.len() as i64);
         self.ask_quota(&path, 1, bytes)?;
-        if let Some(top) = self.edit.tree().counted_for(&path) {
-            let cost = || 1 + top.descendant_count();
+        if let Some(of) = quota_of_stats(&path) {
+            let top = self.edit.tree().znode(of);
+            let applied = || top.map_or(0, |top| 1 + top.descendant_count());
+            let cost = || applied() + self.edit.outstanding();
             self.budget.count(self.request.time_ms, cost)?;
         }
         let (zxid, time_ms) = (self.zxid, self.request.time_ms);

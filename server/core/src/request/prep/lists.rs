@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 use zk_proto::client::{Acl, ErrorCode, Id};
 
 use super::Run;
+use crate::auth::AuthConfig;
 
 impl Run<'_, '_> {
     /// Does the list of this znode, which is there, grant it?
     pub(super) fn permit(&mut self, path: &str, wanted: i32) -> Result<(), ErrorCode> {
         let list = self.edit.acl(path);
-        let now_ms = self.request.time_ms;
-        self.budget.look(now_ms, self.looked_at, list.len())?;
-        self.looked_at += list.len();
+        let cost = AuthConfig::cost(list, self.request.ids);
+        self.budget
+            .look(self.request.time_ms, self.looked_at, cost)?;
+        self.looked_at += cost;
         if self.auth.allows(list, self.request.ids, wanted) {
             Ok(())
         } else {

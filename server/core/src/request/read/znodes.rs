@@ -131,7 +131,9 @@ impl Read<'_> {
     /// MarshallingError, so that a client can ask for it again on its own; the
     /// reference builds replies of any length. How long a list of children is
     /// shows only when all of them are looked at, so lists are measured up to
-    /// the same number of bytes, and the lists after them fail, too.
+    /// the same number of bytes, and the lists after them fail, too. So does
+    /// everything once [`MULTI_READ_ENTRIES_MAX`] entries of access lists were
+    /// looked at.
     pub(super) fn multi_read(&self, body: &mut Reader<'_>, out: &mut Vec<u8>) -> Served {
         let mut again = body.clone();
         let ops = match read_multi_read(body) {
@@ -174,7 +176,10 @@ impl Read<'_> {
             ReadOp::GetData(path) => (OpCode::GetData, path),
             ReadOp::GetChildren(path) => (OpCode::GetChildren, path),
         };
-        let node = self.readable(path).and_then(|node| {
+        let may_look = self.looked_at.get() < MULTI_READ_ENTRIES_MAX;
+        let node = may_look.then(|| self.readable(path));
+        let node = node.unwrap_or(Err(ErrorCode::MarshallingError));
+        let node = node.and_then(|node| {
             let bytes = match op {
                 ReadOp::GetData(_) => node.data().map_or(0, <[u8]>::len),
                 ReadOp::GetChildren(_) if *measured > MULTI_READ_BYTES_MAX => usize::MAX,
@@ -222,3 +227,6 @@ const LENGTH_BYTES: usize = 4;
 /// A reply to multiRead is not longer than this, its first result and errors
 /// aside.
 pub(super) const MULTI_READ_BYTES_MAX: usize = 16 << 20;
+/// Entries of access lists that one multiRead looks at, those of the znode
+/// with which it comes there included.
+const MULTI_READ_ENTRIES_MAX: usize = 200_000;

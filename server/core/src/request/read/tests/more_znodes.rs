@@ -213,6 +213,57 @@ fn the_entries_and_ephemerals_that_a_read_looks_at_are_counted() {
     assert_eq!(looked_at(OpCode::MultiRead, &two), 5);
 }
 
+/// One request must not look at long lists for seconds.
+#[test]
+fn a_multi_read_looks_at_a_bounded_number_of_entries() {
+    let mut image = Vec::new();
+    write_sessions(&mut image, [].into_iter());
+    let entry = |n: i32| Acl {
+        perms: n << 5 | perms::READ,
+        id: Id {
+            scheme: "ip".into(),
+            id: "10.0.0.0/8".into(),
+        },
+    };
+    let list: Vec<Acl> = (0..50_000).map(entry).collect();
+    write_acl_table(&mut image, [(1, &list[..])].into_iter());
+    for (path, acl_ref) in [("", OPEN_ACL_REF), ("/long", 1), ("/short", OPEN_ACL_REF)] {
+        NodeRecord {
+            path: path.into(),
+            data: Some(b""),
+            acl_ref,
+            stat: StatPersisted::default(),
+        }
+        .write(&mut image);
+    }
+    write_end(&mut image);
+    let tree = Tree::from_image(&image, Zxid(0x55)).unwrap();
+    let view = SharedView::new(tree, Arc::default(), 1);
+    let get = OpCode::GetData.code();
+    let mut client = client();
+    let ops = [vec![(get, "/long"); 6], vec![(get, "/short")]].concat();
+    let (outcome, out) = serve_as(&view, &mut client, OpCode::MultiRead, &batch(&ops));
+    assert_eq!(outcome, ReadOutcome::Answered);
+    assert_eq!(client.looked_at(), 200_000);
+    let (_, body) = reply(&out);
+    let mut reader = Reader::new(body);
+    let mut errors = Vec::new();
+    for _ in 0..7 {
+        let MultiHeader { op, err, .. } = MultiHeader::read(&mut reader).unwrap();
+        if op == get {
+            reader.opt_buffer().unwrap();
+            Stat::read(&mut reader).unwrap();
+        } else {
+            reader.i32().unwrap();
+        }
+        errors.push(err);
+    }
+    let refused = ErrorCode::MarshallingError.code();
+    assert_eq!(errors, [0, 0, 0, 0, refused, refused, refused]);
+    serve_as(&view, &mut client, OpCode::Sasl, b"");
+    assert_eq!(client.looked_at(), 0);
+}
+
 /// A list that does not fit has to be measured all the same.
 #[test]
 fn what_multi_read_measures_is_bounded() {
